@@ -1,0 +1,26 @@
+# The habits of this project; `make help` lists them.
+.PHONY: help test lint format types docs bench
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+test:  ## run the tests
+	pytest
+
+lint:  ## check style and format
+	ruff check .
+	ruff format --check .
+
+format:  ## put code into its format
+	ruff check --fix .
+	ruff format .
+
+types:  ## check types
+	mypy
+
+docs:  ## generate docs/reference.md
+	python -m cnntrain.config.reference
+
+bench:  ## measure training throughput against other stacks (DATA=folder of the npz files)
+	python -m benchmarks.throughput --data $(DATA)

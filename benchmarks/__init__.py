@@ -1,0 +1,1 @@
+"""Training throughput of cnntrain against other stacks; see README.md."""

@@ -1,0 +1,61 @@
+"""The three workloads: a tiny, a small and a heavy network on real images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from cnntrain.config.choices import Choices
+from cnntrain.config.compose import Composer
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network on a data set; `batches` of 128 images make one measured pass."""
+
+    data: str
+    model: str
+    augment: bool
+    lr: float
+    batches: int
+
+    def words(self) -> list[str]:
+        """The workload on cnntrain's command line."""
+        return [
+            f"data={self.data}",
+            "data.batch_size=128",
+            *self.model.split(),
+            f"augmentation={'crop_flip' if self.augment else 'none'}",
+            "optim=nesterov",
+            f"optim.lr={self.lr}",
+            "schedule=constant",
+        ]
+
+    def images(self, root: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The training images (N, H, W, C) and labels."""
+        with np.load(root / f"{self.data}.npz") as arrays:
+            images, labels = arrays["x_train"], arrays["y_train"].astype(np.int64)
+        return (images if images.ndim == 4 else images[..., None]), labels
+
+    def network(self) -> nn.Module:
+        """The network that cnntrain trains, with the same starting weights in every stack."""
+        config = Composer(Choices()).compose(self.words()).config
+        facts = config.data.facts()
+        torch.manual_seed(0)
+        network: nn.Module = config.model.build(
+            facts.channels, facts.classes, (facts.height, facts.width), None
+        )
+        return network
+
+
+WORKLOADS = {
+    "lenet5/MNIST": Workload("mnist", "model=lenet5", False, 0.05, 400),
+    "resnet20/CIFAR-10": Workload("cifar10", "model=resnet20 model.shortcut=B", True, 0.05, 60),
+    "vgg11/CIFAR-10": Workload("cifar10", "model=vgg11", True, 0.02, 15),
+}
+BATCH_SIZE = 128

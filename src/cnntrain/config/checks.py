@@ -1,0 +1,138 @@
+"""Checks of a composed configuration: every setting against its rule, and settings against each other."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from .accelerators import cuda_devices, has_mps
+from .fields import problem, rule_of, settings_of, type_of
+from .model import enlarged
+from .options import GROUPS
+from .root import Config
+
+
+def rule_problems(config: Config) -> list[str]:
+    """Return a line for every setting of the tree that breaks its rule, wherever its value came from."""
+    problems = _broken(config, "", skip=(*GROUPS, "evaluate"))
+    for group in (*GROUPS, "evaluate"):
+        problems += _broken(getattr(config, group), f"{group}.")
+    return problems
+
+
+def _broken(node: Any, prefix: str, skip: tuple[str, ...] = ()) -> list[str]:
+    problems = []
+    for name, field in settings_of(type(node)).items():
+        if name in skip:
+            continue
+        value = getattr(node, name)
+        wrong = problem(type_of(type(node), name), rule_of(field), value)
+        if wrong is not None:
+            problems.append(f"{prefix}{name}={value}: {wrong}")
+    return problems
+
+
+class Notice(str):
+    """A line about what works, though perhaps otherwise than it seems; other lines are problems."""
+
+
+def cross_checks(config: Config) -> tuple[list[str], list[str]]:
+    """Return what cannot work together, and notices of what works otherwise than it may seem."""
+    lines = [line for check in CHECKS for line in check(config)]
+    problems = [line for line in lines if not isinstance(line, Notice)]
+    return problems, [line for line in lines if isinstance(line, Notice)]
+
+
+def _job(config: Config) -> Iterator[str]:
+    if config.job == "evaluate" and config.run is None:
+        yield "job=evaluate: needs the folder of a run: run=FOLDER"
+
+
+def _device(config: Config) -> Iterator[str]:
+    device, precision = config.trainer.device, config.trainer.precision
+    kind, _, index = device.partition(":")
+    is_cuda = kind == "cuda" and (index.isdigit() or device == "cuda")
+    if not is_cuda and device not in ("auto", "cpu", "mps"):
+        yield f"trainer.device={device}: must be auto, cpu, cuda, cuda:N or mps"
+        return
+    count = cuda_devices() if is_cuda or precision == "fp16" else 0
+    if is_cuda and not count:
+        yield f"trainer.device={device}: this machine has no CUDA device; write auto or cpu"
+    elif index and int(index) >= count:
+        yield f"trainer.device={device}: this machine has cuda:0 to cuda:{count - 1}"
+    elif device == "mps" and not has_mps():
+        yield "trainer.device=mps: this machine has no MPS device; write auto or cpu"
+    elif precision == "fp16" and not (count and device != "cpu"):
+        yield "trainer.precision=fp16: needs a CUDA device; write auto, bf16 or fp32"
+
+
+def _schedule(config: Config) -> Iterator[str]:
+    epochs, schedule = config.trainer.epochs, config.schedule
+    warmup = schedule.warmup_epochs
+    if warmup is not None and warmup >= epochs:
+        longer = "longer than" if warmup > epochs else "as long as"
+        yield f"schedule.warmup_epochs={warmup:g}: {longer} the run (trainer.epochs={epochs})"
+    milestones = getattr(schedule, "milestones", None)
+    if milestones is None:
+        return
+    written = f"schedule.milestones=[{','.join(f'{entry:g}' for entry in milestones)}]"
+    if any(one >= other for one, other in itertools.pairwise(milestones)):
+        rising = ",".join(f"{entry:g}" for entry in sorted(set(milestones)))
+        yield f"{written}: must rise; write [{rising}]"
+    if schedule.every_epochs is not None:
+        yield f"{written}: schedule.every_epochs={schedule.every_epochs:g} is given too; keep one of the two"
+    late = [entry for entry in milestones if entry >= epochs]
+    if late:
+        yield Notice(f"{written}: {late[0]:g} is not before the end (trainer.epochs={epochs})")
+
+
+def _validation(config: Config) -> Iterator[str]:
+    if config.data.val_fraction > 0 or config.data.name == "folder":
+        return
+    if config.schedule.name == "plateau":
+        yield "data.val_fraction=0: schedule=plateau needs validation images; write 0.1"
+    if config.trainer.early_stopping_epochs is not None:
+        yield "data.val_fraction=0: trainer.early_stopping_epochs needs validation images; write 0.1"
+
+
+def _data(config: Config) -> Iterator[str]:
+    if getattr(config.data, "path", None) == "":
+        yield f"data.path: data={config.data.name} needs to know where the images are; write data.path=…"
+    facts = config.data.facts()
+    if facts is None or facts.train_images is None:
+        return
+    images = min(facts.train_images, config.data.limit or facts.train_images)
+    images -= round(images * config.data.val_fraction)
+    parts = config.trainer.accumulate_steps
+    if config.data.batch_size * parts > images:
+        times = f" times trainer.accumulate_steps={parts}" if parts > 1 else ""
+        yield (
+            f"data.batch_size={config.data.batch_size}{times}: the training split has {images} images; "
+            f"write at most {images // parts}"
+        )
+
+
+def _network(config: Config) -> Iterator[str]:
+    facts = config.data.facts()
+    if facts is not None:
+        size = enlarged(config.model, (facts.height, facts.width)) or (facts.height, facts.width)
+        yield from config.model.problems(facts.channels, facts.classes, size)
+
+
+def _loss(config: Config) -> Iterator[str]:
+    smoothing = config.regularization.label_smoothing
+    if smoothing > 0 and config.loss.name != "softmax":
+        yield (
+            f"regularization.label_smoothing={smoothing:g}: loss={config.loss.name} has no soft targets; "
+            "write loss=softmax or 0"
+        )
+
+
+def _optional_parts(config: Config) -> Iterator[str]:
+    if config.logger.name == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
+        yield "logger=tensorboard: is not installed; pip install 'cnntrain[tensorboard]'"
+
+
+CHECKS = (_job, _device, _schedule, _validation, _data, _network, _loss, _optional_parts)

@@ -1,0 +1,291 @@
+"""Settings of the data sets (group `data`): where images come from and how they are split (D1, D8).
+
+The test split is the data set's own, or a fixed cut that no seed changes; validation is cut from the
+training images by the run's seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from .fields import fixed, setting
+
+if TYPE_CHECKING:
+    from ..data.splits import Splits
+
+ROOT = "folder of the files, which are downloaded into it where missing"
+MEMORY = "images are kept in memory up to this many GB (uint8), beyond that read from their files; 0 is never"
+WORKERS = "processes that read images while training, where they are not kept in memory; 0 is none"
+PER_STEP = "images of one training step"
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of a data set before any of it is read.
+
+    `train_images` counts training and validation together, before `limit`; None where it is not known.
+    """
+
+    channels: int
+    height: int
+    width: int
+    classes: int
+    train_images: int | None
+
+
+@dataclass
+class Data:
+    """What every data set has."""
+
+    name: str = ""
+    batch_size: int = setting(128, PER_STEP, ge=1)
+    val_fraction: float = setting(
+        0.1, "share of the training images cut off for validation, equally from every class", ge=0, lt=1
+    )
+    limit: int | None = setting(
+        None, "use at most this many training images, before validation is cut off; null is all", ge=1
+    )
+
+    def facts(self) -> ImageFacts | None:
+        """Return what is known before any data is read, or None."""
+        return None
+
+    def augmentation_default(self) -> str:
+        """Return what suits these images: "crop", "crop_flip" or "none"."""
+        raise NotImplementedError
+
+    def read(self) -> Splits:
+        """Return the splits as stored: all training images in `train`, `val` empty unless stored too.
+
+        Raises DataError where the files cannot be used.
+        """
+        raise NotImplementedError
+
+    def load(self, seed: int) -> Splits:
+        """Return the splits of a run: training images limited and validation cut off by `seed`.
+
+        Raises DataError where the files cannot be used.
+        """
+        from ..data.splits import divide
+
+        return divide(self.read(), self.val_fraction, self.limit, seed)
+
+
+@dataclass
+class Digits(Data):
+    """1797 handwritten digits of 8x8 (UCI, in scikit-learn), a fixed fifth of them the test split."""
+
+    name: str = fixed("digits")
+    batch_size: int = setting(64, PER_STEP, ge=1)
+    # A tenth would be 144 images: too few to tell good epochs from lucky ones.
+    val_fraction: float = setting(
+        0.2, "share of the training images cut off for validation, equally from every class", ge=0, lt=1
+    )
+
+    def facts(self) -> ImageFacts:
+        return ImageFacts(channels=1, height=8, width=8, classes=10, train_images=1438)
+
+    def augmentation_default(self) -> str:
+        return "crop"
+
+    def read(self) -> Splits:
+        from ..data.digits import read_digits
+
+        return read_digits()
+
+
+@dataclass
+class _Downloaded(Data):
+    """What the data sets have that torchvision downloads."""
+
+    root: str = setting("data", ROOT, resume="free")
+
+    def facts(self) -> ImageFacts:
+        raise NotImplementedError
+
+    def read(self) -> Splits:
+        from ..data.torchvision_sets import read_set
+
+        facts = self.facts()
+        return read_set(self.name, self.root, (facts.height, facts.width, facts.channels))
+
+
+@dataclass
+class Mnist(_Downloaded):
+    """MNIST: 60 000 + 10 000 grey digits of 28x28 (LeCun et al. 1998)."""
+
+    name: str = fixed("mnist")
+
+    def facts(self) -> ImageFacts:
+        return ImageFacts(channels=1, height=28, width=28, classes=10, train_images=60000)
+
+    def augmentation_default(self) -> str:
+        return "crop"
+
+
+@dataclass
+class FashionMnist(_Downloaded):
+    """Fashion-MNIST: 60 000 + 10 000 grey pictures of clothes of 28x28 (Xiao et al. 2017)."""
+
+    name: str = fixed("fashion_mnist")
+
+    def facts(self) -> ImageFacts:
+        return ImageFacts(channels=1, height=28, width=28, classes=10, train_images=60000)
+
+    def augmentation_default(self) -> str:
+        return "crop_flip"
+
+
+@dataclass
+class Cifar10(_Downloaded):
+    """CIFAR-10: 50 000 + 10 000 colour images of 32x32 in ten classes (Krizhevsky 2009)."""
+
+    name: str = fixed("cifar10")
+
+    def facts(self) -> ImageFacts:
+        return ImageFacts(channels=3, height=32, width=32, classes=10, train_images=50000)
+
+    def augmentation_default(self) -> str:
+        return "crop_flip"
+
+
+@dataclass
+class Cifar100(_Downloaded):
+    """CIFAR-100: 50 000 + 10 000 colour images of 32x32 in a hundred fine classes (Krizhevsky 2009)."""
+
+    name: str = fixed("cifar100")
+
+    def facts(self) -> ImageFacts:
+        return ImageFacts(channels=3, height=32, width=32, classes=100, train_images=50000)
+
+    def augmentation_default(self) -> str:
+        return "crop_flip"
+
+
+@dataclass
+class Svhn(_Downloaded):
+    """SVHN: 73 257 + 26 032 colour house numbers of 32x32, cropped to a digit (Netzer et al. 2011)."""
+
+    name: str = fixed("svhn")
+
+    def facts(self) -> ImageFacts:
+        return ImageFacts(channels=3, height=32, width=32, classes=10, train_images=73257)
+
+    def augmentation_default(self) -> str:
+        return "crop"
+
+
+@dataclass
+class ImageNet(Data):
+    """ImageNet's 1000 classes at 224x224, from folders train/ and val/; val/ is the test split
+    (Russakovsky et al. 2015)."""
+
+    name: str = fixed("imagenet")
+    root: str = setting(
+        "data/imagenet", "folder with train/ and val/, one folder per class in each", resume="free"
+    )
+    memory_limit_gb: float = setting(4.0, MEMORY, ge=0, resume="free")
+    workers: int = setting(2, WORKERS, ge=0, resume="free")
+
+    def facts(self) -> ImageFacts:
+        return ImageFacts(channels=3, height=224, width=224, classes=1000, train_images=None)
+
+    def augmentation_default(self) -> str:
+        return "crop_flip"
+
+    def read(self) -> Splits:
+        from ..data.folder import read_imagenet
+
+        return read_imagenet(self.root, self.facts().height, self.workers)
+
+    def load(self, seed: int) -> Splits:
+        from ..data.folder import into_memory
+
+        return into_memory(super().load(seed), self.memory_limit_gb)
+
+
+@dataclass
+class Npz(Data):
+    """Your own arrays: an .npz file with x_train, y_train, x_test and y_test, as Keras lays them out."""
+
+    name: str = fixed("npz")
+    path: str = setting("", "the .npz file", resume="free")
+
+    def augmentation_default(self) -> str:
+        return "crop"
+
+    def read(self) -> Splits:
+        from ..data.arrays import read_npz
+
+        if not self.path:
+            raise ConfigError(["data.path: is empty; write data.path=FILE.npz"])
+        return read_npz(self.path)
+
+
+@dataclass
+class Folder(Data):
+    """Your own images: one folder per class, or train/, val/ and test/ with one folder per class in each."""
+
+    name: str = fixed("folder")
+    path: str = setting(
+        "", "folder with one folder per class, or with train/, val/ and test/ of such folders", resume="free"
+    )
+    test_fraction: float = setting(
+        0.1,
+        "share of the images cut off for the test split where there is no test/; no seed changes it",
+        gt=0,
+        lt=1,
+    )
+    image_size: int = setting(64, "height and width to which every image is brought, in pixels", ge=1)
+    resize: str = setting(
+        "crop",
+        "how: crop (shorter side to image_size, then the centre), squash, pad (with black)",
+        choices=("crop", "squash", "pad"),
+    )
+    channels: int = setting(3, "3 is colour, 1 is grey", choices=(1, 3))
+    memory_limit_gb: float = setting(4.0, MEMORY, ge=0, resume="free")
+    workers: int = setting(2, WORKERS, ge=0, resume="free")
+
+    def augmentation_default(self) -> str:
+        return "crop_flip"
+
+    def read(self) -> Splits:
+        from ..data.folder import read_folder
+
+        if not self.path:
+            raise ConfigError(["data.path: is empty; write data.path=FOLDER"])
+        return read_folder(
+            self.path, self.test_fraction, self.image_size, self.resize, self.channels, self.workers
+        )
+
+    def load(self, seed: int) -> Splits:
+        from ..data.folder import into_memory
+
+        return into_memory(super().load(seed), self.memory_limit_gb)
+
+
+@dataclass
+class Synthetic(Data):
+    """Made-up images, a smooth pattern per class under noise: for trying things out and measuring speed."""
+
+    name: str = fixed("synthetic")
+    classes: int = setting(10, "number of classes", ge=2)
+    image_size: int = setting(32, "height and width in pixels", ge=1)
+    channels: int = setting(3, "channels of an image", ge=1)
+    train_images: int = setting(2000, "images for training and validation together", ge=1)
+    test_images: int = setting(500, "images of the test split", ge=1)
+
+    def facts(self) -> ImageFacts:
+        return ImageFacts(self.channels, self.image_size, self.image_size, self.classes, self.train_images)
+
+    def augmentation_default(self) -> str:
+        return "none"
+
+    def read(self) -> Splits:
+        from ..data.synthetic import make_synthetic
+
+        return make_synthetic(
+            self.classes, self.image_size, self.channels, self.train_images, self.test_images
+        )

@@ -1,0 +1,51 @@
+"""The text of `cnntrain --help`: the groups, their choices with a sentence each, examples."""
+
+from __future__ import annotations
+
+import textwrap
+
+from .choices import EXPERIMENT, Choices
+from .options import GROUPS
+from .root import JOBS
+
+EXAMPLES = """\
+cnntrain                                         a small network on handwritten digits, in seconds
+cnntrain model=vgg11 optim=adam                  any choice below, by name
+cnntrain data=cifar10 model=resnet20 trainer.epochs=10 optim.lr=0.1
+cnntrain -m model=lenet5,vgg11 optim.lr=0.01,0.001    every combination (a sweep)
+cnntrain run=outputs/DATE/TIME                   continue an interrupted run
+cnntrain run=outputs/DATE/TIME trainer.epochs=40      go further
+cnntrain job=evaluate run=outputs/DATE/TIME      measure its best network again, class by class
+cnntrain data=folder data.path=photos data.image_size=64     your own images, a folder per class"""
+
+FLAGS = """\
+-m, --multirun       train every combination of values separated by commas
+--config-dir FOLDER  add your own FOLDER/<group>/<name>.yaml to the choices
+--cfg job            print the whole configuration and stop (or: hydra, all)
+-sc install=bash     print the tab completion for bash (or: zsh, fish)
+--version, --help"""
+
+
+def help_text(choices: Choices) -> str:
+    """Return the whole help text."""
+    parts = [
+        "cnntrain trains convolutional networks for image classification from configuration alone.",
+        f"Usage: cnntrain [GROUP=CHOICE …] [GROUP.SETTING=VALUE …]\n\n{textwrap.indent(EXAMPLES, '  ')}",
+        "Jobs (job=NAME):\n" + _table(list(JOBS.items())),
+    ]
+    for group in (*GROUPS, EXPERIMENT):
+        rows = [(name, choices.sentence(group, name)) for name in choices.names(group)]
+        parts.append(f"{group}=\n" + _table(rows))
+    parts.append("Flags:\n" + textwrap.indent(FLAGS, "  "))
+    parts.append("Every setting, with its type, default and range: docs/reference.md; or cnntrain --cfg job.")
+    return "\n\n".join(parts)
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    width = max(len(name) for name, _ in rows)
+    lines = []
+    for name, sentence in rows:
+        wrapped = textwrap.wrap(sentence, 96 - width) or [""]
+        lines.append(f"  {name:<{width}}  {wrapped[0]}")
+        lines += [" " * (width + 4) + line for line in wrapped[1:]]
+    return "\n".join(lines)

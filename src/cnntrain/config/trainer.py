@@ -1,0 +1,50 @@
+"""Settings of the training loop (group `trainer`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .fields import fixed, setting
+
+
+@dataclass
+class Trainer:
+    """How long, on what and how often: everything about the loop itself."""
+
+    name: str = fixed("loop")
+    epochs: int = setting(20, "passes over the training split", ge=1)
+    device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps; auto takes CUDA, then MPS", resume="free")
+    precision: str = setting(
+        "auto",
+        "number format of the forward pass; auto: bf16 where the device is faster with it",
+        choices=("auto", "fp32", "bf16", "fp16"),
+    )
+    channels_last: bool = setting(True, "keep images and weights in channels-last order in memory")
+    compile: bool = setting(False, "compile the network with torch.compile; needs a C++ compiler")
+    deterministic: bool = setting(False, "use deterministic algorithms only (CUDA: exact resuming; slower)")
+    threads: int | None = setting(None, "CPU threads; null: torch's own choice", ge=1)
+    accumulate_steps: int = setting(
+        1, "batches whose gradients are averaged for one update: more images per update, same memory", ge=1
+    )
+    max_grad_norm: float | None = setting(
+        None, "gradients longer than this are scaled down to it; null: never", gt=0
+    )
+    early_stopping_epochs: int | None = setting(
+        None, "stop after this many epochs without a better validation accuracy; null: never", ge=1
+    )
+    max_steps_per_epoch: int | None = setting(
+        None, "end each epoch after this many updates; null: a whole pass", ge=1
+    )
+    max_minutes: float | None = setting(
+        None,
+        "save and stop after this time, to be continued with run=FOLDER; null: never",
+        gt=0,
+        resume="free",
+    )
+    record_every_steps: int = setting(50, "updates between two rows of metrics.jsonl", ge=1, resume="free")
+    checkpoint_every_steps: int | None = setting(
+        None, "updates between two checkpoints, besides one per epoch; null: none", ge=1, resume="free"
+    )
+    checkpoint_every_minutes: float | None = setting(
+        10.0, "minutes between two checkpoints, besides one per epoch; null: none", gt=0, resume="free"
+    )

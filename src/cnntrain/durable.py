@@ -1,0 +1,49 @@
+"""Files that are there whole or not at all: written beside, flushed to disk, then renamed."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import DataError
+
+
+@contextmanager
+def replacing(path: Path, before: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """Give a temporary file to fill; on success call `before`, then put the file in the place of `path`.
+
+    Raises DataError where the disk refuses; `path` is then what it was and nothing half-written is left.
+    """
+    temporary = path.with_name(f".{path.name}.writing")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        before()
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        # torch.save reports a full disk as RuntimeError.
+        raise DataError(
+            f"{path}: could not be written ({error}); free space or make the folder writable, "
+            "then continue with run=FOLDER"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; raises DataError."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to disk, where the system can."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,54 @@
+"""The errors a user can cause or meet, each with the exit code it ends the program with.
+
+0 done · 1 failed while running · 2 configuration · 3 data, checkpoint or folder unusable ·
+4 diverged · 5 a check failed · 130 and 143 interrupted, state saved.
+"""
+
+import signal
+
+
+class UserError(Exception):
+    """An error whose message is for the user: it is printed without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(UserError):
+    """The configuration cannot be run; `problems` has one line for each thing to change."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[str]):
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+    def __reduce__(self) -> tuple[type, tuple[list[str]]]:
+        return type(self), (self.problems,)
+
+
+class DataError(UserError):
+    """A data set, checkpoint or folder cannot be used; the message names the file and the remedy."""
+
+    exit_code = 3
+
+
+class Diverged(UserError):
+    """The loss or the gradient is no longer finite; the weights are those before that update."""
+
+    exit_code = 4
+
+
+class Interrupted(UserError):
+    """A signal or a time limit stopped the run after its state was saved."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        return type(self), (str(self), self.exit_code)
+
+
+def interrupted_by(signal_number: int, message: str) -> Interrupted:
+    """Return the error for a run stopped by a signal: exit code 128 + its number, as in shells."""
+    return Interrupted(f"{signal.Signals(signal_number).name}: {message}", 128 + signal_number)

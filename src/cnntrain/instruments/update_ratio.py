@@ -1,0 +1,39 @@
+"""Update : weight ratios, from the weights before and after each recorded update (W2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class UpdateRatio:
+    """For every trained tensor, the norm of its real change over its norm before, for any optimizer."""
+
+    def __init__(self, network: nn.Module):
+        named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
+        self.names = [name for name, _ in named]
+        self._weights: list[Tensor] = [weight for _, weight in named]
+        self._ratios: Tensor | None = None
+
+    @contextmanager
+    def around_update(self, recording: bool) -> Iterator[None]:
+        """Measure the update made inside, if it is recorded; costs one copy of the weights then."""
+        if not recording:
+            yield
+            return
+        with torch.no_grad():
+            before = [weight.clone() for weight in self._weights]
+            yield
+            change = torch._foreach_norm(torch._foreach_sub(self._weights, before))
+            size = torch._foreach_norm(before)
+            self._ratios = torch.stack(change) / torch.stack(size)
+
+    def row(self) -> dict[str, float | None]:
+        """Return update_ratio/<name> of the last recorded update; None where the weights were all 0."""
+        assert self._ratios is not None, "an update is recorded before its row is asked for"
+        values = self._ratios.tolist()
+        finite = [None if value != value or value == float("inf") else value for value in values]
+        return {f"update_ratio/{name}": value for name, value in zip(self.names, finite, strict=True)}

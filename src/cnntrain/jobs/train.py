@@ -1,0 +1,187 @@
+"""job=train: train a network in a new folder, or go on in an old one."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..assemble import Assembled, assemble, count_parameters, evaluation_batches
+from ..checkpoint import State
+from ..config import stored
+from ..config.root import Config
+from ..durable import write_text
+from ..errors import DataError, Diverged, Interrupted, UserError
+from ..evaluate import Measured, measure
+from ..interruption import StopSignals
+from ..run_folder import RunFolder, create
+from ..trained import load_weights
+from ..trainer import Progress
+
+FINISHED, INTERRUPTED, DIVERGED, FAILED = "finished", "interrupted", "diverged", "failed"
+
+
+def train(config: Config, path: Path, named_by_user: bool) -> None:
+    """Train in a new folder; raises UserErrors, after noting them in the folder."""
+    folder = create(path, named_by_user)
+    with folder.locked():
+        if folder.config.exists():
+            raise DataError(f"{path}: already holds a run; continue it with run={path}")
+        print(f"folder    {folder.path}", flush=True)
+        with _outcome_noted(folder, config):
+            write_text(folder.config, stored.to_yaml(config))
+            _run(config, folder, None)
+
+
+def resume(path: Path, before: Config, config: Config) -> None:
+    """Go on with the run in a folder, from its newest checkpoint; a finished one says so.
+
+    `before` is the configuration the folder holds, `config` the same with what the user changed.
+    """
+    folder = RunFolder(path)
+    with folder.locked():
+        summary = folder.read_summary()
+        if not any((folder.checkpoints.folder / name).exists() for name in ("last.pt", "previous.pt")):
+            raise DataError(f"run={path}: has no checkpoint (checkpoints/last.pt); start a new run")
+        state, warning = folder.checkpoints.load_last()
+        _check_same(before, state, path)
+        progress = Progress(**state["progress"])
+        if _is_finished(summary, progress, config):
+            print(
+                f"{path}: this run is finished ({progress.epoch} epochs); to go further: "
+                f"cnntrain run={path} trainer.epochs={2 * progress.epoch}"
+            )
+            return
+        if warning:
+            print(f"warning   {warning}")
+        print(
+            f"folder    {folder.path}\nresuming  after step {progress.step}, epoch {progress.epoch}",
+            flush=True,
+        )
+        with _outcome_noted(folder, config):
+            write_text(folder.config, stored.to_yaml(config))
+            _run(config, folder, state)
+
+
+def _is_finished(summary: dict[str, Any] | None, progress: Progress, config: Config) -> bool:
+    if summary is None or summary.get("status") != FINISHED:
+        return False
+    patience = config.trainer.early_stopping_epochs
+    out_of_patience = patience is not None and progress.epoch - progress.best_epoch >= patience
+    return progress.epoch >= config.trainer.epochs or out_of_patience
+
+
+def _run(config: Config, folder: RunFolder, state: State | None) -> None:
+    with StopSignals().caught() as signals:
+        assembled = assemble(config, folder, state)
+        print("\n".join(assembled.lines), flush=True)
+        if signals.received is None:
+            try:
+                assembled.trainer.train(signals)
+            finally:
+                assembled.trainer.recorder.close()
+    if signals.received is not None:
+        raise signals.received
+    _finish(config, folder, assembled)
+
+
+def _finish(config: Config, folder: RunFolder, assembled: Assembled) -> None:
+    """Measure the best network on the test split, once, and write and print the summary."""
+    trainer = assembled.trainer
+    load_weights(trainer.network, folder.checkpoints.load_best())
+    batches = evaluation_batches(assembled.splits.test, config, trainer.compute)
+    started = time.perf_counter()
+    test = measure(
+        trainer.network, trainer.preprocess, trainer.loss, batches, trainer.classes, trainer.compute
+    )
+    progress = trainer.progress
+    progress.wall_seconds += time.perf_counter() - started
+    summary = {
+        "status": FINISHED,
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "stopped_early": progress.stopped_early,
+        "steps": progress.step,
+        "val/accuracy": progress.best_accuracy,
+        "val/loss": progress.best_loss,
+        "test/accuracy": test.accuracy,
+        "test/loss": test.loss,
+        "parameters": count_parameters(trainer.network),
+        "wall_seconds": round(progress.wall_seconds, 3),
+        "images_per_second": round(progress.images / max(progress.training_seconds, 1e-9), 1),
+        "device": str(trainer.compute.device),
+        "precision": trainer.compute.precision,
+        "seed": config.seed,
+        "versions": versions(),
+    }
+    folder.write_summary(summary)
+    print(_table(summary, test))
+    print(f"{folder.path}: config.yaml, metrics.jsonl, summary.json, checkpoints/", flush=True)
+
+
+def _table(summary: dict[str, Any], test: Measured) -> str:
+    rows = [("best epoch", f"{summary['best_epoch']} of {summary['epochs']}")]
+    if summary["val/accuracy"] is not None:
+        rows.append(("validation", f"accuracy {summary['val/accuracy']:.2%}, loss {summary['val/loss']:.4f}"))
+    rows += [
+        ("test", f"accuracy {test.accuracy:.2%}, loss {test.loss:.4f}"),
+        ("time", f"{summary['wall_seconds']:.1f} s, {summary['images_per_second']:.0f} images/s in training"),
+    ]
+    return "\n" + "\n".join(f"  {name:<11}{value}" for name, value in rows) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions a run's numbers depend on."""
+    from .. import __version__
+
+    return {
+        "cnntrain": __version__,
+        "torch": torch.__version__,
+        "torchvision": version("torchvision"),
+        "numpy": version("numpy"),
+    }
+
+
+@contextmanager
+def _outcome_noted(folder: RunFolder, config: Config) -> Iterator[None]:
+    """Note in the folder how the run ended, if otherwise than by finishing."""
+    folder.error.unlink(missing_ok=True)
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt, BrokenPipeError):
+        _note(folder, INTERRUPTED, None)
+        raise
+    except Diverged as error:
+        _note(folder, DIVERGED, str(error))
+        raise
+    except (UserError, Exception) as error:
+        _note(folder, FAILED, str(error) if isinstance(error, UserError) else traceback.format_exc())
+        raise
+
+
+def _note(folder: RunFolder, status: str, error: str | None) -> None:
+    """Write status and error where the disk still lets us; the error itself is on its way to the user."""
+    try:
+        folder.write_summary((folder.read_summary() or {}) | {"status": status})
+        if error is not None:
+            write_text(folder.error, error + "\n")
+    except DataError as unwritable:
+        print(f"warning   {unwritable}")
+
+
+def _check_same(config: Config, state: State, path: Path) -> None:
+    """Raise DataError where a checkpoint was written under another configuration than the folder's."""
+    written = stored.from_yaml(state["config"], f"{path}: checkpoint")
+    for part in ("data", "preprocessing", "model", "optim", "schedule"):
+        here, there = getattr(config, part), getattr(written, part)
+        if type(here) is not type(there) or not stored.alike(here, there):
+            raise DataError(
+                f"run={path}: config.yaml says {part} {stored.shown(here)}, its checkpoint was written with "
+                f"{stored.shown(there)}; put the right checkpoint or config.yaml back"
+            )

@@ -1,0 +1,1 @@
+"""The networks, one architecture per file: plain torch modules from images to scores."""

@@ -1,0 +1,58 @@
+"""LeNet-5 in today's form (N2).
+
+LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition, 1998.
+
+The first network of the pattern convolution, pooling, convolution, pooling, fully connected, and small
+enough to count by hand. For 32x32 images:
+
+    C1   6 filters of 5x5     28x28x6       S2   pooling   14x14x6
+    C3  16 filters of 5x5     10x10x16      S4   pooling    5x5x16
+    C5  400 → 120             F6  120 → 84                 output  84 → 10
+
+What the original has otherwise: C3 sees only some of S2's maps (a table), pooling has weights, tanh is
+scaled to 1.7159·tanh(2a/3), and the output is the distance to drawn characters.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from . import initialization, layers
+
+
+class LeNet5(nn.Module):
+    """(N, in_channels, height, width) → (N, classes).
+
+    Images below 32 pixels, as MNIST's 28x28, are padded by 2 on each side; C5 takes as many inputs as
+    the last map has values. 61 706 weights for one channel, 28x28 or 32x32, and 10 classes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        image_size: tuple[int, int],
+        activation: str = "tanh",
+        pooling: str = "average",
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        padding = 2 if min(image_size) < 32 else 0
+        height, width = (((side + 2 * padding - 4) // 2 - 4) // 2 for side in image_size)
+        self.features = nn.Sequential(
+            nn.Conv2d(in_channels, 6, 5, padding=padding),
+            layers.activation(activation),
+            layers.pooling(pooling),
+            nn.Conv2d(6, 16, 5),
+            layers.activation(activation),
+            layers.pooling(pooling),
+        )
+        self.hidden = layers.hidden_layers(16 * height * width, [120, 84], activation, 0.0)
+        self.dropout = layers.dropout(dropout)
+        self.output = nn.Linear(84, classes)
+        initialization.own(self, activation)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.hidden(self.features(images).flatten(1))
+        scores: Tensor = self.output(self.dropout(features))
+        return scores

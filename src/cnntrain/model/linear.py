@@ -1,0 +1,53 @@
+"""The linear classifier and the multi-layer perceptron (N1).
+
+Both see an image as one long vector x and know nothing of neighbouring pixels. The linear classifier
+has one row of W per class, a template, and scores = Wx + b says how well each fits. Layers put between
+them can draw curved boundaries only because of the nonlinearity: without it W2·W1 is one matrix again.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from . import initialization
+from .layers import dropout, hidden_layers
+
+
+class LinearClassifier(nn.Module):
+    """scores = Wx + b: (N, in_channels, height, width) → (N, classes)."""
+
+    def __init__(
+        self, in_channels: int, classes: int, image_size: tuple[int, int], dropout_rate: float = 0.0
+    ):
+        super().__init__()
+        self.dropout = dropout(dropout_rate)
+        self.output = nn.Linear(in_channels * image_size[0] * image_size[1], classes)
+        initialization.own(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.output(self.dropout(images.flatten(1)))
+        return scores
+
+
+class Perceptron(nn.Module):
+    """[FC → act → dropout]·K → FC on all pixels: (N, in_channels, height, width) → (N, classes)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        image_size: tuple[int, int],
+        hidden: list[int],
+        activation: str = "relu",
+        dropout_rate: float = 0.0,
+    ):
+        super().__init__()
+        inputs = in_channels * image_size[0] * image_size[1]
+        self.hidden = hidden_layers(inputs, hidden, activation, dropout_rate)
+        self.dropout = dropout(0.0 if hidden else dropout_rate)
+        self.output = nn.Linear(hidden[-1] if hidden else inputs, classes)
+        initialization.own(self, activation)
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.output(self.dropout(self.hidden(images.flatten(1))))
+        return scores

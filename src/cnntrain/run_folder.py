@@ -1,0 +1,111 @@
+"""The folder of a run: created exclusively, locked while a process works in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from .checkpoint import Checkpoints
+from .config import stored
+from .durable import write_text
+from .errors import DataError
+
+LOCK, OWNER = ".lock", ".process.json"
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / stored.FILE_NAME
+        self.metrics = path / "metrics.jsonl"
+        self.summary = path / "summary.json"
+        self.error = path / "error.txt"
+        self.checkpoints = Checkpoints(path / "checkpoints")
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """Return the summary, or None where the run has not come to one."""
+        if not self.summary.exists():
+            return None
+        try:
+            content = json.loads(self.summary.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.summary}: cannot be read: {error}; remove it and go on") from error
+        return content if isinstance(content, dict) else None
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write the summary whole or not at all."""
+        write_text(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; raises DataError naming the process that has it."""
+        lock, owner = FileLock(self.path / LOCK), self.path / OWNER
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise DataError(f"{self.path}: is in use by {_owner(owner)}; wait for it or stop it") from error
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written: {error}") from error
+        try:
+            owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+            (self.path / LOCK).unlink(missing_ok=True)
+
+
+def create(path: Path, named_by_user: bool) -> RunFolder:
+    """Return a new folder for a run.
+
+    A name that is ours (the time) gets a number where it is taken; a name the user gave may be an
+    existing folder without a run in it. Raises DataError where the place is taken or not writable.
+    """
+    try:
+        if named_by_user:
+            path.mkdir(parents=True, exist_ok=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path = make_unique(path)
+        folder = RunFolder(path)
+        if folder.config.exists():
+            raise DataError(
+                f"{path}: already holds a run; continue it with run={path}, or name another folder"
+            )
+        folder.checkpoints.folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be a run's folder: {error.strerror or error}; name another"
+        ) from error
+    return folder
+
+
+def make_unique(path: Path) -> Path:
+    """Create the folder `path`, or path-2, path-3, … where it exists already, and return it."""
+    number = 1
+    while True:
+        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            candidate.mkdir()
+            return candidate
+        except FileExistsError:
+            if candidate.is_file():
+                raise
+            number += 1
+
+
+def _owner(file: Path) -> str:
+    try:
+        owner = json.loads(file.read_text())
+        return f"process {owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"

@@ -1,0 +1,74 @@
+"""Any batch is a pure function of (seed, epoch, step), whatever was read before it and by whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cnntrain.data.augmentation import Augment
+from cnntrain.data.batches import Batches
+from cnntrain.data.images import FileImages, MemoryImages
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def images() -> MemoryImages:
+    torch.manual_seed(0)
+    return MemoryImages(torch.randint(256, (50, 6, 6, 3), dtype=torch.uint8), torch.arange(50))
+
+
+def test_an_epoch_shows_each_image_once_but_for_the_last_part_of_a_batch(images: MemoryImages) -> None:
+    batches = Batches(images, 8, CPU, seed=3)
+    labels = torch.cat([labels for _, labels in batches.epoch(0, 0, 99)])
+    assert len(batches) == 6
+    assert len(labels) == 48
+    assert len(set(labels.tolist())) == 48
+    for shown, label in batches.epoch(1, 0, 99):
+        assert torch.equal(shown, images.images[label])
+
+
+def test_epochs_and_seeds_have_orders_of_their_own(images: MemoryImages) -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        return torch.cat([labels for _, labels in Batches(images, 8, CPU, seed).epoch(epoch, 0, 99)]).tolist()
+
+    assert order(0, 0) == order(0, 0)
+    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+
+
+def test_a_batch_is_the_same_from_the_middle_of_an_epoch(images: MemoryImages) -> None:
+    batches = Batches(images, 8, CPU, seed=3, augment=Augment(1, True))
+    whole = list(batches.epoch(2, 0, 99))
+    part = list(batches.epoch(2, 4, 6))
+    assert len(part) == 2
+    for (left, left_labels), (right, right_labels) in zip(whole[4:6], part, strict=True):
+        assert torch.equal(left, right)
+        assert torch.equal(left_labels, right_labels)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_worker_processes_give_the_batches_of_memory(tmp_path: Path, workers: int) -> None:
+    rng = np.random.default_rng(0)
+    paths = []
+    for i in range(20):
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(paths[-1])
+    files = FileImages(paths, torch.arange(20), 8, "crop", 3, workers)
+    memory = files.to_memory(progress=False)
+    augment = Augment(1, True)
+    for epoch in (0, 1):
+        slow = list(Batches(files, 6, CPU, 5, augment).epoch(epoch, 1, 99))
+        fast = list(Batches(memory, 6, CPU, 5, augment).epoch(epoch, 1, 99))
+        assert len(slow) == len(fast) == 2
+        for (left, left_labels), (right, right_labels) in zip(slow, fast, strict=True):
+            assert torch.equal(left, right)
+            assert torch.equal(left_labels, right_labels)
+
+
+def test_evaluation_reads_all_images_in_order(images: MemoryImages) -> None:
+    labels = torch.cat([labels for _, labels in Batches(images, 8, CPU).in_order()])
+    assert labels.tolist() == list(range(50))

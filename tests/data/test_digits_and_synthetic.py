@@ -1,0 +1,66 @@
+"""The two data sets that need no files."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+
+from cnntrain.config.data import Digits, Synthetic
+from cnntrain.data.images import ImageSet, MemoryImages
+
+
+def flat(part: ImageSet) -> np.ndarray:
+    assert isinstance(part, MemoryImages)
+    return part.images.flatten(1).numpy()
+
+
+def test_digits_are_scikit_learns_each_exactly_once() -> None:
+    splits = Digits().load(seed=0)
+    parts = [splits.train, splits.val, splits.test]
+    ours = np.concatenate([flat(part) for part in parts])
+    labels = np.concatenate([part.labels.numpy() for part in parts])
+    theirs = load_digits()
+    scaled = np.floor(theirs.images.reshape(-1, 64) * 255 / 16 + 0.5)
+    order, their_order = np.lexsort(ours.T), np.lexsort(scaled.T)
+    np.testing.assert_array_equal(ours[order], scaled[their_order])
+    assert (labels[order] == theirs.target[their_order]).mean() > 0.999  # equal pictures may change places
+    assert ours.min() == 0
+    assert ours.max() == 255
+    assert splits.train.shape == (8, 8, 1)
+
+
+def test_the_test_split_of_digits_is_the_same_for_every_seed() -> None:
+    first, second = Digits().load(seed=0), Digits().load(seed=1)
+    np.testing.assert_array_equal(flat(first.test), flat(second.test))
+    assert not np.array_equal(flat(first.val), flat(second.val))
+    counts = np.bincount(load_digits().target) / 5
+    assert (abs(torch.bincount(first.test.labels).numpy() - counts) < 1).all()
+
+
+def test_facts_of_digits_are_what_is_read() -> None:
+    facts, splits = Digits().facts(), Digits(val_fraction=0).load(0)
+    assert facts.train_images == len(splits.train)
+    assert (facts.height, facts.width, facts.channels) == splits.train.shape
+    assert facts.classes == len(splits.class_names)
+
+
+def test_synthetic_images_are_the_same_for_every_seed_and_as_ordered() -> None:
+    settings = Synthetic(
+        classes=3, image_size=9, channels=2, train_images=300, test_images=31, val_fraction=0
+    )
+    first, second = settings.load(0), settings.load(1)
+    np.testing.assert_array_equal(flat(first.train), flat(second.train))
+    assert (len(first.train), len(first.test)) == (300, 31)
+    assert first.train.shape == (9, 9, 2)
+    assert torch.bincount(first.train.labels).tolist() == [100, 100, 100]
+    assert (flat(first.train)[:31] == flat(first.test)).mean() < 0.1
+    assert flat(first.train).std() > 30
+
+
+def test_synthetic_images_can_be_learnt() -> None:
+    splits = Synthetic(image_size=8, train_images=400, test_images=200, val_fraction=0).load(0)
+    train, test = flat(splits.train).astype(float), flat(splits.test).astype(float)
+    means = np.stack([train[splits.train.labels.numpy() == label].mean(0) for label in range(10)])
+    nearest = ((test[:, None] - means) ** 2).sum(2).argmin(1)
+    assert (nearest == splits.test.labels.numpy()).mean() > 0.9

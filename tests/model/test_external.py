@@ -1,0 +1,232 @@
+"""Networks from elsewhere: torchvision's with their weights, a user's own, and what goes wrong with each."""
+
+from __future__ import annotations
+
+import sys
+import urllib.error
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torchvision import models
+from torchvision.models._api import WeightsEnum
+
+from cnntrain.config.model import Custom, Model, TorchvisionModel
+from cnntrain.errors import ConfigError, DataError
+
+SIZE = (64, 64)
+
+
+def message(settings: Model) -> str:
+    """Return the one problem, which building must report in the same words."""
+    (line,) = settings.problems(3, 10, SIZE)
+    with pytest.raises(ConfigError) as raised:
+        settings.build(3, 10, SIZE, None)
+    assert raised.value.problems == [line]
+    return line
+
+
+def weights_file(folder: Path, network: nn.Module) -> str:
+    path = folder / "weights.pt"
+    torch.save(network.state_dict(), path)
+    return str(path)
+
+
+def test_an_unknown_network_gets_the_nearest_name() -> None:
+    line = message(TorchvisionModel(arch="resnet81"))
+    assert line.startswith("model.arch=resnet81: torchvision has no such network; did you mean resnet")
+
+
+def test_detectors_are_no_classifiers() -> None:
+    assert "no such network" in message(TorchvisionModel(arch="fasterrcnn_resnet50_fpn"))
+
+
+def test_unknown_weights_get_the_names_that_exist() -> None:
+    line = message(TorchvisionModel(arch="resnet50", weights="IMAGENET1K_V3"))
+    assert line.startswith(
+        "model.weights=IMAGENET1K_V3: no file, and no weights of resnet50; did you mean IMAG"
+    )
+
+
+def test_new_weights_fit_channels_and_classes() -> None:
+    network = TorchvisionModel(arch="squeezenet1_1").build(2, 7, SIZE, None)
+    assert network(torch.randn(1, 2, *SIZE)).shape == (1, 7)
+
+
+@pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
+def test_networks_with_auxiliary_heads_give_scores_alone_in_training(arch: str) -> None:
+    settings = TorchvisionModel(arch=arch)
+    size = (settings.least_size((8, 8)),) * 2
+    with torch.device("meta"):
+        network = settings.build(3, 7, size, None).train()
+        assert network(torch.empty(2, 3, *size)).shape == (2, 7)
+
+
+def test_weights_from_a_file_are_loaded_and_another_head_starts_anew(tmp_path: Path) -> None:
+    stored = models.resnet18(num_classes=4)
+    path = weights_file(tmp_path, stored)
+    same = TorchvisionModel(weights=path).build(3, 4, SIZE, None).eval()
+    images = torch.randn(2, 3, *SIZE)
+    torch.testing.assert_close(same(images), stored.eval()(images))
+    other = TorchvisionModel(weights=path).build(3, 9, SIZE, None)
+    assert other(images).shape == (2, 9)
+    torch.testing.assert_close(other.get_parameter("layer4.1.conv2.weight"), stored.layer4[1].conv2.weight)
+
+
+def test_a_file_for_grey_images_keeps_its_first_convolution(tmp_path: Path) -> None:
+    stored = models.resnet18(num_classes=4)
+    stored.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+    network = TorchvisionModel(weights=weights_file(tmp_path, stored)).build(1, 4, SIZE, None)
+    torch.testing.assert_close(network.get_parameter("conv1.weight"), stored.conv1.weight)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_trained_filters_respond_to_grey_images_as_before(channels: int, tmp_path: Path) -> None:
+    stored = models.resnet18(num_classes=4).eval()
+    path = weights_file(tmp_path, stored)
+    network = TorchvisionModel(weights=path).build(channels, 4, SIZE, None).eval()
+    grey = torch.randn(2, 1, *SIZE)
+    expected = stored(grey.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(network(grey.expand(-1, channels, -1, -1)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_published_weights_keep_all_but_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = models.resnet18().state_dict()
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: stored)
+    for name in ("default", "IMAGENET1K_V1"):
+        network = TorchvisionModel(weights=name).build(3, 10, SIZE, None)
+        torch.testing.assert_close(network.get_parameter("conv1.weight"), stored["conv1.weight"])
+        assert network.get_parameter("fc.weight").shape == (10, 512)
+    whole = TorchvisionModel(weights="default").build(3, 1000, SIZE, None)
+    torch.testing.assert_close(whole.get_parameter("fc.weight"), stored["fc.weight"])
+
+
+def test_a_failed_download_is_an_error_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", fail)
+    with pytest.raises(DataError, match=r"cannot be downloaded: .*no route to host"):
+        TorchvisionModel(weights="default").build(3, 10, SIZE, None)
+
+
+def test_a_file_of_another_network_says_what_differs(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        network = models.resnet34()
+    path = weights_file(tmp_path, network)
+    with pytest.raises(
+        ConfigError, match=r"is not of resnet18: has too much: layer1\.2\.bn1\.bias and \d+ more"
+    ):
+        TorchvisionModel(weights=path).build(3, 10, SIZE, None)
+
+
+@pytest.mark.parametrize("content", [b"no weights at all", b""])
+def test_a_file_that_holds_no_weights_is_an_error_of_the_data(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"weights\.pt: cannot be read as weights"):
+        TorchvisionModel(weights=str(path)).build(3, 10, SIZE, None)
+    torch.save([1, 2], path)
+    with pytest.raises(DataError, match="holds no state dict"):
+        TorchvisionModel(weights=str(path)).build(3, 10, SIZE, None)
+
+
+def test_dropout_reaches_torchvisions_layers_or_stands_before_the_last() -> None:
+    with torch.device("meta"):
+        alexnet = TorchvisionModel(arch="alexnet").build(3, 10, SIZE, 0.2)
+        resnet = TorchvisionModel(arch="resnet18").build(3, 10, SIZE, 0.2)
+        plain = TorchvisionModel(arch="resnet18").build(3, 10, SIZE, 0.0)
+    assert [module.p for module in alexnet.modules() if isinstance(module, nn.Dropout)] == [0.2, 0.2]
+    head = resnet.get_submodule("fc")
+    assert [type(module) for module in head.children()] == [nn.Dropout, nn.Linear]
+    assert isinstance(plain.get_submodule("fc"), nn.Linear)
+
+
+FACTORY = """
+import torch
+from torch import nn
+
+def my_net(in_channels, classes, width=4):
+    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 64 * 64, width), nn.Linear(width, classes))
+
+def without_linear(in_channels, classes):
+    return nn.Sequential(nn.Conv2d(in_channels, classes, 64), nn.Flatten())
+
+def no_module(in_channels, classes):
+    return 3
+
+def fixed_classes(in_channels):
+    return nn.Identity()
+
+CONSTANT = 3
+"""
+
+
+@pytest.fixture
+def module_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """Return a module with factories in the working folder, under a name of its own."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    name = f"nets_{zlib.crc32(request.node.nodeid.encode())}"
+    (tmp_path / f"{name}.py").write_text(FACTORY)
+    return name
+
+
+def test_a_function_in_the_working_folder_is_called_with_its_arguments(module_name: str) -> None:
+    settings = Custom(factory=f"{module_name}:my_net", arguments={"width": 6})
+    assert settings.problems(3, 10, SIZE) == []
+    network = settings.build(3, 10, SIZE, None)
+    assert next(network.parameters()).shape == (6, 3 * 64 * 64)
+    assert network(torch.randn(2, 3, *SIZE)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("factory", "arguments", "words"),
+    [
+        ("MODULE:my_nett", {}, "has no my_nett; did you mean my_net?"),
+        ("MODULE.my_net", {}, "must be package.module:function"),
+        ("MODULE:CONSTANT", {}, "CONSTANT is a int, not a function"),
+        (
+            "MODULE:my_net",
+            {"depth": 3},
+            "(in_channels=…, classes=…, depth=…): got an unexpected keyword argument",
+        ),
+        ("MODULE:my_net", {"classes": 3}, "classes comes from the data; take it out of model.arguments"),
+        ("MODULE:fixed_classes", {}, "got an unexpected keyword argument 'classes'"),
+        ("no_such_module_here:net", {}, "no module no_such_module_here, neither in "),
+        ("", {}, "model.factory: is not set"),
+    ],
+)
+def test_each_thing_missing_is_named(
+    factory: str, arguments: dict[str, Any], words: str, module_name: str
+) -> None:
+    assert words in message(Custom(factory=factory.replace("MODULE", module_name), arguments=arguments))
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import no_such_package.deep", "imports no_such_package, which is not installed"),
+        ("raise ZeroDivisionError('in my file')", "failed: ZeroDivisionError: in my file"),
+        ("def net(:", "failed: SyntaxError"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_says_why(source: str, words: str, module_name: str) -> None:
+    Path(f"{module_name}.py").write_text(source)
+    assert words in message(Custom(factory=f"{module_name}:net"))
+
+
+def test_what_is_no_module_is_refused(module_name: str) -> None:
+    with pytest.raises(ConfigError, match=r"no_module: returned a int; it must return a torch\.nn\.Module"):
+        Custom(factory=f"{module_name}:no_module").build(3, 10, SIZE, None)
+
+
+def test_dropout_needs_a_place_in_a_network_of_ones_own(module_name: str) -> None:
+    network = Custom(factory=f"{module_name}:my_net").build(3, 10, SIZE, 0.5)
+    kinds = [type(module).__name__ for module in network.modules() if not list(module.children())]
+    assert kinds == ["Flatten", "Linear", "Dropout", "Linear"]
+    with pytest.raises(ConfigError, match="no dropout layer, nor a linear one"):
+        Custom(factory=f"{module_name}:without_linear").build(3, 10, SIZE, 0.5)

@@ -1,0 +1,136 @@
+"""One update: what it does to the weights, what it refuses, what it measures."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from cnntrain.config.optim import Sgd
+from cnntrain.config.regularization import Regularization as Strengths
+from cnntrain.config.schedule import Constant
+from cnntrain.optim.update import MOST_SKIPPED_IN_A_ROW, NonFinite, Update
+from cnntrain.regularization import Regularization
+
+CPU = torch.device("cpu")
+
+
+def make(max_grad_norm: float | None = None, fp16: bool = False, weight_decay: float = 0.0) -> Update:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    nn.init.zeros_(network[0].bias)
+    weights = list(network.parameters())
+    return Update(
+        network,
+        Sgd(lr=0.1, momentum=0.9).build(weights, fused=not fp16),
+        Regularization(Strengths(weight_decay=weight_decay), network),
+        Constant(warmup_epochs=0).build(10, 10),
+        0.1,
+        max_grad_norm,
+        CPU,
+        fp16,
+    )
+
+
+def set_gradients(update: Update, value: float) -> None:
+    for weight in update.weights:
+        weight.grad = torch.full_like(weight, value)
+
+
+def test_clipping_is_torchs_clip_grad_norm() -> None:
+    update, loss = make(max_grad_norm=0.5), torch.tensor(1.0)
+    theirs = [weight.detach().clone().requires_grad_() for weight in update.weights]
+    optimizer = torch.optim.SGD(theirs, lr=0.1, momentum=0.9)
+    for value in (3.0, 0.01, -2.0):
+        set_gradients(update, value)
+        for weight in theirs:
+            weight.grad = torch.full_like(weight, value)
+        expected = torch.nn.utils.clip_grad_norm_(theirs, 0.5)
+        optimizer.step()
+        assert update.apply(0, loss, recording=False).item() == pytest.approx(expected.item())
+    for mine, other in zip(update.weights, theirs, strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "loss"), [(float("nan"), 1.0), (float("inf"), 1.0), (0.1, float("nan"))]
+)
+def test_a_non_finite_loss_or_gradient_changes_nothing(gradient: float, loss: float) -> None:
+    update = make(weight_decay=0.1)
+    set_gradients(update, 0.2)
+    update.apply(0, torch.tensor(1.0), recording=False)
+    before = [weight.detach().clone() for weight in update.weights]
+    state = copy.deepcopy(update.optimizer.state_dict())
+    set_gradients(update, gradient)
+    with pytest.raises(NonFinite) as caught:
+        update.apply(7, torch.tensor(loss), recording=False)
+    assert caught.value.step == 7
+    for weight, old in zip(update.weights, before, strict=True):
+        assert torch.equal(weight, old)
+    for index, entry in update.optimizer.state_dict()["state"].items():
+        assert torch.equal(entry["momentum_buffer"], state["state"][index]["momentum_buffer"])
+
+
+def test_a_device_that_is_not_asked_skips_by_itself_and_remembers_the_first_step() -> None:
+    update = make(weight_decay=0.1)
+    update._counts_on_device = True  # as on CUDA
+    set_gradients(update, 0.2)
+    update.apply(0, torch.tensor(1.0), recording=False)
+    update.check()
+    before = [weight.detach().clone() for weight in update.weights]
+    for step, value in ((1, float("nan")), (2, 0.2), (3, float("inf"))):
+        set_gradients(update, value)
+        update.apply(step, torch.tensor(2.5), recording=False)
+    for weight, old in zip(update.weights, before, strict=True):
+        assert torch.equal(weight, old)
+    with pytest.raises(NonFinite) as caught:
+        update.check()
+    assert (caught.value.step, caught.value.loss) == (1, 2.5)
+
+
+def test_fp16_forgives_skipped_steps_counts_them_and_stops_at_too_many_in_a_row() -> None:
+    update = make(fp16=True)
+    scale = update.scaler.get_scale()
+    for step in range(MOST_SKIPPED_IN_A_ROW - 1):
+        set_gradients(update, float("inf"))
+        update.scaler.scale(torch.tensor(1.0))
+        update.apply(step, torch.tensor(1.0), recording=False)
+    update.check()
+    assert update.total_skipped == MOST_SKIPPED_IN_A_ROW - 1
+    assert update.scaler.get_scale() < scale
+    set_gradients(update, 0.1)
+    update.apply(100, torch.tensor(1.0), recording=False)
+    for step in range(MOST_SKIPPED_IN_A_ROW):
+        set_gradients(update, float("inf"))
+        update.apply(200 + step, torch.tensor(1.0), recording=False)
+    with pytest.raises(NonFinite) as caught:
+        update.check()
+    assert caught.value.step == 200
+
+
+@pytest.mark.parametrize("name", ["Sgd", "Nesterov", "Adagrad", "RmsProp", "Adam", "AdamW"])
+def test_update_ratio_is_the_norm_of_the_real_change_over_the_norm_before(name: str) -> None:
+    from cnntrain.config import optim
+
+    update = make(weight_decay=0.3)
+    update.optimizer = getattr(optim, name)(lr=0.1).build(update.weights, fused=True)
+    for step in range(3):
+        before = [weight.detach().clone() for weight in update.weights]
+        set_gradients(update, 0.3)
+        update.apply(step, torch.tensor(1.0), recording=True)
+        row = update.instrument.row()
+        for tensor, old, weight in zip(update.instrument.names, before, update.weights, strict=True):
+            key = f"update_ratio/{tensor}"
+            size = old.norm().item()
+            if size == 0:
+                assert row[key] is None
+            else:
+                assert row[key] == pytest.approx((weight - old).norm().item() / size, rel=1e-4)
+    assert set(row) == {
+        "update_ratio/0.weight",
+        "update_ratio/0.bias",
+        "update_ratio/2.weight",
+        "update_ratio/2.bias",
+    }

@@ -1,0 +1,355 @@
+"""The program as its users run it: training, folders, sweeps, evaluation, exit codes."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import cnntrain
+from cnntrain.cli import main
+from cnntrain.config.choices import Choices
+from cnntrain.config.compose import Composer
+
+QUICK = ["trainer.epochs=1", "trainer.max_steps_per_epoch=3"]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return content
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line, parse_constant=refuse) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def default_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("default") / "run"
+    assert main([f"hydra.run.dir={folder}"]) == 0
+    return folder
+
+
+def test_the_default_run_recognizes_98_percent_of_the_digits(default_run: Path) -> None:
+    assert summary(default_run)["test/accuracy"] >= 0.98
+
+
+def test_the_files_of_a_run_hold_what_the_design_lists(default_run: Path) -> None:
+    result = summary(default_run)
+    epochs = [row for row in rows(default_run) if "val/loss" in row]
+    steps = [row for row in rows(default_run) if "grad_norm" in row]
+    assert [row["epoch"] for row in epochs] == list(range(1, 21))
+    assert [row["step"] for row in steps][:2] == [1, 50]
+    assert steps[0].keys() >= {
+        "epoch",
+        "lr",
+        "train/loss",
+        "train/data_loss",
+        "train/regularization_loss",
+        "train/accuracy",
+        "images_per_second",
+    }
+    assert epochs[0].keys() >= {"step", "train/loss", "train/accuracy", "val/loss", "val/accuracy"}
+    # Of several epochs with the best accuracy, the earliest.
+    best = max(epochs, key=lambda row: (row["val/accuracy"], -row["epoch"]))
+    assert result["best_epoch"] == best["epoch"]
+    assert (result["val/accuracy"], result["val/loss"]) == (best["val/accuracy"], best["val/loss"])
+    assert result["status"] == "finished"
+    assert result.keys() >= {
+        "epochs",
+        "steps",
+        "test/loss",
+        "parameters",
+        "wall_seconds",
+        "images_per_second",
+        "device",
+        "precision",
+        "seed",
+        "versions",
+    }
+    names = {path.name for path in (default_run / "checkpoints").iterdir()}
+    assert names == {"last.pt", "previous.pt", "best.pt"}
+    assert {path.name for path in default_run.iterdir()} == {
+        "config.yaml",
+        "metrics.jsonl",
+        "summary.json",
+        "checkpoints",
+    }
+
+
+def test_the_first_loss_is_ln_10(default_run: Path) -> None:
+    first = rows(default_run)[0]
+    assert first["train/data_loss"] == pytest.approx(math.log(10), rel=0.25)
+
+
+def test_the_stored_configuration_rebuilds_the_run(default_run: Path) -> None:
+    again = Path("again")
+    words = []
+    for line in (default_run / "config.yaml").read_text().splitlines():
+        if line.startswith("seed"):
+            words.append(line.replace(": ", "="))
+    assert main([f"hydra.run.dir={again}", *words]) == 0
+    assert (again / "config.yaml").read_text() == (default_run / "config.yaml").read_text()
+    assert summary(again)["test/loss"] == summary(default_run)["test/loss"]
+
+
+def test_load_gives_the_best_network_with_its_preprocessing_and_names(default_run: Path) -> None:
+    trained = cnntrain.load(default_run)
+    digits = load_digits()
+    images = torch.from_numpy((digits.images * 255 / 16).round()).to(torch.uint8)[..., None]
+    names = trained.classify(images)
+    right = sum(name == str(label) for name, label in zip(names, digits.target, strict=True))
+    assert right / len(names) > 0.97
+    torch.testing.assert_close(trained.probabilities(images[:5]).sum(1), torch.ones(5))
+    with pytest.raises(ValueError, match="8, 8, 1"):
+        trained.probabilities(images[:, :4])
+
+
+def test_evaluate_repeats_the_recorded_test_metrics_exactly(
+    default_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(default_run, "copy")
+    assert main([f"run={folder}", "job=evaluate"]) == 0
+    result = json.loads((Path(folder) / "evaluate-digits-test.json").read_text())
+    recorded = summary(default_run)
+    assert (result["accuracy"], result["loss"]) == (recorded["test/accuracy"], recorded["test/loss"])
+    confusion = torch.tensor(result["confusion"])
+    assert confusion.sum() == result["images"]
+    assert confusion.diagonal().sum() / confusion.sum() == pytest.approx(result["accuracy"])
+    per_class = (confusion.diagonal() / confusion.sum(1)).tolist()
+    assert list(result["per_class_accuracy"].values()) == pytest.approx(per_class)
+    assert main([f"run={folder}", "job=evaluate", "evaluate.split=val"]) == 0
+    val = json.loads((Path(folder) / "evaluate-digits-val.json").read_text())
+    assert (val["accuracy"], val["loss"]) == (recorded["val/accuracy"], recorded["val/loss"])
+    capsys.readouterr()
+    assert main([f"run={folder}", "job=evaluate", "data=synthetic", "data.image_size=9"]) == 3
+    assert "9x9" in capsys.readouterr().err
+
+
+def test_evaluate_takes_another_data_set(default_run: Path) -> None:
+    folder = shutil.copytree(default_run, "copy")
+    words = ["data=synthetic", "data.image_size=8", "data.channels=1", "data.classes=10"]
+    assert main([f"run={folder}", "job=evaluate", *words]) == 0
+    assert (Path(folder) / "evaluate-synthetic-test.json").exists()
+
+
+def test_runs_started_in_the_same_second_get_folders_of_their_own(empty_folder: Path) -> None:
+    starts = [
+        subprocess.Popen([sys.executable, "-m", "cnntrain", *QUICK], stdout=subprocess.DEVNULL)
+        for _ in range(3)
+    ]
+    assert [start.wait(120) for start in starts] == [0, 0, 0]
+    assert len(list((empty_folder / "outputs").glob("*-*-*/*/summary.json"))) == 3
+
+
+def test_a_folder_that_holds_a_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hydra.run.dir=mine", *QUICK]) == 0
+    before = Path("mine/checkpoints/last.pt").read_bytes()
+    assert main(["hydra.run.dir=mine", *QUICK, "seed=1"]) == 3
+    assert "run=mine" in capsys.readouterr().err
+    assert Path("mine/checkpoints/last.pt").read_bytes() == before
+
+
+def test_a_folder_in_use_is_refused_naming_the_process(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["hydra.run.dir=mine", "trainer.epochs=100000"]
+    process = subprocess.Popen([sys.executable, "-m", "cnntrain", *words], stdout=subprocess.DEVNULL)
+    try:
+        while not Path("mine/metrics.jsonl").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        assert main(["run=mine"]) == 3
+        assert f"process {process.pid}" in capsys.readouterr().err
+    finally:
+        process.kill()
+        process.wait()
+    # The lock of a killed process holds nobody up.
+    assert main(["run=mine", "trainer.max_minutes=0.0001", "trainer.epochs=100000"]) == 0
+
+
+@pytest.mark.parametrize(
+    "case", ["file", "below a file", "no run", "missing", "no checkpoint", "broken config"]
+)
+def test_an_unusable_folder_is_exit_code_3_with_its_name(
+    case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("place").write_text("a file")
+    Path("empty").mkdir()
+    if case in ("no checkpoint", "broken config"):
+        assert main(["hydra.run.dir=old", *QUICK]) == 0
+        shutil.rmtree("old/checkpoints")
+        if case == "broken config":
+            Path("old/config.yaml").write_text("model: 3\n")
+    words, name = {
+        "file": (["hydra.run.dir=place"], "place"),
+        "below a file": (["hydra.run.dir=place/run"], "place"),
+        "no run": (["run=empty"], "empty"),
+        "missing": (["run=emty"], "emty"),
+        "no checkpoint": (["run=old"], "old"),
+        "broken config": (["run=old"], "old"),
+    }[case]
+    capsys.readouterr()
+    assert main(words) == 3
+    shown = capsys.readouterr().err
+    assert name in shown
+    assert "Traceback" not in shown
+
+
+def test_a_checkpoint_of_another_network_or_data_set_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*QUICK, "trainer.max_minutes=0.0001"]
+    assert main(["hydra.run.dir=one", *words]) == 0
+    assert main(["hydra.run.dir=two", *words, "model=mlp"]) == 0
+    shutil.copy("two/checkpoints/last.pt", "one/checkpoints/last.pt")
+    assert main(["run=one"]) == 3
+    shown = capsys.readouterr().err
+    assert "convnet" in shown
+    assert "mlp" in shown
+
+
+def test_a_run_that_diverges_stops_with_all_that_is_needed_to_see_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["hydra.run.dir=run", "model=mlp", "optim.lr=1e30", "schedule=constant"]
+    assert main(words) == 4
+    shown = capsys.readouterr().err
+    for part in ("step", "epoch", "lr 1e+30", "loss", "gradient norm", "last.pt"):
+        assert part in shown
+    assert summary(Path("run"))["status"] == "diverged"
+    state = torch.load("run/checkpoints/last.pt", weights_only=True)
+    assert all(tensor.isfinite().all() for tensor in state["network"].values())
+
+
+def test_a_sweep_runs_all_jobs_and_each_equals_the_same_run_alone() -> None:
+    words = ["trainer.epochs=2", "regularization.dropout=0.2"]
+    assert main(["-m", "hydra.sweep.dir=sweep", "optim=sgd,adam", "seed=1,2", *words]) == 0
+    assert sorted(path.name for path in Path("sweep").glob("[0-9]*")) == ["0", "1", "2", "3"]
+    assert main(["hydra.run.dir=alone", "optim=adam", "seed=2", *words]) == 0
+    inside, alone = rows(Path("sweep/3")), rows(Path("alone"))
+    for row in inside + alone:
+        row.pop("images_per_second")
+    assert inside == alone
+
+
+def test_a_failing_job_is_reported_the_others_run_and_the_exit_code_is_1(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["-m", "hydra.sweep.dir=sweep", "optim.lr=1e30,0.05", "model=mlp", "trainer.precision=fp32"]
+    assert main([*words, "trainer.epochs=3"]) == 1
+    assert "job 0 failed" in capsys.readouterr().err
+    assert summary(Path("sweep/0"))["status"] == "diverged"
+    assert "not finite" in Path("sweep/0/error.txt").read_text()
+    assert summary(Path("sweep/1"))["status"] == "finished"
+
+
+def test_accumulated_steps_equal_one_large_batch() -> None:
+    words = ["model=mlp", "augmentation=none", "trainer.precision=fp32", "trainer.epochs=2"]
+    assert main(["hydra.run.dir=large", "data.batch_size=64", *words]) == 0
+    assert main(["hydra.run.dir=parts", "data.batch_size=16", "trainer.accumulate_steps=4", *words]) == 0
+    for one, other in zip(rows(Path("large")), rows(Path("parts")), strict=True):
+        assert one["step"] == other["step"]
+        assert one["train/loss"] == pytest.approx(other["train/loss"], rel=1e-3)
+
+
+def test_bf16_follows_fp32() -> None:
+    for precision in ("fp32", "bf16"):
+        assert main([f"hydra.run.dir={precision}", f"trainer.precision={precision}", "trainer.epochs=3"]) == 0
+    one, other = rows(Path("fp32"))[0], rows(Path("bf16"))[0]
+    assert one["train/loss"] != other["train/loss"]
+    assert one["train/loss"] == pytest.approx(other["train/loss"], rel=0.02)
+
+
+def test_early_stopping_counts_epochs_without_a_better_validation_accuracy() -> None:
+    assert main(["hydra.run.dir=run", "trainer.early_stopping_epochs=2", "trainer.epochs=60"]) == 0
+    result, epochs = summary(Path("run")), [row for row in rows(Path("run")) if "val/loss" in row]
+    assert result["stopped_early"]
+    assert result["epochs"] == result["best_epoch"] + 2 == len(epochs) < 60
+
+
+def test_without_validation_the_last_epoch_is_the_best() -> None:
+    assert main(["hydra.run.dir=run", "data.val_fraction=0", "trainer.epochs=2"]) == 0
+    result = summary(Path("run"))
+    assert (result["best_epoch"], result["val/accuracy"]) == (2, None)
+
+
+def test_tensorboard_holds_the_rows_of_metrics_jsonl() -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert main(["hydra.run.dir=run", "logger=tensorboard", "trainer.epochs=2"]) == 0
+    events = EventAccumulator("run/tensorboard").Reload()
+    epochs = [row for row in rows(Path("run")) if "val/loss" in row]
+    logged = [(event.step, event.value) for event in events.Scalars("val/accuracy")]
+    assert logged == [(row["step"], pytest.approx(row["val/accuracy"])) for row in epochs]
+
+
+def test_smoke_is_a_real_training() -> None:
+    assert main(["experiment=smoke", "hydra.run.dir=run"]) == 0
+    assert summary(Path("run"))["test/accuracy"] > 0.8
+
+
+CHOICES = Choices()
+
+
+@pytest.mark.parametrize("name", CHOICES.names("optim"))
+def test_every_optimizer_with_its_own_learning_rate_recognizes_95_percent(name: str) -> None:
+    assert main(["hydra.run.dir=run", f"optim={name}"]) == 0
+    assert summary(Path("run"))["test/accuracy"] >= 0.95
+
+
+@pytest.mark.parametrize("name", CHOICES.names("schedule"))
+def test_every_schedule_trains(name: str) -> None:
+    assert main(["hydra.run.dir=run", f"schedule={name}", "trainer.epochs=8"]) == 0
+    assert summary(Path("run"))["test/accuracy"] >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        (group, name)
+        for group in ("preprocessing", "augmentation", "initialization", "loss", "regularization", "logger")
+        for name in CHOICES.names(group)
+    ],
+)
+def test_every_choice_makes_steps_that_stay_finite(group: str, name: str) -> None:
+    assert main(["hydra.run.dir=run", f"{group}={name}", *QUICK]) == 0
+    assert all(math.isfinite(row["train/loss"]) for row in rows(Path("run")))
+
+
+NEEDS_MORE = {"torchvision": ["model.arch=squeezenet1_1"], "custom": ["model.factory=nets:tiny"]}
+
+
+@pytest.mark.parametrize("name", CHOICES.names("model"))
+def test_every_network_trains_on_the_default_data(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("nets.py").write_text(
+        "from torch import nn\n"
+        "def tiny(in_channels, classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 64, classes))\n"
+    )
+    words = ["data.batch_size=4", "data.limit=64", "trainer.epochs=1", "trainer.max_steps_per_epoch=2"]
+    assert main(["hydra.run.dir=run", f"model={name}", *NEEDS_MORE.get(name, []), *words]) == 0
+    assert all(math.isfinite(row["train/loss"]) for row in rows(Path("run")))
+
+
+def test_every_combination_of_a_single_changed_choice_composes() -> None:
+    composer = Composer(CHOICES)
+    for group in ("optim", "schedule", "trainer", "loss"):
+        for name in CHOICES.names(group):
+            composed = composer.compose([f"{group}={name}"])
+            assert getattr(composed.config, group).name
