@@ -259,6 +259,36 @@ def test_a_failing_job_is_reported_the_others_run_and_the_exit_code_is_1(
     assert summary(Path("sweep/1"))["status"] == "finished"
 
 
+def test_an_error_in_a_job_leaves_its_traceback_in_the_jobs_folder(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("fragile.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Linear):\n"
+        "    def forward(self, images):\n"
+        "        if self.out_features > 5: raise RuntimeError('on purpose')\n"
+        "        return super().forward(images.flatten(1))\n"
+        "def make(in_channels, classes, width):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), Net(width, classes) if width > 9 else\n"
+        "                         nn.Linear(width, classes))\n"
+    )
+    words = ["-m", "hydra.sweep.dir=sweep", "model=custom", "model.factory=fragile:make", *QUICK]
+    assert main([*words, "model.arguments.width=16,8"]) == 1
+    shown = capsys.readouterr().err
+    assert "job 0 failed" in shown
+    assert "on purpose" in shown
+    written = Path("sweep/0/error.txt").read_text()
+    assert "Traceback" in written
+    assert "on purpose" in written
+    assert summary(Path("sweep/1"))["status"] == "finished"
+
+
+def test_a_continued_run_may_log_elsewhere() -> None:
+    assert main(["hydra.run.dir=run", "trainer.epochs=2", "trainer.max_minutes=0.00001"]) == 0
+    assert main(["run=run", "logger=tensorboard", "trainer.max_minutes=null"]) == 0
+    assert list(Path("run/tensorboard").iterdir())
+
+
 def test_accumulated_steps_equal_one_large_batch() -> None:
     words = ["model=mlp", "augmentation=none", "trainer.precision=fp32", "trainer.epochs=2"]
     assert main(["hydra.run.dir=large", "data.batch_size=64", *words]) == 0

@@ -109,7 +109,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     lines = [
         f"data      {config.data.name}: {len(splits.train)} train, {len(splits.val)} val, "
         f"{len(splits.test)} test images of {height}x{width}x{channels}, {classes} classes",
-        f"network   {config.model.name}: {count_parameters(network):,} parameters".replace(",", " "),
+        f"network   {stored.shown(config.model)}: {count_parameters(network)} parameters",
         f"device    {compute.describe()}",
         *(f"notice    {notice}" for notice in notices),
     ]

@@ -78,7 +78,9 @@ def read(path: Path) -> State:
 
 
 def _write(path: Path, state: State) -> None:
-    torch.save({"format": FORMAT, **state}, path)
+    # Through a file of our own, which is closed (and its space free) whatever happens.
+    with path.open("wb") as file:
+        torch.save({"format": FORMAT, **state}, file)
     with path.open("rb+") as file:
         # A zip archive ends with the two-byte length of its comment, 0 so far.
         file.seek(-2, os.SEEK_END)

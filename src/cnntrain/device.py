@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -39,6 +40,9 @@ def prepare(settings: Trainer) -> Compute:
     Raises ConfigError where the device is not there or cannot compute in the precision.
     """
     torch.set_num_threads(settings.threads or _default_threads())
+    if settings.deterministic:
+        # cuBLAS reads it when the first CUDA kernel is launched, and is deterministic only with it.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(settings.deterministic)
     torch.backends.cudnn.benchmark = not settings.deterministic
     torch.backends.cuda.matmul.allow_tf32 = settings.precision != "fp32"

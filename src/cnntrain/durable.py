@@ -1,6 +1,7 @@
 """Files that are there whole or not at all: written beside, flushed to disk, then renamed."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +24,11 @@ def replacing(path: Path, before: Callable[[], None] = lambda: None) -> Iterator
         temporary.replace(path)
         sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        # torch.save reports a full disk as RuntimeError.
+        # torch.save reports a full disk as a RuntimeError about its archive.
+        is_full = shutil.disk_usage(path.parent).free < 1 << 20
+        reason = "the disk is full" if is_full else getattr(error, "strerror", None) or error
         raise DataError(
-            f"{path}: could not be written ({error}); free space or make the folder writable, "
+            f"{path}: could not be written ({reason}); free space or make the folder writable, "
             "then continue with run=FOLDER"
         ) from error
     finally:

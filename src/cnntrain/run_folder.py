@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,42 +66,33 @@ class RunFolder:
 
 
 def create(path: Path, named_by_user: bool) -> RunFolder:
-    """Return a new folder for a run.
+    """Return a new folder for a run; raises DataError where the place is taken or not writable."""
+    folder = RunFolder(create_folder(path, named_by_user))
+    if folder.config.exists():
+        raise DataError(f"{path}: already holds a run; continue it with run={path}, or name another folder")
+    folder.checkpoints.folder.mkdir(exist_ok=True)
+    return folder
 
-    A name that is ours (the time) gets a number where it is taken; a name the user gave may be an
-    existing folder without a run in it. Raises DataError where the place is taken or not writable.
+
+def create_folder(path: Path, named_by_user: bool) -> Path:
+    """Create a folder and return its path.
+
+    A name the user gave may be an existing folder; one that is ours (the time) gets a number where it is
+    taken: path-2, path-3, … Raises DataError where there can be no folder.
     """
     try:
         if named_by_user:
             path.mkdir(parents=True, exist_ok=True)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path = make_unique(path)
-        folder = RunFolder(path)
-        if folder.config.exists():
-            raise DataError(
-                f"{path}: already holds a run; continue it with run={path}, or name another folder"
-            )
-        folder.checkpoints.folder.mkdir(exist_ok=True)
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+            with suppress(FileExistsError):
+                candidate.mkdir()
+                return candidate
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be a run's folder: {error.strerror or error}; name another"
-        ) from error
-    return folder
-
-
-def make_unique(path: Path) -> Path:
-    """Create the folder `path`, or path-2, path-3, … where it exists already, and return it."""
-    number = 1
-    while True:
-        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
-        try:
-            candidate.mkdir()
-            return candidate
-        except FileExistsError:
-            if candidate.is_file():
-                raise
-            number += 1
+        raise DataError(f"{path}: cannot be created ({error.strerror}); name another folder") from error
+    raise AssertionError("counting never ends")
 
 
 def _owner(file: Path) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import os
+import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -135,4 +138,10 @@ def _optional_parts(config: Config) -> Iterator[str]:
         yield "logger=tensorboard: is not installed; pip install 'cnntrain[tensorboard]'"
 
 
-CHECKS = (_job, _device, _schedule, _validation, _data, _network, _loss, _optional_parts)
+def _compiler(config: Config) -> Iterator[str]:
+    compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "g++")
+    if config.trainer.compile and shutil.which(compiler) is None:
+        yield f"trainer.compile=true: needs the C++ compiler {compiler}; install it, or write false"
+
+
+CHECKS = (_job, _device, _schedule, _validation, _data, _network, _loss, _optional_parts, _compiler)

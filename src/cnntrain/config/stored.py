@@ -11,11 +11,11 @@ from omegaconf.errors import OmegaConfBaseException
 from .. import __version__
 from ..errors import ConfigError, DataError
 from .choices import Choices
-from .fields import rule_of, settings_of
-from .options import GROUPS, name_of, option, typed
+from .fields import rule_of, settings_of, spelt
+from .options import GROUPS, option, typed
 from .overrides import sort_words
 from .root import Config
-from .suggest import nearest
+from .suggest import did_you_mean, nearest
 
 FILE_NAME = "config.yaml"
 # Changing these continues a run that had come to its end.
@@ -76,7 +76,7 @@ def with_changes(config: Config, words: list[str], free: bool = False) -> Config
         key, _, value = word.partition("=")
         key = key.lstrip("+")
         if key in GROUPS:
-            problems += _group_change(config, key, value, free)
+            problems += _group_change(tree, key, value, choices)
             continue
         selection, wrong = sort_words([*_choice_words(config), word], choices)
         if wrong:
@@ -110,11 +110,11 @@ def alike(one: Any, other: Any) -> bool:
 
 
 def shown(settings: Any) -> str:
-    """Return an option's settings on one line."""
-    listed = ", ".join(
-        f"{name}={getattr(settings, name)}" for name in settings_of(type(settings)) if name != "name"
-    )
-    return f"{settings.name} ({listed})"
+    """Return an option's name and settings on one line."""
+    listed = [
+        f"{name}={spelt(getattr(settings, name))}" for name in settings_of(type(settings)) if name != "name"
+    ]
+    return f"{settings.name} ({', '.join(listed)})" if listed else str(settings.name)
 
 
 def _choice_words(config: Config) -> list[str]:
@@ -136,14 +136,14 @@ def _taken(config: Config, name: str) -> bool:
     return name in CONTINUABLE or rule_of(settings_of(type(node))[leaf]).resume == "free"
 
 
-def _group_change(config: Config, group: str, value: str, free: bool) -> list[str]:
-    stored = getattr(config, group)
-    choices = Choices()
-    if (
-        choices.path(group, value) is not None
-        and choices.schema(group, value) is type(stored)
-        and group == "logger"
-    ):
+def _group_change(tree: Any, group: str, value: str, choices: Choices) -> list[str]:
+    """Choose another file of a group, which only the logger may; return what is wrong."""
+    if choices.path(group, value) is None:
+        return [f"{group}={value}: unknown; {did_you_mean(value, choices.names(group))}"]
+    schema = choices.schema(group, value)
+    if group == "logger" and schema is not None:
+        tree.logger = OmegaConf.structured(schema)
         return []
-    own = name_of(type(stored))
-    return [f"{group}={value}: this run was started with {group} {own}; start a new run to change it"]
+    return [
+        f"{group}={value}: this run was started with {group} {tree[group].name}; start a new run to change it"
+    ]

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from ..config.compose import CONFIG_NAME, Composer
 from ..config.options import typed
 from ..errors import Interrupted, UserError
-from ..run_folder import make_unique
+from ..run_folder import create_folder
 
 
 class StopSweep(BaseException):
@@ -26,11 +26,7 @@ class StopSweep(BaseException):
 
 def sweep(composer: Composer, words: list[str], folder: Path, named_by_user: bool) -> int:
     """Run every job of a sweep; return 1 if any failed, else 0. Raises Interrupted."""
-    if named_by_user:
-        folder.mkdir(parents=True, exist_ok=True)
-    else:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder = make_unique(folder)
+    folder = create_folder(folder, named_by_user)
     try:
         batches = composer.hydra.multirun(
             CONFIG_NAME,

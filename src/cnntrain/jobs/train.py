@@ -15,6 +15,7 @@ import torch
 from ..assemble import Assembled, assemble, count_parameters, evaluation_batches
 from ..checkpoint import State
 from ..config import stored
+from ..config.options import GROUPS
 from ..config.root import Config
 from ..durable import write_text
 from ..errors import DataError, Diverged, Interrupted, UserError
@@ -178,7 +179,9 @@ def _note(folder: RunFolder, status: str, error: str | None) -> None:
 def _check_same(config: Config, state: State, path: Path) -> None:
     """Raise DataError where a checkpoint was written under another configuration than the folder's."""
     written = stored.from_yaml(state["config"], f"{path}: checkpoint")
-    for part in ("data", "preprocessing", "model", "optim", "schedule"):
+    for part in GROUPS:
+        if part in ("trainer", "logger"):
+            continue
         here, there = getattr(config, part), getattr(written, part)
         if type(here) is not type(there) or not stored.alike(here, there):
             raise DataError(
