@@ -47,6 +47,7 @@ class StepResult:
 
     loss: Tensor
     data_loss: Tensor
+    regularization_loss: Tensor | float
     grad_norm: Tensor
 
 
@@ -128,28 +129,29 @@ class Trainer:
             self.update.scaler.scale(part_loss).backward()
             data_loss += part_loss.detach()
             self.sums[1] += (scores.argmax(1) == part_labels).sum()
-        loss = data_loss + self.update.regularization.loss()
+        regularization_loss = self.update.regularization.loss()
+        loss = data_loss + regularization_loss
         grad_norm = self.update.apply(progress.step, loss, recording)
         self.sums[0] += loss * len(labels)
         self.sums[2] += len(labels)
         progress.step += 1
         progress.step_in_epoch += 1
         progress.images += len(labels)
-        return StepResult(loss, data_loss, grad_norm)
+        return StepResult(loss, data_loss, regularization_loss, grad_norm)
 
     def record(self, result: StepResult, bar: tqdm[Any]) -> None:
         """Write a step row; raises NonFinite where updates were skipped."""
         self.update.check()
         progress = self.progress
-        loss, data_loss = result.loss.item(), result.data_loss.item()
+        loss = result.loss.item()
         _, right, images = self.sums.tolist()
         row: Row = {
             "step": progress.step,
             "epoch": progress.epoch + progress.step_in_epoch / self.steps_per_epoch,
             "lr": self.update.lr(progress.step - 1),
             "train/loss": loss,
-            "train/data_loss": data_loss,
-            "train/regularization_loss": loss - data_loss,
+            "train/data_loss": result.data_loss.item(),
+            "train/regularization_loss": float(result.regularization_loss),
             "train/accuracy": right / images,
             "grad_norm": result.grad_norm.item(),
             "images_per_second": self._clock.images_per_second(progress.images),

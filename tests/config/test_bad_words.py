@@ -117,6 +117,28 @@ def test_a_sweep_is_checked_in_all_combinations_before_its_first_job(
     assert list(empty_folder.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["optim=glob(ad*)", "optim.momentum=0.9"], "adamw has no setting momentum"),
+        (["optim.lr=range(-1,1)"], "optim.lr=-1"),
+        (["optim.lr=choice(0.1,nan)"], "optim.lr=nan"),
+        (["optim.lr=interval(-1,1)"], "optim.lr=-1"),
+    ],
+)
+def test_every_kind_of_sweep_is_checked(
+    words: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-m", *words]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_a_sweep_that_its_sweeper_cannot_do_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-m", "optim.lr=interval(0.1,1)"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "BasicSweeper" in line
+
+
 def test_milestones_after_the_end_are_a_notice_only(capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "schedule=step",

@@ -106,7 +106,7 @@ class Composer:
     def compose_sweep(self, words: list[str]) -> list[Composed]:
         """Return the configuration of every job of a sweep; raises ConfigError with all their problems."""
         jobs, problems = [], []
-        for job in combinations([*words, *self._swept_in_files(words)]):
+        for job in combinations([*words, *self._swept_in_files(words)], self.hydra.config_loader):
             try:
                 jobs.append(self.compose(job))
             except ConfigError as error:
@@ -126,7 +126,7 @@ class Composer:
 
     def _swept_in_files(self, words: list[str]) -> list[str]:
         """Return what hydra.sweeper.params of an experiment sweeps over, less what the words say."""
-        first = combinations(words)[0]
+        first = combinations(words, self.hydra.config_loader)[0]
         selection, _ = sort_words(first, self.choices)
         try:
             params = self._tree(selection).hydra.sweeper.get("params") or {}

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, QuotedString
 from hydra.errors import HydraException
@@ -29,18 +30,24 @@ class Selection:
     hydra: list[str] = field(default_factory=list)
 
 
-def combinations(words: list[str]) -> list[list[str]]:
-    """Return the words of every job of a sweep: each word with commas takes each of its values."""
-    parser = OverridesParser.create()
+def combinations(words: list[str], loader: ConfigLoader) -> list[list[str]]:
+    """Return the words of every job of a sweep: each word with commas takes each of its values.
+
+    An interval, which only some sweepers take, stands with both its ends. `loader` resolves glob(…).
+    """
+    parser = OverridesParser.create(config_loader=loader)
     alternatives: list[list[str]] = []
     for word in words:
         try:
-            override = parser.parse_override(word)
+            (override,) = parser.parse_overrides([word])
         except HydraException:
             alternatives.append([word])
             continue
-        if override.is_sweep_override() and override.is_discrete_sweep():
-            key = override.get_key_element()
+        key = override.get_key_element()
+        if override.is_interval_sweep():
+            interval: Any = override.value()
+            alternatives.append([f"{key}={interval.start}", f"{key}={interval.end}"])
+        elif override.is_sweep_override():
             alternatives.append([f"{key}={value}" for value in override.sweep_string_iterator()])
         else:
             alternatives.append([word])

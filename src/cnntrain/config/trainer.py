@@ -26,8 +26,9 @@ class Trainer:
     accumulate_steps: int = setting(
         1, "batches whose gradients are averaged for one update: more images per update, same memory", ge=1
     )
+    # 2 keeps the deepest plain network, VGG-19, alive at sgd's own rate; most gradients are shorter.
     max_grad_norm: float | None = setting(
-        None, "gradients longer than this are scaled down to it; null: never", gt=0
+        2.0, "gradients longer than this are scaled down to it; null: never", gt=0
     )
     early_stopping_epochs: int | None = setting(
         None, "stop after this many epochs without a better validation accuracy; null: never", ge=1

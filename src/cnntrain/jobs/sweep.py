@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from ..config.compose import CONFIG_NAME, Composer
 from ..config.options import typed
-from ..errors import Interrupted, UserError
+from ..errors import ConfigError, Interrupted, UserError
 from ..run_folder import create_folder
 
 
@@ -36,6 +37,8 @@ def sweep(composer: Composer, words: list[str], folder: Path, named_by_user: boo
         )
     except StopSweep as stop:
         raise stop.cause from stop
+    except HydraException as error:  # what only the chosen sweeper or launcher can tell
+        raise ConfigError([" ".join(str(error).split())]) from error
     jobs = [job for batch in batches for job in batch] if isinstance(batches[0], list) else list(batches)
     failed = [number for number, job in enumerate(jobs) if job.return_value != 0]
     print(f"\nsweep     {len(jobs)} jobs in {folder}, {len(failed)} failed" + _numbers(failed), flush=True)

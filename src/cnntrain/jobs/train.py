@@ -35,7 +35,7 @@ def train(config: Config, path: Path, named_by_user: bool) -> None:
         if folder.config.exists():
             raise DataError(f"{path}: already holds a run; continue it with run={path}")
         print(f"folder    {folder.path}", flush=True)
-        with _outcome_noted(folder, config):
+        with _outcome_noted(folder):
             write_text(folder.config, stored.to_yaml(config))
             _run(config, folder, None)
 
@@ -65,7 +65,7 @@ def resume(path: Path, before: Config, config: Config) -> None:
             f"folder    {folder.path}\nresuming  after step {progress.step}, epoch {progress.epoch}",
             flush=True,
         )
-        with _outcome_noted(folder, config):
+        with _outcome_noted(folder):
             write_text(folder.config, stored.to_yaml(config))
             _run(config, folder, state)
 
@@ -150,7 +150,7 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def _outcome_noted(folder: RunFolder, config: Config) -> Iterator[None]:
+def _outcome_noted(folder: RunFolder) -> Iterator[None]:
     """Note in the folder how the run ended, if otherwise than by finishing."""
     folder.error.unlink(missing_ok=True)
     try:
