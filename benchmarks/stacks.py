@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -57,8 +56,9 @@ def bare(workload: Workload, root: Path, passes: int, bf16: bool) -> list[float]
     """The limit: images in memory, whole batches augmented by indexing, channels last, nothing measured."""
     array, label_array = workload.images(root)
     images, labels = torch.from_numpy(array).permute(0, 3, 1, 2), torch.from_numpy(label_array)
-    mean = torch.from_numpy(array.mean((0, 1, 2), dtype=np.float64)).float().view(1, -1, 1, 1)
-    deviation = torch.from_numpy(array.std((0, 1, 2), dtype=np.float64)).float().view(1, -1, 1, 1)
+    mean, deviation = (
+        255 * torch.tensor(values).view(1, -1, 1, 1) for values in (workload.mean, workload.deviation)
+    )
     side = images.shape[-1]
     padded = F.pad(images, (PADDING,) * 4) if workload.augment else images
 
@@ -84,15 +84,13 @@ class PilImages(Dataset[Any]):
 
     def __init__(self, workload: Workload, root: Path):
         self.images, self.labels = workload.images(root)
-        mean = (self.images.mean((0, 1, 2)) / 255).tolist()
-        deviation = (self.images.std((0, 1, 2)) / 255).tolist()
         side = self.images.shape[1]
         varied = [transforms.RandomCrop(side, padding=PADDING), transforms.RandomHorizontalFlip()]
         self.transform = transforms.Compose(
             [
                 *(varied if workload.augment else []),
                 transforms.ToTensor(),
-                transforms.Normalize(mean, deviation),
+                transforms.Normalize(workload.mean, workload.deviation),
             ]
         )
 

@@ -20,7 +20,6 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from .workloads import BATCH_SIZE, WORKLOADS, Workload
 
@@ -128,14 +127,14 @@ def machine() -> str:
     """Return what the numbers were measured on."""
     import torch
 
+    from cnntrain.device import bf16_unit
+
     names = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     ]
-    has: dict[str, Any] = torch.cpu.get_capabilities()
-    units = [unit for unit in ("amx_bf16", "avx512_bf16") if has.get(unit)]
-    cpu = f"{len(names)} cores of {names[0]} ({', '.join(units) or 'no bf16 unit'})"
+    cpu = f"{len(names)} cores of {names[0]} ({bf16_unit(torch.device('cpu')) or 'no bf16 unit'})"
     return f"{cpu}, Python {platform.python_version()}, torch {torch.__version__}"
 
 

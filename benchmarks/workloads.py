@@ -20,6 +20,8 @@ class Workload:
 
     data: str
     model: str
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
     augment: bool
     lr: float
     batches: int
@@ -53,9 +55,11 @@ class Workload:
         return network
 
 
+GREY = ((0.1307,), (0.3081,))
+COLOUR = ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
 WORKLOADS = {
-    "lenet5/MNIST": Workload("mnist", "model=lenet5", False, 0.05, 400),
-    "resnet20/CIFAR-10": Workload("cifar10", "model=resnet20 model.shortcut=B", True, 0.05, 60),
-    "vgg11/CIFAR-10": Workload("cifar10", "model=vgg11", True, 0.02, 15),
+    "lenet5/MNIST": Workload("mnist", "model=lenet5", *GREY, False, 0.05, 400),
+    "resnet20/CIFAR-10": Workload("cifar10", "model=resnet20 model.shortcut=B", *COLOUR, True, 0.05, 60),
+    "vgg11/CIFAR-10": Workload("cifar10", "model=vgg11", *COLOUR, True, 0.02, 15),
 }
 BATCH_SIZE = 128

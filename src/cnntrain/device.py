@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -48,23 +50,50 @@ def prepare(settings: Trainer) -> Compute:
     torch.backends.cuda.matmul.allow_tf32 = settings.precision != "fp32"
     torch.backends.cudnn.allow_tf32 = settings.precision != "fp32"
     device = _device(settings.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     precision, reason = settings.precision, ""
     if precision == "auto":
-        precision, reason = ("bf16", " (auto)") if faster_in_bf16(device) else ("fp32", " (auto)")
+        unit = bf16_unit(device)
+        precision, reason = ("bf16", f" (auto: {unit})") if unit else ("fp32", " (auto: no bf16 unit)")
     if precision == "fp16" and device.type != "cuda":
         raise ConfigError([f"trainer.precision=fp16: needs a CUDA device, this run is on {device}"])
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
     return Compute(device, precision, memory_format, reason)
 
 
-def faster_in_bf16(device: torch.device) -> bool:
-    """Return whether the device has bfloat16 arithmetic: CUDA from 8.0, CPUs with AMX or AVX512-BF16."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+def keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next step.
+
+    glibc returns every large block to the system when it is freed and gets it back as pages that must be
+    cleared one by one: VGG-11 spends a tenth of each step on that (benchmarks/README.md). Elsewhere than
+    on glibc nothing is changed.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library
+        return
+    mmap_threshold, trim_threshold = -3, -1  # malloc.h
+    mallopt(mmap_threshold, 1 << 30)
+    mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def bf16_unit(device: torch.device) -> str | None:
+    """Return what a device computes bfloat16 with faster than float32, or None.
+
+    CUDA devices have it from compute capability 8.0, CPUs with AMX or AVX512-BF16.
+    """
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return "tensor cores"
     if device.type == "cpu":
-        has = torch.cpu.get_capabilities()
-        return bool(has.get("amx_bf16") or has.get("avx512_bf16"))
-    return False
+        # torch.cpu.get_capabilities says the same, but not in all versions we run on.
+        if torch.cpu._is_amx_tile_supported():
+            return "AMX"
+        if torch.cpu._is_avx512_bf16_supported():
+            return "AVX512-BF16"
+    return None
 
 
 _threads_at_start: int | None = None

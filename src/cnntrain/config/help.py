@@ -6,6 +6,7 @@ import textwrap
 
 from .choices import EXPERIMENT, Choices
 from .options import GROUPS
+from .overrides import Selection, effective_choices
 from .root import JOBS
 
 EXAMPLES = """\
@@ -33,8 +34,12 @@ def help_text(choices: Choices) -> str:
         f"Usage: cnntrain [GROUP=CHOICE …] [GROUP.SETTING=VALUE …]\n\n{textwrap.indent(EXAMPLES, '  ')}",
         "Jobs (job=NAME):\n" + _table(list(JOBS.items())),
     ]
+    default = effective_choices(Selection(), choices)
     for group in (*GROUPS, EXPERIMENT):
-        rows = [(name, choices.sentence(group, name)) for name in choices.names(group)]
+        rows = [
+            (name, choices.sentence(group, name) + (" [default]" if default.get(group) == name else ""))
+            for name in choices.names(group)
+        ]
         parts.append(f"{group}=\n" + _table(rows))
     parts.append("Flags:\n" + textwrap.indent(FLAGS, "  "))
     parts.append("Every setting, with its type, default and range: docs/reference.md; or cnntrain --cfg job.")
