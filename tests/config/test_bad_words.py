@@ -105,6 +105,19 @@ def test_all_problems_are_shown_at_once(capsys: pytest.CaptureFixture[str]) -> N
         assert word in shown
 
 
+def test_problems_between_settings_are_shown_beside_problems_of_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["optim=adamm", "optim.betas=[0.9]", "trainer.device=gpu", "schedule.warmup_epochs=30"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    # Nothing is said of optim.betas, as nobody knows which optimizer was meant.
+    assert [line.split("=")[0].removeprefix("cnntrain: ") for line in lines] == [
+        "optim",
+        "trainer.device",
+        "schedule.warmup_epochs",
+    ]
+
+
 def test_a_sweep_is_checked_in_all_combinations_before_its_first_job(
     empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

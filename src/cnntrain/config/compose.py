@@ -82,11 +82,11 @@ class Composer:
         users = {group: name for group, name in chosen.items() if self.choices.is_users(group, name)}
         if EXPERIMENT in selection.groups and self.choices.is_users(EXPERIMENT, selection.groups[EXPERIMENT]):
             users[EXPERIMENT] = selection.groups[EXPERIMENT]
-        for group, name in users.items():
-            broken = file_problems(self.choices, group, name, chosen)
-            if broken:
-                problems += broken
-                raise ConfigError(problems)
+        broken = [
+            line for group, name in users.items() for line in file_problems(self.choices, group, name, chosen)
+        ]
+        if broken:
+            raise ConfigError(problems + broken)
         try:
             tree = self._tree(selection)
             for key, value in selection.settings.items():
@@ -96,11 +96,12 @@ class Composer:
             raise ConfigError(problems + error.problems) from error
         except (HydraException, OmegaConfBaseException, RecursionError) as error:
             raise ConfigError([*problems, _one_line(error)]) from error
-        problems += rule_problems(composed.config)
-        if not problems:
-            problems, composed.notices = cross_checks(composed.config)
-        if problems:
-            raise ConfigError(problems)
+        wrong = rule_problems(composed.config)
+        if not wrong:
+            # Also where words were wrong: the others stand, with defaults in place of the wrong ones.
+            wrong, composed.notices = cross_checks(composed.config)
+        if problems or wrong:
+            raise ConfigError(problems + wrong)
         return composed
 
     def compose_sweep(self, words: list[str]) -> list[Composed]:

@@ -57,6 +57,7 @@ def combinations(words: list[str], loader: ConfigLoader) -> list[list[str]]:
 def sort_words(words: list[str], choices: Choices) -> tuple[Selection, list[str]]:
     """Return the valid words of one run sorted by kind, and a line for each word that is not valid."""
     selection, problems = Selection(), []
+    undecided: set[str] = set()
     parser = OverridesParser.create()
     later: list[Override] = []
     skip = 0
@@ -78,8 +79,11 @@ def sort_words(words: list[str], choices: Choices) -> tuple[Selection, list[str]
             wrong = _sort(override, word, choices, selection, later)
             if wrong is not None:
                 problems.append(wrong)
+                undecided.add(override.key_or_group)
     chosen = effective_choices(selection, choices)
     for override in later:
+        if override.key_or_group.partition(".")[0] in undecided:
+            continue  # whose settings it is about cannot be told
         wrong = _check_setting(override, chosen, choices, selection)
         if wrong is not None:
             problems.append(wrong)
