@@ -289,6 +289,17 @@ def test_a_continued_run_may_log_elsewhere() -> None:
     assert list(Path("run/tensorboard").iterdir())
 
 
+def test_the_total_loss_is_data_loss_plus_regularization_loss() -> None:
+    words = ["regularization.l2=0.01", "regularization.l1=0.001", "trainer.record_every_steps=1", *QUICK]
+    assert main(["hydra.run.dir=run", *words]) == 0
+    steps = [row for row in rows(Path("run")) if "grad_norm" in row]
+    assert len(steps) == 3
+    for row in steps:
+        assert row["train/regularization_loss"] > 0.01
+        total = row["train/data_loss"] + row["train/regularization_loss"]
+        assert row["train/loss"] == pytest.approx(total, rel=1e-6)
+
+
 def test_accumulated_steps_equal_one_large_batch() -> None:
     words = ["model=mlp", "augmentation=none", "trainer.precision=fp32", "trainer.epochs=2"]
     assert main(["hydra.run.dir=large", "data.batch_size=64", *words]) == 0
