@@ -39,7 +39,7 @@ def nesterov(momentum: float) -> list[float]:
 
 
 def looking_ahead(momentum: float) -> list[float]:
-    """Nesterov's own form: the gradient at x + mu·v; returns the places looked at, where the other form is."""
+    """Nesterov's own form, the gradient at x + mu·v; its places looked at are those of the other form."""
     x, v, path = 1.0, 0.0, []
     for _ in range(STEPS):
         v = momentum * v - LR * gradient(x + momentum * v)
