@@ -108,11 +108,13 @@ def test_all_problems_are_shown_at_once(capsys: pytest.CaptureFixture[str]) -> N
 def test_problems_between_settings_are_shown_beside_problems_of_words(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["optim=adamm", "optim.betas=[0.9]", "trainer.device=gpu", "schedule.warmup_epochs=30"]) == 2
+    words = ["optim=adamm", "optim.momentum=0.5", "optim.lr=0", "trainer.device=gpu"]
+    assert main([*words, "schedule.warmup_epochs=30"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    # Nothing is said of optim.betas, as nobody knows which optimizer was meant.
+    # Nothing is said of the momentum, as nobody knows which optimizer was meant; lr=0 suits none.
     assert [line.split("=")[0].removeprefix("cnntrain: ") for line in lines] == [
         "optim",
+        "optim.lr",
         "trainer.device",
         "schedule.warmup_epochs",
     ]

@@ -83,8 +83,9 @@ def sort_words(words: list[str], choices: Choices) -> tuple[Selection, list[str]
     chosen = effective_choices(selection, choices)
     for override in later:
         if override.key_or_group.partition(".")[0] in undecided:
-            continue  # whose settings it is about cannot be told
-        wrong = _check_setting(override, chosen, choices, selection)
+            wrong = _wrong_for_all(override)
+        else:
+            wrong = _check_setting(override, chosen, choices, selection)
         if wrong is not None:
             problems.append(wrong)
     return selection, problems
@@ -186,6 +187,17 @@ def _check_setting(
     else:
         wrong += f"; the default is {spelt(default_of(entry))}"
     return f"{written}: {wrong}"
+
+
+def _wrong_for_all(override: Override) -> str | None:
+    """Return what is wrong with a setting of a group whose choice is unknown, if it is for every choice."""
+    group, _, leaf = override.key_or_group.partition(".")
+    having = [option for option in OPTIONS.get(group, []) if leaf in settings_of(option)]
+    value = _python(override.value())
+    found = [problem(type_of(option, leaf), rule_of(settings_of(option)[leaf]), value) for option in having]
+    if not having or any(wrong is None for wrong in found):
+        return None
+    return f"{override.key_or_group}={_plain(override)}: {found[0]}"
 
 
 def find_setting(key: str, chosen: dict[str, str], choices: Choices) -> tuple[type, str] | str:
