@@ -19,11 +19,12 @@ from .data.splits import Splits
 from .device import Compute, prepare
 from .errors import ConfigError, DataError
 from .optim.update import Update
+from .progress import Progress
 from .recorder import Recorder
 from .regularization import Regularization
 from .run_folder import RunFolder
 from .seeding import seed_torch
-from .trainer import Progress, Trainer
+from .trainer import Trainer
 
 
 @dataclass

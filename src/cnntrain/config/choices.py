@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from .options import OPTIONS, option
+from .options import option
 
 EXPERIMENT = "experiment"
 SCHEMA = re.compile(r"^/?schema/(?P<group>\w+)/(?P<name>\w+)@_here_$")
@@ -84,11 +84,6 @@ def defaults_of(path: Path) -> list[str]:
         return []
     entries = content.get("defaults", []) if isinstance(content, dict) else []
     return [entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
-
-
-def selectable(choices: Choices) -> list[str]:
-    """Return every group that can be chosen from: those with settings, and experiments."""
-    return [*OPTIONS, EXPERIMENT]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -21,9 +21,9 @@ from ..durable import write_text
 from ..errors import DataError, Diverged, Interrupted, UserError
 from ..evaluate import Measured, measure
 from ..interruption import StopSignals
+from ..progress import Progress
 from ..run_folder import RunFolder, create
 from ..trained import load_weights
-from ..trainer import Progress
 
 FINISHED, INTERRUPTED, DIVERGED, FAILED = "finished", "interrupted", "diverged", "failed"
 
