@@ -19,8 +19,9 @@ format:  ## put code into its format
 types:  ## check types
 	mypy
 
-docs:  ## generate docs/reference.md
+docs:  ## generate docs/reference.md and the table in docs/networks.md
 	python -m cnntrain.config.reference
+	python -m cnntrain.catalogue
 
 bench:  ## measure training throughput against other stacks (DATA=folder of the npz files)
 	python -m benchmarks.throughput --data $(DATA)

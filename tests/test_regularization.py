@@ -71,3 +71,28 @@ def test_decay_told_by_the_device_skips_where_the_step_is_skipped() -> None:
 def test_adamw_decays_by_its_own_amount_unless_told() -> None:
     assert Regularization(Strengths(), network(), 0.01).weight_decay == 0.01
     assert Regularization(Strengths(weight_decay=0.0), network(), 0.01).weight_decay == 0.0
+
+
+def test_decay_of_groups_with_rates_of_their_own_is_torchs_adamw() -> None:
+    ours, theirs = network(), network()
+    scales = (1.0, 5.0)
+
+    def groups(net: nn.Sequential) -> list[list[torch.Tensor]]:
+        return [list(net[:3].parameters()), list(net[3].parameters())]
+
+    pairs = list(zip(groups(ours), scales, strict=True))
+    regularization = Regularization(Strengths(weight_decay=0.1, biases=True), ours, groups=pairs)
+    adam = torch.optim.Adam([{"params": group, "lr": 0.01 * scale} for group, scale in pairs])
+    adamw = torch.optim.AdamW(
+        [{"params": group, "lr": 0.01 * scale} for group, scale in zip(groups(theirs), scales, strict=True)],
+        weight_decay=0.1,
+    )
+    for step in range(5):
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.grad = torch.full_like(mine, 0.1 * step - 0.2)
+            other.grad = torch.full_like(other, 0.1 * step - 0.2)
+        regularization.decay(0.01)
+        adam.step()
+        adamw.step()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)

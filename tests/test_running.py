@@ -145,6 +145,32 @@ def test_evaluate_repeats_the_recorded_test_metrics_exactly(
     assert "9x9" in capsys.readouterr().err
 
 
+def test_dense_evaluation_averages_the_scores_of_all_places(capsys: pytest.CaptureFixture[str]) -> None:
+    network = ["model.channels=[8]", "model.padding=valid", "trainer.precision=fp32", "trainer.epochs=2"]
+    assert main(["hydra.run.dir=run", *network]) == 0
+    words = ["run=run", "job=evaluate", "evaluate.dense=true"]
+    assert main([*words, "evaluate.dense_size=12", "evaluate.dense_stride=1"]) == 0
+    result = json.loads(Path("run/evaluate-dense-digits-test.json").read_text())
+    assert result["dense"]["places"] == [5, 5]
+    assert result["dense"]["largest_difference"] < 1e-4  # no zeros around any map
+    # The same by hand: enlarge, cut out all windows of 8x8, average their scores.
+    trained = cnntrain.load("run")
+    test = trained.config.data.load(0).test
+    inputs = trained.preprocess(next(test.chunks(1000)))
+    inputs = torch.nn.functional.interpolate(inputs, (12, 12), mode="bilinear", align_corners=False)
+    windows = [inputs[:, :, i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
+    with torch.inference_mode():
+        scores = torch.stack([trained.network(window) for window in windows]).mean(0)
+    loss = torch.nn.functional.cross_entropy(scores, test.labels)
+    assert result["loss"] == pytest.approx(float(loss), rel=1e-4)
+    assert result["accuracy"] == pytest.approx((scores.argmax(1) == test.labels).double().mean().item())
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "evaluate.dense_size=10 or more" in capsys.readouterr().err
+    assert main(["run=run", "job=evaluate", "evaluate.dense_size=12"]) == 2
+    assert "add evaluate.dense=true" in capsys.readouterr().err
+
+
 def test_evaluate_takes_another_data_set(default_run: Path) -> None:
     folder = shutil.copytree(default_run, "copy")
     words = ["data=synthetic", "data.image_size=8", "data.channels=1", "data.classes=10"]
@@ -300,6 +326,18 @@ def test_the_total_loss_is_data_loss_plus_regularization_loss() -> None:
         assert row["train/loss"] == pytest.approx(total, rel=1e-6)
 
 
+@pytest.mark.parametrize(("auxiliary", "losses"), [("true", 1.6), ("false", 1.0)])
+def test_auxiliary_heads_add_three_tenths_of_their_losses_in_training_alone(
+    auxiliary: str, losses: float
+) -> None:
+    words = ["model=googlenet", "model.width=0.05", f"model.auxiliary={auxiliary}", "initialization=zeros"]
+    assert main(["hydra.run.dir=run", *words, *QUICK, "optim.lr=1e-9", "trainer.precision=fp32"]) == 0
+    first, *_, epoch = rows(Path("run"))
+    # All scores are 0, so each of the three heads has the loss ln 10.
+    assert first["train/data_loss"] == pytest.approx(losses * math.log(10), rel=1e-5)
+    assert epoch["val/loss"] == pytest.approx(math.log(10), rel=1e-5)
+
+
 def test_accumulated_steps_equal_one_large_batch() -> None:
     words = ["model=mlp", "augmentation=none", "trainer.precision=fp32", "trainer.epochs=2"]
     assert main(["hydra.run.dir=large", "data.batch_size=64", *words]) == 0
@@ -366,6 +404,7 @@ def test_every_schedule_trains(name: str) -> None:
         (group, name)
         for group in ("preprocessing", "augmentation", "initialization", "loss", "regularization", "logger")
         for name in CHOICES.names(group)
+        if name != "from_run"
     ],
 )
 def test_every_choice_makes_steps_that_stay_finite(group: str, name: str) -> None:
@@ -373,7 +412,11 @@ def test_every_choice_makes_steps_that_stay_finite(group: str, name: str) -> Non
     assert all(math.isfinite(row["train/loss"]) for row in rows(Path("run")))
 
 
-NEEDS_MORE = {"torchvision": ["model.arch=squeezenet1_1"], "custom": ["model.factory=nets:tiny"]}
+NEEDS_MORE = {
+    "torchvision": ["model.arch=squeezenet1_1"],
+    "timm": ["model.arch=test_resnet"],
+    "custom": ["model.factory=nets:tiny"],
+}
 
 
 @pytest.mark.parametrize("name", CHOICES.names("model"))
@@ -384,7 +427,10 @@ def test_every_network_trains_on_the_default_data(name: str, monkeypatch: pytest
         "    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 64, classes))\n"
     )
     words = ["data.batch_size=4", "data.limit=64", "trainer.epochs=1", "trainer.max_steps_per_epoch=2"]
+    # Of what is left most is writing checkpoints: without momentum they are half as large.
+    words += ["evaluate.batch_size=128", "optim.momentum=0"]
     assert main(["hydra.run.dir=run", f"model={name}", *NEEDS_MORE.get(name, []), *words]) == 0
+    shutil.rmtree("run/checkpoints")
     assert all(math.isfinite(row["train/loss"]) for row in rows(Path("run")))
 
 

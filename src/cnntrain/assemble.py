@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .checkpoint import State
 from .config import stored
@@ -18,7 +19,7 @@ from .data.preprocessing import Preprocess, build_preprocessing
 from .data.splits import Splits
 from .device import Compute, prepare
 from .errors import ConfigError, DataError
-from .optim.update import Update
+from .optim.update import LR_SCALE, Update
 from .progress import Progress
 from .recorder import Recorder
 from .regularization import Regularization
@@ -58,14 +59,17 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     if size is not None:
         notices.append(f"images are enlarged from {height}x{width} to {size[0]}x{size[1]} for the network")
 
-    network = build_network(config, channels, classes, size or (height, width))
+    if state is None:
+        network, started = build_network(config, channels, classes, size or (height, width))
+    else:
+        network, started = rebuild_network(config, channels, classes, size or (height, width)), []
     place(network, compute)
     preprocess.to(compute.device)
     loss = config.loss.build(config.regularization.label_smoothing)
 
-    regularization = Regularization(config.regularization, network, config.optim.own_weight_decay)
-    weights = [weight for weight in network.parameters() if weight.requires_grad]
-    optimizer = config.optim.build(weights, fused=compute.device.type in ("cpu", "cuda"))
+    groups = config.model.parameter_groups(network)
+    regularization = Regularization(config.regularization, network, config.optim.own_weight_decay, groups)
+    optimizer = config.optim.build(_for_optimizer(groups), fused=compute.device.type in ("cpu", "cuda"))
     steps_per_epoch = min(len(train), config.trainer.max_steps_per_epoch or len(train))
     schedule = config.schedule.build(steps_per_epoch, config.trainer.epochs)
     update = Update(
@@ -111,6 +115,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
         f"data      {config.data.name}: {len(splits.train)} train, {len(splits.val)} val, "
         f"{len(splits.test)} test images of {height}x{width}x{channels}, {classes} classes",
         f"network   {stored.shown(config.model)}: {count_parameters(network)} parameters",
+        *started,
         f"device    {compute.describe()}",
         *(f"notice    {notice}" for notice in notices),
     ]
@@ -122,14 +127,24 @@ def evaluation_batches(images: ImageSet, config: Config, compute: Compute) -> Ba
     return Batches(images, config.evaluate.batch_size or config.data.batch_size, compute.device)
 
 
-def build_network(config: Config, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
-    """Return the network of a configuration with its starting weights, which depend on the seed alone."""
+def build_network(
+    config: Config, channels: int, classes: int, size: tuple[int, int]
+) -> tuple[nn.Module, list[str]]:
+    """Return the network of a new run, whose weights depend on the seed alone, and what to tell of them.
+
+    Raises ConfigError where settings do not fit, DataError where trained weights cannot be had.
+    """
     problems = config.model.problems(channels, classes, size)
     if problems:
         raise ConfigError(problems)
     seed_torch(config.seed, "initialization")
     network: nn.Module = config.model.build(channels, classes, size, config.regularization.dropout)
-    config.initialization.apply(network)
+    return network, config.initialization.apply(network)
+
+
+def rebuild_network(config: Config, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+    """Return the network of an earlier run for its checkpoint's weights; where they began is not read."""
+    network: nn.Module = config.model.rebuild(channels, classes, size, config.regularization.dropout)
     return network
 
 
@@ -149,6 +164,13 @@ def restored_preprocessing(state: State, device: torch.device) -> Preprocess:
 def count_parameters(network: nn.Module) -> int:
     """Return the number of trainable parameters."""
     return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+
+
+def _for_optimizer(groups: list[tuple[list[Tensor], float]]) -> list[Tensor] | list[dict[str, Any]]:
+    """Return weights as torch's optimizers take them: all alike, or in groups with a factor of lr each."""
+    if len(groups) == 1 and groups[0][1] == 1:
+        return groups[0][0]
+    return [{"params": weights, LR_SCALE: scale} for weights, scale in groups]
 
 
 def _check(config: Config, splits: Splits) -> None:

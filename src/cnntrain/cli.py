@@ -85,7 +85,7 @@ def _main(arguments: list[str]) -> int:
     elif "multirun" in command.flags:
         return _sweep(command, composer)
     else:
-        _train(command, composer)
+        _start(command, composer)
     return 0
 
 
@@ -116,13 +116,13 @@ def parse(arguments: list[str]) -> Command:
     return command
 
 
-def _train(command: Command, composer: Composer) -> None:
+def _start(command: Command, composer: Composer) -> None:
     composed = composer.compose(command.words)
     for notice in composed.notices:
         print(f"notice    {notice}")
-    from .jobs.train import train
+    from .jobs import start
 
-    train(composed.config, Path(composed.run_folder), _names(command, "hydra.run.dir"))
+    start(composed.config, Path(composed.run_folder), _names(command, "hydra.run.dir"))
 
 
 def _sweep(command: Command, composer: Composer) -> int:
@@ -144,6 +144,11 @@ def _on_earlier_run(command: Command, run: Path, choices: Choices) -> None:
         from .jobs.evaluate import evaluate
 
         evaluate(run, config)
+    elif "job=summary" in words:
+        config = stored.with_changes(before, words)
+        from .jobs.summary import summarize_run
+
+        summarize_run(run, config)
     else:
         config = stored.with_changes(before, words)
         from .jobs.train import resume

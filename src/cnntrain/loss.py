@@ -1,5 +1,6 @@
-"""The losses torch does not have in the notes' form."""
+"""The losses torch does not have in the form of the notes or papers."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -23,3 +24,18 @@ class MulticlassSvm(nn.Module):
         # The right class always violates by exactly delta; take its share out again.
         own = margins.gather(1, labels[:, None]).squeeze(1)
         return (margins.sum(1) - own).mean()
+
+
+class RejectingSoftmax(nn.Module):
+    """LeNet-5's criterion: -s_y + log(e^-j + sum of e^s_i), mean over the batch (LeCun et al. 1998; N2).
+
+    It is softmax cross-entropy with one class more, "none of them", whose score is always -j. With scores
+    that are negative distances, classes already farther away than j are not pushed farther still.
+    """
+
+    def __init__(self, rejection: float):
+        super().__init__()
+        self.rejection = rejection
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(F.pad(scores.float(), (0, 1), value=-self.rejection), labels)

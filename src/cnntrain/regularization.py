@@ -15,10 +15,17 @@ from .config.regularization import Regularization as Strengths
 class Regularization:
     """The penalty l2·½w² + l1·|w| (+ elastic net) of a network, and its decay (R1–R3, R6, C6).
 
-    Biases and normalization layers (all one-dimensional tensors) are left out unless `biases`.
+    Biases and normalization layers (all one-dimensional tensors) are left out unless `biases`. `groups`
+    holds weights with the factors of their learning rates, where not all have one.
     """
 
-    def __init__(self, strengths: Strengths, network: nn.Module, default_weight_decay: float = 0.0):
+    def __init__(
+        self,
+        strengths: Strengths,
+        network: nn.Module,
+        default_weight_decay: float = 0.0,
+        groups: list[tuple[list[Tensor], float]] | None = None,
+    ):
         decay = strengths.weight_decay
         self.weight_decay = default_weight_decay if decay is None else decay
         self.l1 = strengths.l1 + strengths.elastic_l1
@@ -26,6 +33,10 @@ class Regularization:
         self.weights: list[Tensor] = [
             w for w in network.parameters() if w.requires_grad and (strengths.biases or w.ndim > 1)
         ]
+        chosen = {id(weight) for weight in self.weights}
+        self._decayed = [(self.weights, 1.0)]
+        if groups is not None:
+            self._decayed = [([w for w in group if id(w) in chosen], scale) for group, scale in groups]
         self.penalizes = bool(self.l1 or self.l2) and bool(self.weights)
 
     @torch.no_grad()
@@ -54,11 +65,13 @@ class Regularization:
 
     @torch.no_grad()
     def decay(self, lr: float, finite: Tensor | None = None) -> None:
-        """Shrink the weights by lr·weight_decay, before the update; not where the step is skipped."""
-        if self.weight_decay == 0.0 or not self.weights:
+        """Shrink the weights by lr·weight_decay, before the update; not where the step is skipped.
+
+        Where weights have a factor of lr, it counts here too.
+        """
+        if self.weight_decay == 0.0:
             return
-        share = lr * self.weight_decay
-        if finite is None:
-            torch._foreach_mul_(self.weights, 1 - share)
-        else:
-            torch._foreach_mul_(self.weights, 1 - share * finite)
+        for weights, scale in self._decayed:
+            share = lr * scale * self.weight_decay
+            if weights:
+                torch._foreach_mul_(weights, 1 - share if finite is None else 1 - share * finite)

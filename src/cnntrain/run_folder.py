@@ -65,12 +65,13 @@ class RunFolder:
             (self.path / LOCK).unlink(missing_ok=True)
 
 
-def create(path: Path, named_by_user: bool) -> RunFolder:
+def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> RunFolder:
     """Return a new folder for a run; raises DataError where the place is taken or not writable."""
     folder = RunFolder(create_folder(path, named_by_user))
     if folder.config.exists():
         raise DataError(f"{path}: already holds a run; continue it with run={path}, or name another folder")
-    folder.checkpoints.folder.mkdir(exist_ok=True)
+    if with_checkpoints:
+        folder.checkpoints.folder.mkdir(exist_ok=True)
     return folder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .assemble import build_network, restored_preprocessing
+from .assemble import rebuild_network, restored_preprocessing
 from .checkpoint import State
 from .config import stored
 from .config.root import Config
@@ -20,7 +20,7 @@ from .run_folder import RunFolder
 
 @dataclass
 class TrainedNetwork:
-    """A network with the weights of its best epoch, its preprocessing and its class names, on the CPU."""
+    """The network of a run's best epoch, in evaluation mode on the CPU, its preprocessing and class names."""
 
     network: nn.Module
     preprocess: Preprocess
@@ -34,7 +34,6 @@ class TrainedNetwork:
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             expected = ", ".join(str(length) for length in self.image_shape)
             raise ValueError(f"images must have the shape (N, {expected}), got {tuple(images.shape)}")
-        self.network.eval()
         scores: Tensor = self.network(self.preprocess(images))
         return scores.float().softmax(1)
 
@@ -48,7 +47,7 @@ def load_trained(path: Path) -> TrainedNetwork:
     config = stored.read(path)
     state = RunFolder(path).checkpoints.load_best()
     return TrainedNetwork(
-        network=restored_network(config, state),
+        network=restored_network(config, state).eval(),
         preprocess=restored_preprocessing(state, torch.device("cpu")),
         class_names=state["class_names"],
         image_shape=tuple(state["image_shape"]),
@@ -63,7 +62,7 @@ def restored_network(config: Config, state: State) -> nn.Module:
     """
     height, width, channels = state["image_shape"]
     size = state["input_size"] or (height, width)
-    network = build_network(config, channels, len(state["class_names"]), (size[0], size[1]))
+    network = rebuild_network(config, channels, len(state["class_names"]), (size[0], size[1]))
     load_weights(network, state)
     return network
 

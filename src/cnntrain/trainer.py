@@ -18,6 +18,7 @@ from .device import Compute
 from .errors import Diverged
 from .evaluate import Measured, measure
 from .interruption import StopSignals
+from .model.fine_tuning import training_mode
 from .optim.update import NonFinite, Update
 from .progress import Clock, Progress
 from .recorder import Recorder, Row
@@ -81,7 +82,7 @@ class Trainer:
             self.save()
         try:
             while progress.epoch < self.settings.epochs and not progress.stopped_early:
-                self.network.train()
+                training_mode(self.network)
                 with self._bar() as bar:
                     for images, labels in self._batches():
                         recording = self.recorder.due(progress.step)
@@ -107,9 +108,10 @@ class Trainer:
         for part, part_labels in zip(images.chunk(parts), labels.chunk(parts), strict=True):
             inputs = self.preprocess(part)
             with self.compute.autocast():
-                scores = self.forward(inputs)
-            part_loss = self.loss(scores.float(), part_labels) / parts
-            self.update.scaler.scale(part_loss).backward()
+                outputs = self.forward(inputs)
+            scores, part_loss = self._scored(outputs, part_labels)
+            part_loss = part_loss / parts
+            torch.autograd.backward(self.update.scaler.scale(part_loss))
             data_loss += part_loss.detach()
             self.sums[1] += (scores.argmax(1) == part_labels).sum()
         regularization_loss = self.update.regularization.loss()
@@ -121,6 +123,16 @@ class Trainer:
         progress.step_in_epoch += 1
         progress.images += len(labels)
         return StepResult(loss, data_loss, regularization_loss, grad_norm)
+
+    def _scored(self, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores and the data loss, to which auxiliary heads add their weighted losses."""
+        if isinstance(outputs, Tensor):
+            return outputs, self.loss(outputs.float(), labels)
+        scores, *others = outputs
+        loss: Tensor = self.loss(scores.float(), labels)
+        for other in others:
+            loss = loss + self.network.auxiliary_weight * self.loss(other.float(), labels)
+        return scores, loss
 
     def record(self, result: StepResult, bar: tqdm[Any]) -> None:
         """Write a step row; raises NonFinite where updates were skipped."""

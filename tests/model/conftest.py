@@ -26,11 +26,22 @@ def chosen(group: str, name: str) -> Any:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every test with the argument `network` all choices that need nothing from elsewhere."""
+    """Give tests with the argument `network` all choices that need nothing from elsewhere.
+
+    The argument `tiny_network` gives the same at their tiny sizes, where several depths are one.
+    """
+    if not {"network", "tiny_network"} & set(metafunc.fixturenames):
+        return
+    names = {path.stem for path in (CONF / "model").glob("*.yaml")} - {"torchvision", "timm", "custom"}
+    networks = {name: chosen("model", name) for name in sorted(names)}
     if "network" in metafunc.fixturenames:
-        names = {path.stem for path in (CONF / "model").glob("*.yaml")} - {"torchvision", "custom"}
-        cases = sorted(names)
-        metafunc.parametrize("network", [chosen("model", name) for name in cases], ids=cases)
+        metafunc.parametrize("network", networks.values(), ids=networks.keys())
+    else:
+        different: dict[str, Any] = {}
+        for name, settings in networks.items():
+            if settings.tiny() not in different.values():
+                different[name] = settings.tiny()
+        metafunc.parametrize("tiny_network", different.values(), ids=different.keys())
 
 
 @pytest.fixture

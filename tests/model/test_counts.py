@@ -28,6 +28,14 @@ IMAGENET = {
     "resnet50": 25_557_032,
     "resnet101": 44_549_160,
     "resnet152": 60_192_808,
+    "alexnet": 60_965_224,
+    "alexnet_ungrouped": 62_378_344,
+    "alexnet_torchvision": 61_100_840,
+    "zfnet": 62_357_608,
+    "zfnet_wide": 107_627_624,
+    "nin": 7_595_176,
+    "preact_resnet50": 25_549_352,  # timm's resnetv2_50
+    "preact_resnet101": 44_541_480,  # timm's resnetv2_101
 }
 
 # For 32x32x3 and 10 classes.
@@ -50,6 +58,10 @@ CIFAR = {
     "resnet44": 658_586,
     "resnet56": 853_018,
     "resnet110": 1_727_962,
+    # Shortcuts A have no weights: without them the count is the same.
+    "plain20": 269_722,
+    "plain56": 853_018,
+    "nin": 966_986,
 }
 
 # The residual networks for 32x32 with projections where shapes differ.
@@ -98,7 +110,47 @@ def test_perceptrons_of_the_notes_have_26_and_41_parameters() -> None:
     assert parameters(built(Mlp(hidden=[4, 4]), 3, 1, (1, 1))) == 41
 
 
-@pytest.mark.parametrize("name", [*IMAGENET, "resnet20", "resnet110"])
+def test_network_in_network_for_100_classes_has_984_356_parameters(choose: Any) -> None:
+    assert parameters(built(choose("model", "nin"), 3, 100, SMALL)) == 984_356
+
+
+@pytest.mark.parametrize("side", [28, 32])
+def test_lenet5_as_published_has_60_000_parameters(side: int, choose: Any) -> None:
+    network = built(choose("model", "lenet5_original"), 1, 10, (side, side))
+    assert parameters(network) == 60_000
+    # The paper's own sums: C1, S2, C3, S4, C5, F6.
+    layers = [parameters(part) for part in [*network.features, *network.head] if parameters(part)]
+    assert layers == [156, 12, 1_516, 32, 48_120, 10_164]
+
+
+@pytest.mark.parametrize("side", [224, 227])
+def test_alexnet_takes_images_of_224_and_227_pixels_to_the_papers_maps(side: int, choose: Any) -> None:
+    network = built(choose("model", "alexnet"), 3, 1000, (side, side))
+    assert parameters(network) == 60_965_224
+    maps = torch.empty(1, 3, side, side, device="meta")
+    sides = []
+    for part in network.features:
+        maps = part(maps)
+        sides.append(maps.shape[-1])
+    assert sides == [55, 55, 27, 27, 27, 13, 13, 13, 13, 6]
+
+
+@pytest.mark.parametrize("name", ["preact_resnet110", "preact_resnet164", "resnet110"])
+def test_depth_of_small_image_networks_counts_the_layers_with_weights(name: str, choose: Any) -> None:
+    settings = choose("model", name)
+    network = built(settings, 3, 10, SMALL)
+    layers = [
+        layer_name
+        for layer_name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and ".fit" not in layer_name
+    ]
+    assert len(layers) == settings.depth
+
+
+DEPTHS = [name for name in IMAGENET if name.startswith(("vgg", "resnet"))]
+
+
+@pytest.mark.parametrize("name", [*DEPTHS, "resnet20", "resnet110"])
 def test_depth_is_the_number_of_layers_with_weights(name: str, choose: Any) -> None:
     settings = choose("model", name)
     network = built(settings, 3, 10, LARGE)
@@ -106,7 +158,7 @@ def test_depth_is_the_number_of_layers_with_weights(name: str, choose: Any) -> N
     layers = [
         layer_name
         for layer_name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear) and "downsample" not in layer_name
+        if isinstance(module, nn.Conv2d | nn.Linear) and "shortcut" not in layer_name
     ]
     assert len(layers) == settings.depth
 
@@ -121,6 +173,6 @@ def test_auto_takes_the_imagenet_form_from_128_pixels_on(settings: Any) -> None:
 
 
 def test_convnet_counts_follow_from_its_pattern() -> None:
-    settings = ConvNet(channels=[4], convs_per_block=2, batch_norm=False, hidden=[5])
+    settings = ConvNet(channels=[4], convs_per_block=2, normalization="none", hidden=[5])
     # 3x3x1x4 + 4, 3x3x4x4 + 4, (4·4·4)·5 + 5 after one pooling of 8x8, 5·10 + 10
     assert parameters(built(settings, 1, 10, (8, 8))) == 40 + 148 + 325 + 60

@@ -145,6 +145,29 @@ def test_dropout_reaches_torchvisions_layers_or_stands_before_the_last() -> None
     assert isinstance(plain.get_submodule("fc"), nn.Linear)
 
 
+def test_weights_that_follow_are_neither_read_nor_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    published = {
+        "resnet18": models.resnet18().state_dict(),
+        "googlenet": models.googlenet(init_weights=False).state_dict(),
+        "inception_v3": models.inception_v3(init_weights=False).state_dict(),
+    }
+    for arch, state in published.items():
+        monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, kept=state, **__: kept)
+        settings = TorchvisionModel(arch=arch, weights="default")
+        size = (settings.least_size((8, 8)),) * 2
+        first = settings.build(3, 4, size, None)
+        monkeypatch.delattr(WeightsEnum, "get_state_dict")
+        again = settings.rebuild(3, 4, size, None)
+        again.load_state_dict(first.state_dict())
+        images = torch.rand(2, 3, *size)
+        # Equal outputs: GoogLeNet's own weights expect colours that it transforms itself.
+        torch.testing.assert_close(again.eval()(images), first.eval()(images))
+        monkeypatch.undo()
+    gone = TorchvisionModel(weights="gone.pt")
+    assert gone.problems(3, 4, SIZE)
+    assert gone.rebuild(3, 4, SIZE, None)(torch.zeros(2, 3, *SIZE)).shape == (2, 4)
+
+
 FACTORY = """
 import torch
 from torch import nn

@@ -118,7 +118,7 @@ def test_random_weights_break_the_symmetry() -> None:
 
 @pytest.mark.parametrize("name", ["zeros", "gaussian", "uniform", "lecun", "he"])
 def test_every_choice_sets_all_weights_of_a_network(name: str, choose: Choose) -> None:
-    network = ConvNet(hidden=[8], batch_norm=False).build(1, 10, (8, 8), None)
+    network = ConvNet(hidden=[8], normalization="none").build(1, 10, (8, 8), None)
     trained = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     for module in trained:
         nn.init.constant_(module.weight, 5.0)
@@ -134,11 +134,11 @@ NETWORKS: list[Model] = [
     Linear(),
     *(Mlp(hidden=[100] * 4, activation=name) for name in ("relu", "tanh", "elu", "leaky_relu")),
     ConvNet(),
-    ConvNet(batch_norm=False, channels=[16, 32, 64], convs_per_block=3, hidden=[64, 64]),
+    ConvNet(normalization="none", channels=[16, 32, 64], convs_per_block=3, hidden=[64, 64]),
     LeNet5(),
     LeNet5(activation="relu"),
     Vgg(depth=19),
-    Vgg(depth=19, batch_norm=True),
+    Vgg(depth=19, normalization="batch"),
     ResNet(depth=18),
     ResNet(depth=50),
 ]
@@ -159,4 +159,4 @@ def test_the_settings_offer_the_activations_and_poolings_that_exist() -> None:
     assert set(ACTIVATIONS) == layers.ACTIVATIONS.keys()
     for settings in (ConvNet(), LeNet5()):
         choices = type(settings).__dataclass_fields__["pooling"].metadata["rule"].choices
-        assert set(choices) - {"none"} == layers.POOLINGS.keys()
+        assert set(choices) - {"none", "stride"} == layers.POOLINGS.keys()

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnntrain.config.model import (
+    CifarPreactResNet,
     CifarResNet,
     ConvNet,
     LeNet5,
     Linear,
     Mlp,
     Model,
+    PreactResNet,
     ResNet,
     TorchvisionModel,
     Vgg,
@@ -37,7 +39,9 @@ def on_meta(
 
 
 def forward(network: nn.Module, size: tuple[int, int], channels: int = 3) -> Tensor:
-    scores: Tensor = network(torch.empty(2, channels, *size, device="meta"))
+    outputs = network(torch.empty(2, channels, *size, device="meta"))
+    # Auxiliary heads give scores of their own while training.
+    scores: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
     return scores
 
 
@@ -51,7 +55,7 @@ def test_every_network_takes_its_least_size_and_larger_images(network: Model) ->
 @pytest.mark.parametrize(
     ("settings", "size"),
     [
-        (ConvNet(channels=[2, 2, 2], batch_norm=False), 8),
+        (ConvNet(channels=[2, 2, 2], normalization="none"), 8),
         (Vgg(), 32),
         (Vgg(form="imagenet"), 32),
         (TorchvisionModel(arch="inception_v3"), 75),
@@ -73,20 +77,22 @@ def test_without_pooling_a_convnet_takes_single_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "last"),
+    "settings",
     [
-        (ResNet(form="small"), "layer4"),
-        (ResNet(form="imagenet"), "layer4"),
-        (ResNet(depth=50, form="imagenet"), "layer4"),
-        (CifarResNet(), "stages"),
+        ResNet(form="small"),
+        ResNet(form="imagenet"),
+        ResNet(depth=50, form="imagenet"),
+        CifarResNet(),
+        PreactResNet(form="imagenet"),
+        CifarPreactResNet(),
     ],
     ids=repr,
 )
-def test_residual_networks_end_with_a_map_of_2x2_at_their_least_size(settings: Model, last: str) -> None:
+def test_residual_networks_end_with_a_map_of_2x2_at_their_least_size(settings: Model) -> None:
     size = (settings.least_size((8, 8)),) * 2
     network = on_meta(settings, size)
     shapes = []
-    network.get_submodule(last).register_forward_hook(lambda _, __, maps: shapes.append(maps.shape[2:]))
+    network.get_submodule("features").register_forward_hook(lambda _, __, maps: shapes.append(maps.shape[2:]))
     forward(network, size)
     assert shapes == [(2, 2)]
 
@@ -103,10 +109,22 @@ def rates(network: nn.Module) -> list[float]:
     return [module.p for module in network.modules() if isinstance(module, nn.Dropout)]
 
 
+# As the papers have them, for images of 160 pixels.
+OWN_RATES = {
+    "vgg": [0.5, 0.5],
+    "alexnet": [0.5, 0.5],
+    "zfnet": [0.5, 0.5],
+    "nin": [0.5],
+    "googlenet": [0.7, 0.7, 0.4],
+    "inception_v3": [0.5],
+    "inception_v4": [0.2],
+}
+
+
 def test_dropout_overrides_every_rate_and_zero_removes_it(network: Model) -> None:
     size = (160, 160)
     own = rates(on_meta(network, size))
-    assert own == ([0.5, 0.5] if isinstance(network, Vgg) else [])
+    assert own == OWN_RATES.get(network.name, [])
     overridden = rates(on_meta(network, size, dropout=0.3))
     assert overridden
     assert set(overridden) == {0.3}
@@ -155,7 +173,14 @@ def test_convnet_follows_the_pattern() -> None:
     network = settings.build(1, 10, (9, 9), None)
     kinds = [type(module).__name__ for module in network.modules() if not list(module.children())]
     block = ["Conv2d", "BatchNorm2d", "ELU"] * 2 + ["AvgPool2d"]
-    assert [kind for kind in kinds if kind != "Identity"] == [*block, *block, "Linear", "ELU", "Linear"]
+    assert [kind for kind in kinds if kind != "Identity"] == [
+        *block,
+        *block,
+        "Flatten",
+        "Linear",
+        "ELU",
+        "Linear",
+    ]
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     assert [convolution.out_channels for convolution in convolutions] == [2, 2, 3, 3]
     # 9 → 4 → 2 by pooling alone.
@@ -182,7 +207,7 @@ def test_default_convnet_reads_digits() -> None:
 
 
 def test_shortcut_a_subsamples_and_adds_zero_channels() -> None:
-    block = ResidualBlock(2, 5, stride=2, shortcut="A")
+    block = ResidualBlock(2, 5, stride=2, option="A")
     nn.init.zeros_(block.norm2.weight)  # F = 0: only the shortcut is left
     maps = torch.rand(3, 2, 7, 6)
     expected = torch.zeros(3, 5, 4, 3)
@@ -193,7 +218,7 @@ def test_shortcut_a_subsamples_and_adds_zero_channels() -> None:
 
 
 def test_a_residual_block_that_adds_nothing_passes_its_input_and_gradient() -> None:
-    block = ResidualBlock(4, 4, stride=1, shortcut="A")
+    block = ResidualBlock(4, 4, stride=1, option="A")
     nn.init.zeros_(block.norm2.weight)
     maps = torch.rand(2, 4, 5, 5, requires_grad=True)
     block(maps).sum().backward()
@@ -211,7 +236,7 @@ def test_shortcut_c_projects_in_every_block() -> None:
     ("settings", "line"),
     [
         (CifarResNet(depth=21), "model.depth=21: must be 6n + 2; write 20 or 26"),
-        (ConvNet(kernel_size=4), "model.kernel_size=4: must be odd; write 3 or 5"),
+        (ConvNet(kernel_size=4), "model.kernel_size=4: must be odd with padding=same; write 3 or 5"),
         (
             TorchvisionModel(arch="vit_b_16"),
             "model.arch=vit_b_16: takes images of 224x224 only, these have 224x300; "

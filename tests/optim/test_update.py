@@ -134,3 +134,37 @@ def test_update_ratio_is_the_norm_of_the_real_change_over_the_norm_before(name: 
         "update_ratio/2.weight",
         "update_ratio/2.bias",
     }
+
+
+@pytest.mark.parametrize("name", ["Sgd", "Nesterov", "Adagrad", "RmsProp", "Adam", "AdamW"])
+def test_groups_take_the_steps_of_optimizers_with_their_own_rates(name: str) -> None:
+    from cnntrain.config import optim
+
+    scales = (1.0, 7.0)
+
+    def layers(update: Update) -> list[list[torch.Tensor]]:
+        return [update.weights[:2], update.weights[2:]]
+
+    together, apart = make(), make()
+    option = getattr(optim, name)(lr=0.1)
+    together.optimizer = option.build(
+        [
+            {"params": weights, "lr_scale": scale}
+            for weights, scale in zip(layers(together), scales, strict=True)
+        ],
+        fused=True,
+    )
+    alone = [
+        getattr(optim, name)(lr=0.1 * scale).build(weights, fused=True)
+        for weights, scale in zip(layers(apart), scales, strict=True)
+    ]
+    for step in range(4):
+        for update in (together, apart):
+            set_gradients(update, 0.3 - 0.2 * step)
+        together.apply(step, torch.tensor(1.0), recording=False)
+        for optimizer in alone:
+            optimizer.step()
+        saved = copy.deepcopy(together.state_dict())
+        together.load_state_dict(saved)
+    for mine, other in zip(together.weights, apart.weights, strict=True):
+        torch.testing.assert_close(mine, other)

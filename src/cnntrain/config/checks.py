@@ -8,19 +8,23 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from ..errors import DataError
+from . import stored
 from .accelerators import cuda_devices, has_mps
-from .fields import problem, rule_of, settings_of, type_of
+from .fields import problem, rule_of, settings_of, spelt, type_of
 from .model import enlarged
+from .model.external import TIMM_MISSING, timm_installed
 from .options import GROUPS
-from .root import Config
+from .root import JOB_SETTINGS, Config
 
 
 def rule_problems(config: Config) -> list[str]:
     """Return a line for every setting of the tree that breaks its rule, wherever its value came from."""
-    problems = _broken(config, "", skip=(*GROUPS, "evaluate"))
-    for group in (*GROUPS, "evaluate"):
+    problems = _broken(config, "", skip=(*GROUPS, *JOB_SETTINGS))
+    for group in (*GROUPS, *JOB_SETTINGS):
         problems += _broken(getattr(config, group), f"{group}.")
     return problems
 
@@ -42,15 +46,39 @@ class Notice(str):
 
 
 def cross_checks(config: Config) -> tuple[list[str], list[str]]:
-    """Return what cannot work together, and notices of what works otherwise than it may seem."""
+    """Return what cannot work together, and notices of what works otherwise than it may seem.
+
+    Raises DataError where there is no problem but the folder of a run to start from.
+    """
     lines = [line for check in CHECKS for line in check(config)]
     problems = [line for line in lines if not isinstance(line, Notice)]
+    if not problems:
+        _check_source(config)
     return problems, [line for line in lines if isinstance(line, Notice)]
 
 
 def _job(config: Config) -> Iterator[str]:
     if config.job == "evaluate" and config.run is None:
         yield "job=evaluate: needs the folder of a run: run=FOLDER"
+    yield from dense_problems(config)
+    yield from summary_problems(config)
+
+
+def dense_problems(config: Config) -> Iterator[str]:
+    """Yield a line for each setting of dense evaluation that would do nothing."""
+    for name in ("dense_size", "dense_stride"):
+        value = getattr(config.evaluate, name)
+        if value is not None and not config.evaluate.dense:
+            yield f"evaluate.{name}={value}: acts in dense evaluation only; add evaluate.dense=true"
+
+
+def summary_problems(config: Config) -> Iterator[str]:
+    """Yield a line for each setting of job=summary that would do nothing."""
+    if config.job == "summary":
+        return
+    for name, value in vars(config.summary).items():
+        if value is not None:
+            yield f"summary.{name}={value}: acts in job=summary only; add job=summary"
 
 
 def _device(config: Config) -> Iterator[str]:
@@ -118,10 +146,38 @@ def _data(config: Config) -> Iterator[str]:
 
 
 def _network(config: Config) -> Iterator[str]:
+    if config.model.name == "timm" and not timm_installed():
+        yield TIMM_MISSING
+        return
     facts = config.data.facts()
     if facts is not None:
-        size = enlarged(config.model, (facts.height, facts.width)) or (facts.height, facts.width)
-        yield from config.model.problems(facts.channels, facts.classes, size)
+        asked = config.summary.image_size if config.job == "summary" else None
+        size = (facts.height, facts.width) if asked is None else (asked, asked)
+        yield from config.model.problems(facts.channels, facts.classes, enlarged(config.model, size) or size)
+
+
+def _trained_weights(config: Config) -> Iterator[str]:
+    from_run = config.initialization.name == "from_run"
+    if from_run and not config.initialization.run:
+        yield "initialization.run: is not set; write initialization.run=FOLDER"
+    if getattr(config.model, "freeze", []) and config.model.weights is None and not from_run:
+        yield Notice(
+            f"model.freeze={spelt(config.model.freeze)}: these layers keep random weights; "
+            "model.weights=default has trained ones"
+        )
+
+
+def _check_source(config: Config) -> None:
+    """Raise DataError where the run to start from is not there or has no checkpoint."""
+    if config.initialization.name != "from_run":
+        return
+    folder = Path(config.initialization.run)
+    stored.read(folder, "initialization.run")
+    if not (folder / "checkpoints" / "best.pt").is_file():
+        raise DataError(
+            f"initialization.run={folder}: has no best weights yet (checkpoints/best.pt); "
+            "let the run finish an epoch"
+        )
 
 
 def _loss(config: Config) -> Iterator[str]:
@@ -144,4 +200,15 @@ def _compiler(config: Config) -> Iterator[str]:
         yield f"trainer.compile=true: needs the C++ compiler {compiler}; install it, or write false"
 
 
-CHECKS = (_job, _device, _schedule, _validation, _data, _network, _loss, _optional_parts, _compiler)
+CHECKS = (
+    _job,
+    _device,
+    _schedule,
+    _validation,
+    _data,
+    _network,
+    _trained_weights,
+    _loss,
+    _optional_parts,
+    _compiler,
+)

@@ -17,6 +17,7 @@ cnntrain -m model=lenet5,vgg11 optim.lr=0.01,0.001    every combination (a sweep
 cnntrain run=outputs/DATE/TIME                   continue an interrupted run
 cnntrain run=outputs/DATE/TIME trainer.epochs=40      go further
 cnntrain job=evaluate run=outputs/DATE/TIME      measure its best network again, class by class
+cnntrain job=summary model=vgg16 data=imagenet   what a network costs, before it is trained
 cnntrain data=folder data.path=photos data.image_size=64     your own images, a folder per class"""
 
 FLAGS = """\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .fields import fixed, setting
@@ -17,8 +18,11 @@ class Initialization:
 
     name: str = ""
 
-    def apply(self, model: nn.Module) -> None:
-        """Set the weights of a network in place, with torch's global generator; norms stay as they are."""
+    def apply(self, network: nn.Module) -> list[str]:
+        """Set the weights of a network in place, with torch's global generator; norms stay as they are.
+
+        Returns what to tell the user.
+        """
         raise NotImplementedError
 
 
@@ -28,8 +32,8 @@ class Default(Initialization):
 
     name: str = fixed("default")
 
-    def apply(self, model: nn.Module) -> None:
-        pass
+    def apply(self, network: nn.Module) -> list[str]:
+        return []
 
 
 @dataclass
@@ -42,10 +46,11 @@ class Zeros(Initialization):
 
     name: str = fixed("zeros")
 
-    def apply(self, model: nn.Module) -> None:
+    def apply(self, network: nn.Module) -> list[str]:
         from ..model.initialization import zeros
 
-        zeros(model)
+        zeros(network)
+        return []
 
 
 @dataclass
@@ -56,10 +61,11 @@ class Gaussian(Initialization):
     std: float = setting(0.01, "standard deviation of the weights", gt=0)
     bias: float = setting(0.0, "the constant at which biases start (I5)")
 
-    def apply(self, model: nn.Module) -> None:
+    def apply(self, network: nn.Module) -> list[str]:
         from ..model.initialization import gaussian
 
-        gaussian(model, self.std, self.bias)
+        gaussian(network, self.std, self.bias)
+        return []
 
 
 @dataclass
@@ -70,10 +76,11 @@ class Uniform(Initialization):
     scale: float = setting(0.01, "largest absolute weight", gt=0)
     bias: float = setting(0.0, "the constant at which biases start (I5)")
 
-    def apply(self, model: nn.Module) -> None:
+    def apply(self, network: nn.Module) -> list[str]:
         from ..model.initialization import uniform
 
-        uniform(model, self.scale, self.bias)
+        uniform(network, self.scale, self.bias)
+        return []
 
 
 @dataclass
@@ -83,10 +90,11 @@ class Lecun(Initialization):
     name: str = fixed("lecun")
     bias: float = setting(0.0, "the constant at which biases start (I5)")
 
-    def apply(self, model: nn.Module) -> None:
+    def apply(self, network: nn.Module) -> list[str]:
         from ..model.initialization import by_fan_in
 
-        by_fan_in(model, 1.0, self.bias)
+        by_fan_in(network, 1.0, self.bias)
+        return []
 
 
 @dataclass
@@ -96,7 +104,28 @@ class He(Initialization):
     name: str = fixed("he")
     bias: float = setting(0.0, "the constant at which biases start (I5)")
 
-    def apply(self, model: nn.Module) -> None:
+    def apply(self, network: nn.Module) -> list[str]:
         from ..model.initialization import by_fan_in
 
-        by_fan_in(model, 2.0, self.bias)
+        by_fan_in(network, 2.0, self.bias)
+        return []
+
+
+@dataclass
+class FromRun(Initialization):
+    """From an earlier run's best weights, layer by layer: the same network, or a shallower one (N6, I6)."""
+
+    name: str = fixed("from_run")
+    run: str = setting(
+        "", "folder of the run; a layer is taken whole where its name and shapes agree, and else new"
+    )
+    layers: list[str] = setting(
+        ["*"],
+        "what is taken: patterns of names of layers or of modules around them, with or without the leading "
+        "features. or head., as in [conv1_*, fc6]",
+    )
+
+    def apply(self, network: nn.Module) -> list[str]:
+        from ..model.from_run import take_layers
+
+        return take_layers(network, Path(self.run), self.layers)

@@ -57,3 +57,18 @@ class SquaredSvm(Svm):
         from ..loss import MulticlassSvm
 
         return MulticlassSvm(self.delta, squared=True)
+
+
+@dataclass
+class RejectingSoftmax(Loss):
+    """LeNet-5's own: softmax with one more class, "none of them", of constant score -j (1998; N2)."""
+
+    name: str = fixed("rejecting_softmax")
+    rejection: float = setting(
+        1.0, "j: squared distance beyond which a class is not pushed farther away", gt=0
+    )
+
+    def build(self, label_smoothing: float) -> nn.Module:
+        from ..loss import RejectingSoftmax as Criterion
+
+        return Criterion(self.rejection)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
+    Weights = list[Tensor] | list[dict[str, Any]]
+
 
 @dataclass
 class Optim:
@@ -22,8 +24,11 @@ class Optim:
     name: str = ""
     lr: float = setting(0.01, "learning rate, before the schedule scales it", gt=0)
 
-    def build(self, weights: list[Tensor], fused: bool) -> Optimizer:
-        """Return the torch optimizer over `weights`; `fused` asks for its one-kernel form."""
+    def build(self, weights: Weights, fused: bool) -> Optimizer:
+        """Return the torch optimizer over `weights`; `fused` asks for its one-kernel form.
+
+        The weights are tensors, or torch's parameter groups where not all have one learning rate.
+        """
         raise NotImplementedError
 
 
@@ -35,7 +40,7 @@ class Sgd(Optim):
     lr: float = setting(0.05, "learning rate, before the schedule scales it", gt=0)
     momentum: float = setting(0.9, "share of the velocity kept at each step; 0 is plain SGD", ge=0, lt=1)
 
-    def build(self, weights: list[Tensor], fused: bool) -> Optimizer:
+    def build(self, weights: Weights, fused: bool) -> Optimizer:
         from torch.optim import SGD
 
         return SGD(weights, lr=self.lr, momentum=self.momentum, fused=fused)
@@ -49,7 +54,7 @@ class Nesterov(Optim):
     lr: float = setting(0.05, "learning rate, before the schedule scales it", gt=0)
     momentum: float = setting(0.9, "share of the velocity kept at each step", gt=0, lt=1)
 
-    def build(self, weights: list[Tensor], fused: bool) -> Optimizer:
+    def build(self, weights: Weights, fused: bool) -> Optimizer:
         from torch.optim import SGD
 
         return SGD(weights, lr=self.lr, momentum=self.momentum, nesterov=True, fused=fused)
@@ -63,7 +68,7 @@ class Adagrad(Optim):
     lr: float = setting(0.01, "learning rate, before the schedule scales it", gt=0)
     eps: float = setting(1e-8, "added to the root, against division by zero", gt=0)
 
-    def build(self, weights: list[Tensor], fused: bool) -> Optimizer:
+    def build(self, weights: Weights, fused: bool) -> Optimizer:
         from torch.optim import Adagrad as TorchAdagrad
 
         return TorchAdagrad(weights, lr=self.lr, eps=self.eps, foreach=True)
@@ -79,7 +84,7 @@ class RmsProp(Optim):
     momentum: float = setting(0.0, "share of the velocity kept at each step; 0 is the plain form", ge=0, lt=1)
     eps: float = setting(1e-8, "added to the root, against division by zero", gt=0)
 
-    def build(self, weights: list[Tensor], fused: bool) -> Optimizer:
+    def build(self, weights: Weights, fused: bool) -> Optimizer:
         from torch.optim import RMSprop as TorchRMSprop
 
         return TorchRMSprop(
@@ -98,7 +103,7 @@ class Adam(Optim):
     )
     eps: float = setting(1e-8, "added to the root, against division by zero", gt=0)
 
-    def build(self, weights: list[Tensor], fused: bool) -> Optimizer:
+    def build(self, weights: Weights, fused: bool) -> Optimizer:
         from torch.optim import Adam as TorchAdam
 
         return TorchAdam(weights, lr=self.lr, betas=_pair(self.betas), eps=self.eps, fused=fused)

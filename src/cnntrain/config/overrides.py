@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from .choices import EXPERIMENT, Choices, built_in_folder
 from .fields import default_of, problem, rule_of, settings_of, spelt, type_of
 from .options import GROUPS, OPTIONS, name_of
-from .root import Config, Evaluate
+from .root import JOB_SETTINGS, Config
 from .suggest import did_you_mean, nearest
 
 DEFAULT_CHOICES = "config.yaml"
@@ -218,16 +218,16 @@ def find_setting(key: str, chosen: dict[str, str], choices: Choices) -> tuple[ty
         others = f" ({rest} belongs to {', '.join(having)})" if having else ""
         hint = f"did you mean {head}.{near}?" if near else f"its settings are {', '.join(own) or 'none'}"
         return f"{head}={chosen[head]} has no setting {rest}{others}; {hint}"
-    if key in settings_of(Config) and key not in GROUPS and key != "evaluate":
+    if key in settings_of(Config) and key not in GROUPS and key not in JOB_SETTINGS:
         return Config, key
-    if head == "evaluate" and rest in settings_of(Evaluate):
-        return Evaluate, rest
+    if head in JOB_SETTINGS and rest in settings_of(JOB_SETTINGS[head]):
+        return JOB_SETTINGS[head], rest
     return f"is not a setting; {_hint(key, chosen, choices)}"
 
 
 def find_setting_anywhere(name: str) -> str | None:
     """Return the dotted key of a setting called `name` (or spelt like it), whatever group it is in."""
-    known = {leaf: leaf for leaf in settings_of(Config) if leaf not in GROUPS and leaf != "evaluate"}
+    known = {leaf: leaf for leaf in settings_of(Config) if leaf not in GROUPS and leaf not in JOB_SETTINGS}
     for group, options in OPTIONS.items():
         for option in options:
             for leaf in settings_of(option):
@@ -250,8 +250,8 @@ def _inside_mapping(schema: type, rest: str) -> bool:
 
 def _hint(key: str, chosen: dict[str, str], choices: Choices) -> str:
     """Return the nearest dotted key: first one with the same last part, else one spelt alike."""
-    known = [name for name in settings_of(Config) if name not in GROUPS and name != "evaluate"]
-    known += [f"evaluate.{name}" for name in settings_of(Evaluate)]
+    known = [name for name in settings_of(Config) if name not in GROUPS and name not in JOB_SETTINGS]
+    known += [f"{job}.{name}" for job, settings in JOB_SETTINGS.items() for name in settings_of(settings)]
     for group, name in chosen.items():
         schema = choices.schema(group, name)
         known += [f"{group}.{leaf}" for leaf in settings_of(schema) if leaf != "name"] if schema else []

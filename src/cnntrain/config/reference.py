@@ -8,7 +8,7 @@ from pathlib import Path
 from .choices import EXPERIMENT, Choices
 from .fields import default_of, describe_type, rule_of, settings_of, spelt, type_of
 from .options import GROUPS, OPTIONS, name_of
-from .root import Config, Evaluate
+from .root import JOB_SETTINGS, Config
 
 HEAD = """\
 # Reference of every option
@@ -25,9 +25,9 @@ def reference() -> str:
         HEAD,
         "## The run as a whole\n",
         _settings("", Config),
-        "## evaluate\n",
-        _settings("evaluate.", Evaluate),
     ]
+    for job, settings in JOB_SETTINGS.items():
+        parts += [f"## {job}\n", _settings(f"{job}.", settings)]
     for group in GROUPS:
         parts.append(f"## {group}\n")
         for option in OPTIONS[group]:

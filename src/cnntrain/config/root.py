@@ -12,6 +12,7 @@ from .fields import setting
 JOBS = {
     "train": "train a network (the default)",
     "evaluate": "measure a run's best network on a split: job=evaluate run=FOLDER",
+    "summary": "say what a network costs, layer by layer and in memory, without training it",
 }
 
 
@@ -23,6 +24,42 @@ class Evaluate:
     batch_size: int | None = setting(
         None, "images per forward pass; null: the batch size of training", ge=1, resume="free"
     )
+    dense: bool = setting(
+        False,
+        "slide the network over images larger than its own input in one pass, and average the scores (E5)",
+        resume="free",
+    )
+    dense_size: int | None = setting(
+        None,
+        "dense: resize images first, to this shorter side at the network's input; null: as they come",
+        ge=1,
+        resume="free",
+    )
+    dense_stride: int | None = setting(
+        None,
+        "dense: pixels from one place to the next, a divisor of the network's own stride; null: that one",
+        ge=1,
+        resume="free",
+    )
+
+
+@dataclass
+class Summary:
+    """Settings of job=summary."""
+
+    image_size: int | None = setting(
+        None, "height and width to ask about, in pixels; null: the data set's", ge=1, resume="free"
+    )
+    memory_gb: float | None = setting(
+        None,
+        "find the largest data.batch_size whose training fits into this many GB; null: not asked",
+        gt=0,
+        resume="free",
+    )
+
+
+# The settings of jobs, which stand under the job's name.
+JOB_SETTINGS: dict[str, type] = {"evaluate": Evaluate, "summary": Summary}
 
 
 @dataclass
@@ -44,3 +81,4 @@ class Config:
     trainer: Any = MISSING
     logger: Any = MISSING
     evaluate: Evaluate = field(default_factory=Evaluate)
+    summary: Summary = field(default_factory=Summary)

@@ -46,15 +46,17 @@ def from_yaml(text: str, source: str) -> Config:
         raise DataError(f"{source}: is not a stored configuration of cnntrain ({reason})") from error
 
 
-def read(folder: Path) -> Config:
-    """Return the configuration stored in a run's folder; raises ConfigError where there is no run."""
+def read(folder: Path, setting: str = "run") -> Config:
+    """Return the configuration in a run's folder, which `setting` named; raises DataError where none is."""
     file = folder / FILE_NAME
     if not folder.is_dir():
         near = nearest(folder.name, [entry.name for entry in folder.parent.glob("*") if entry.is_dir()])
         hint = f"; did you mean {folder.parent / near}?" if near else ""
-        raise DataError(f"run={folder}: there is no such folder{hint}")
+        raise DataError(f"{setting}={folder}: there is no such folder{hint}")
     if not file.is_file():
-        raise DataError(f"run={folder}: holds no run (no {FILE_NAME}); name the folder that a run printed")
+        raise DataError(
+            f"{setting}={folder}: holds no run (no {FILE_NAME}); name the folder that a run printed"
+        )
     try:
         return from_yaml(file.read_text(encoding="utf-8"), str(file))
     except (UnicodeDecodeError, OSError) as error:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.preprocessing import Center, Preprocessing, Standardize
+from ..errors import ConfigError
 from .images import ImageSet
 
 
@@ -31,6 +32,24 @@ class Preprocess(nn.Module):
         if self.size is not None:
             inputs = F.interpolate(inputs, self.size, mode="bilinear", align_corners=False)
         return inputs
+
+    def for_size(self, size: tuple[int, int]) -> Preprocess:
+        """Return the same for images of other sizes, resized to `size`.
+
+        Raises ConfigError where each pixel has statistics of its own.
+        """
+        scale, shift = self.scale[:, :1, :1], self.shift[:, :1, :1]
+        if not (
+            torch.equal(self.scale, scale.expand_as(self.scale))
+            and torch.equal(self.shift, shift.expand_as(self.shift))
+        ):
+            raise ConfigError(
+                [
+                    "preprocessing.per=pixel: the run's statistics are those of its own pixels, and do not "
+                    "fit larger images; train with preprocessing.per=channel"
+                ]
+            )
+        return Preprocess(scale, shift, size)
 
 
 def build_preprocessing(

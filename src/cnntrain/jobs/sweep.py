@@ -15,6 +15,7 @@ from ..config.compose import CONFIG_NAME, Composer
 from ..config.options import typed
 from ..errors import ConfigError, Interrupted, UserError
 from ..run_folder import create_folder
+from . import start
 
 
 class StopSweep(BaseException):
@@ -50,15 +51,13 @@ def _numbers(failed: list[int]) -> str:
 
 
 def _job(tree: DictConfig) -> int:
-    """Train one job of a sweep and return its exit code; a failure is reported here and now."""
-    from .train import train
-
+    """Do one job of a sweep and return its exit code; a failure is reported here and now."""
     hydra: Any = HydraConfig.get()
     words = " ".join(word for word in hydra.overrides.task)
     print(f"\njob {hydra.job.num}     {words}", flush=True)
     folder = Path(hydra.runtime.output_dir)
     try:
-        train(typed(tree), folder, named_by_user=True)
+        start(typed(tree), folder, named_by_user=True)
     except Interrupted as stop:
         if stop.exit_code:
             raise StopSweep(stop) from stop

@@ -10,17 +10,23 @@ there it has none.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections import OrderedDict
+
+from torch import nn
 
 from . import initialization, layers
+from .classifier import Classifier
+from .layers import ConvUnit, LocallyConnected2d, hidden_layers, widened
+from .sizes import Window, convnet_windows
 
 
-class ConvNet(nn.Module):
+class ConvNet(Classifier):
     """The pattern with M = len(channels), N = convs_per_block, K = len(hidden).
 
-    (N, in_channels, height, width) → (N, classes). Filters have an odd side and padding that keeps the
-    map's size; pooling ("max", "average" or "none") halves it, rounded down. Dropout follows each hidden
-    layer, or stands before the last where there is none.
+    (N, in_channels, height, width) → (N, classes). Padding "same" keeps the map's size in convolutions of
+    odd side; pooling ("max", "average", "l2") or a stride in the last convolution ("stride") halves it,
+    rounded down. The last `locally_connected` convolutions share no weights. Dropout follows each
+    hidden layer, or stands before the last where there is none.
     """
 
     def __init__(
@@ -31,8 +37,12 @@ class ConvNet(nn.Module):
         channels: list[int],
         convs_per_block: int = 1,
         kernel_size: int = 3,
+        padding: str = "same",
+        dilation: int = 1,
+        locally_connected: int = 0,
         pooling: str = "max",
-        batch_norm: bool = True,
+        pooling_size: int = 2,
+        normalization: str = "batch",
         hidden: list[int] | None = None,
         activation: str = "relu",
         dropout: float = 0.0,
@@ -41,30 +51,67 @@ class ConvNet(nn.Module):
         hidden = hidden or []
         height, width = image_size
         blocks: list[nn.Module] = []
-        for filters in channels:
+        shared = convs_per_block * len(channels) - locally_connected
+        sliding = convnet_windows(
+            len(channels), convs_per_block, kernel_size, padding, dilation, pooling, pooling_size
+        )
+        for filters, in_block in zip(channels, sliding, strict=True):
             block: list[nn.Module] = []
-            for _ in range(convs_per_block):
-                block.append(
-                    nn.Conv2d(
-                        in_channels, filters, kernel_size, padding=kernel_size // 2, bias=not batch_norm
+            for window in in_block[:convs_per_block]:
+                if shared > 0:
+                    unit: nn.Sequential = ConvUnit(
+                        in_channels,
+                        filters,
+                        kernel_size,
+                        window.stride,
+                        window.padding,
+                        dilation=dilation,
+                        normalization=normalization,
+                        activation_name=activation,
                     )
-                )
-                if batch_norm:
-                    block.append(nn.BatchNorm2d(filters))
-                block.append(layers.activation(activation))
+                else:
+                    unit = _local_unit(
+                        in_channels, filters, window, (height, width), normalization, activation
+                    )
+                block.append(unit)
+                shared -= 1
                 in_channels = filters
-            if pooling != "none":
-                block.append(layers.pooling(pooling))
-                height, width = height // 2, width // 2
+                height, width = window.output(height), window.output(width)
+            for window in in_block[convs_per_block:]:
+                block.append(layers.pooling(pooling, window.kernel_size))
+                height, width = window.output(height), window.output(width)
             blocks.append(nn.Sequential(*block))
-        self.blocks = nn.Sequential(*blocks)
+        self.features = nn.Sequential(*blocks)
         inputs = in_channels * height * width
-        self.hidden = layers.hidden_layers(inputs, hidden, activation, dropout)
-        self.dropout = layers.dropout(0.0 if hidden else dropout)
-        self.output = nn.Linear(hidden[-1] if hidden else inputs, classes)
+        self.head = nn.Sequential(
+            OrderedDict(
+                flatten=nn.Flatten(),
+                hidden=hidden_layers(inputs, hidden, activation, dropout),
+                dropout=layers.dropout(0.0 if hidden else dropout),
+                output=nn.Linear(hidden[-1] if hidden else inputs, classes),
+            )
+        )
         initialization.own(self, activation)
 
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.hidden(self.blocks(images).flatten(1))
-        scores: Tensor = self.output(self.dropout(features))
-        return scores
+
+def _local_unit(
+    in_channels: int,
+    channels: int,
+    window: Window,
+    map_size: tuple[int, int],
+    normalization: str,
+    activation: str,
+) -> nn.Sequential:
+    """Return a unit whose convolution shares no weights; its bias stays, being one of each place too."""
+    units = widened(channels, activation)
+    parts: list[nn.Module] = [
+        LocallyConnected2d(
+            in_channels, units, window.kernel_size, map_size, window.stride, window.padding, window.dilation
+        )
+    ]
+    if normalization == "batch":
+        parts.append(nn.BatchNorm2d(units))
+    parts.append(layers.activation(activation))
+    if normalization == "lrn":
+        parts.append(layers.response_norm())
+    return nn.Sequential(*parts)

@@ -1,4 +1,4 @@
-"""Networks from elsewhere: torchvision's (N14), and a user's own function.
+"""Networks from elsewhere: torchvision's (N14), and a user's own function; timm_networks.py has timm's.
 
 `…_problems` says what is wrong with the settings before anything is built; `…_network` builds, and
 raises ConfigError with the same lines.
@@ -20,40 +20,54 @@ from torch import Tensor, nn
 
 from ..config.suggest import did_you_mean
 from ..errors import ConfigError, DataError
+from .fine_tuning import freeze, freeze_problems, heads
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
-def torchvision_problems(arch: str, weights: str | None) -> list[str]:
-    """Return what is wrong with the name of a torchvision network or of its weights."""
+def torchvision_problems(arch: str, weights: str | None, frozen: list[str]) -> list[str]:
+    """Return what is wrong with the names of a torchvision network, of its weights or of layers to freeze."""
     from torchvision import models
 
     known = models.list_models(module=models)
     if arch not in known:
         return [f"model.arch={arch}: torchvision has no such network; {did_you_mean(arch, known)}"]
-    if weights is None or _published(arch, weights) is not None or Path(weights).is_file():
+    if not (weights is None or _published(arch, weights) is not None or Path(weights).is_file()):
+        names = ["default", *models.get_model_weights(arch).__members__]
+        hint = did_you_mean(weights, names)
+        return [f"model.weights={weights}: no file, and no weights of {arch}; {hint}"]
+    if not frozen:
         return []
-    names = ["default", *models.get_model_weights(arch).__members__]
-    return [f"model.weights={weights}: no file, and no weights of {arch}; {did_you_mean(weights, names)}"]
+    with torch.device("meta"):
+        return freeze_problems(_built(arch, None, 2), frozen)
 
 
 def torchvision_network(
-    arch: str, weights: str | None, in_channels: int, classes: int, dropout: float | None
+    arch: str,
+    weights: str | None,
+    in_channels: int,
+    classes: int,
+    dropout: float | None,
+    frozen: list[str],
+    load: bool = True,
 ) -> nn.Module:
-    """Return a torchvision network for `in_channels` and `classes`.
+    """Return a torchvision network for `in_channels` and `classes`; without `load`, its weights follow.
 
     With weights, layers that still fit keep them: a head for other classes starts anew, and the first
     convolution is rebuilt for other channels with the mean of its filters, scaled so that a grey image
     gets the response it had as three equal channels. Raises ConfigError for names that do not exist or a
     file of another network, DataError for weights that cannot be read or downloaded.
     """
-    problems = torchvision_problems(arch, weights)
+    problems = torchvision_problems(arch, weights if load else None, frozen)
     if problems:
         raise ConfigError(problems)
-    if weights is None:
+    published = None if weights is None else _published(arch, weights)
+    if weights is None or not load:
         network = _built(arch, None, classes)
+        if published is not None and hasattr(network, "transform_input"):
+            setattr(network, "transform_input", True)  # noqa: B010  as torchvision does for its own weights
         _set_channels(network, in_channels, keep=False)
-    elif (published := _published(arch, weights)) is not None:
+    elif published is not None:
         network = _built(arch, published, None)
         _set_channels(network, in_channels, keep=True)
         _set_classes(network, classes)
@@ -61,6 +75,7 @@ def torchvision_network(
         network = _built(arch, None, classes)
         _load_file(network, arch, Path(weights), in_channels)
     set_dropout(network, dropout)
+    freeze(network, frozen)
     return network
 
 
@@ -88,10 +103,11 @@ def custom_network(
     return network
 
 
-def set_dropout(network: nn.Module, rate: float | None) -> None:
+def set_dropout(network: nn.Module, rate: float | None, head: str | None = None) -> None:
     """Give all dropout layers of a network one rate; None leaves it as it is.
 
-    A network without any gets one before its last linear layer. Raises ConfigError where it has none.
+    A network without any gets one before its head, by default its last linear layer. Raises ConfigError
+    where it has none.
     """
     if rate is None:
         return
@@ -100,12 +116,13 @@ def set_dropout(network: nn.Module, rate: float | None) -> None:
         layer.p = rate
     if layers or rate == 0:
         return
-    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    if not linear or not linear[-1]:
+    if head is None:
+        linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+        head = linear[-1] if linear else ""
+    if not head:
         where = f"regularization.dropout={rate:g}"
         raise ConfigError([f"{where}: the network has no dropout layer, nor a linear one to put it before"])
-    name = linear[-1]
-    network.set_submodule(name, nn.Sequential(nn.Dropout(rate), network.get_submodule(name)))
+    network.set_submodule(head, nn.Sequential(nn.Dropout(rate), network.get_submodule(head)))
 
 
 def _published(arch: str, weights: str) -> Any:
@@ -120,14 +137,15 @@ def _built(arch: str, published: Any, classes: int | None) -> nn.Module:
     from torchvision import models
 
     options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
-    if arch in ("googlenet", "inception_v3"):
-        options["aux_logits"] = False
-        if published is None:
-            options["init_weights"] = True
+    if arch in ("googlenet", "inception_v3") and published is None:
+        options |= {"aux_logits": False, "init_weights": True}
     try:
         network = models.get_model(arch, weights=published, **options)
     except OSError as error:
         raise DataError(f"model.weights={published}: cannot be downloaded: {error}") from error
+    if arch == "inception_v3":
+        # Its weights come with their auxiliary head, which torchvision refuses to leave out.
+        network.aux_logits, network.AuxLogits = False, None
     assert isinstance(network, nn.Module)
     return network
 
@@ -161,7 +179,9 @@ def _set_channels(network: nn.Module, in_channels: int, keep: bool) -> None:
 
 def _set_classes(network: nn.Module, classes: int) -> None:
     """Replace the head, the last linear layer or convolution, where it has other classes."""
-    name, head = _head(network)
+    (name,) = heads(network)
+    head = network.get_submodule(name)
+    assert isinstance(head, nn.Linear | nn.Conv2d)
     if isinstance(head, nn.Linear):
         if head.out_features != classes:
             network.set_submodule(name, nn.Linear(head.in_features, classes, bias=head.bias is not None))
@@ -171,19 +191,30 @@ def _set_classes(network: nn.Module, classes: int) -> None:
 
 def _load_file(network: nn.Module, arch: str, path: Path, in_channels: int) -> None:
     """Load a state dict, whose head may have other classes and whose images may have other channels."""
-    state = _read_state(path)
+    state = read_state(path)
     name, _ = _first_convolution(network)
     stored = state.get(f"{name}.weight")
     fits_channels = stored is not None and stored.shape[1] == in_channels
     if fits_channels:
         _set_channels(network, in_channels, keep=False)
-    head, _ = _head(network)
-    own = network.state_dict()
-    for part in (f"{head}.weight", f"{head}.bias"):
-        if part in state and part in own and state[part].shape != own[part].shape:
-            state[part] = own[part]
     # Auxiliary heads exist in training only, and are not built.
     state = {key: value for key, value in state.items() if not key.lower().startswith("aux")}
+    load_state(network, arch, path, state, heads(network))
+    if not fits_channels:
+        _set_channels(network, in_channels, keep=True)
+
+
+def load_state(
+    network: nn.Module, arch: str, path: Path, state: dict[str, Tensor], new_where_other: list[str]
+) -> None:
+    """Load the state dict of a file, but for layers of those names with other shapes.
+
+    Raises ConfigError where it is of another network than `arch`.
+    """
+    own = network.state_dict()
+    for part in [f"{name}.{tensor}" for name in new_where_other for tensor in ("weight", "bias")]:
+        if part in state and part in own and state[part].shape != own[part].shape:
+            state[part] = own[part]
     differing = [key for key in own if key in state and state[key].shape != own[key].shape]
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     for words, keys in (("lacks", missing), ("has too much:", unknown), ("other shape:", differing)):
@@ -191,28 +222,40 @@ def _load_file(network: nn.Module, arch: str, path: Path, in_channels: int) -> N
             others = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             raise ConfigError([f"model.weights={path}: is not of {arch}: {words} {keys[0]}{others}"])
     network.load_state_dict(state)
-    if not fits_channels:
-        _set_channels(network, in_channels, keep=True)
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Return the state dict in a file of torch or of safetensors; raises DataError."""
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"model.weights={path}: cannot be read as weights: {reason}") from error
+        raise _unreadable(path, error) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DataError(f"model.weights={path}: holds no state dict (a mapping from names to tensors)")
     return dict(state)
 
 
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    if importlib.util.find_spec("safetensors") is None:
+        raise DataError(f"model.weights={path}: needs a package to be read; pip install safetensors")
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return dict(load(path.read_bytes()))
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(f"model.weights={path}: cannot be read as weights: {reason}")
+
+
 def _first_convolution(network: nn.Module) -> tuple[str, nn.Conv2d]:
     return next((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
-
-
-def _head(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
-    kinds = nn.Linear | nn.Conv2d
-    return [(name, module) for name, module in network.named_modules() if isinstance(module, kinds)][-1]
 
 
 def _find_factory(factory: str, arguments: dict[str, Any]) -> tuple[Callable[..., Any] | None, list[str]]:

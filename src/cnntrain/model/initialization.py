@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
 
-RECTIFIERS = ("relu", "leaky_relu", "elu")
+from .layers import LocallyConnected2d, TableConvolution
+
+RECTIFIERS = ("relu", "leaky_relu", "elu", "maxout")
 LAST_STD = 0.01
+Layer = nn.Conv2d | nn.Linear | LocallyConnected2d | TableConvolution
 
 
 def own(network: nn.Module, activation: str = "relu") -> None:
@@ -25,7 +28,9 @@ def own(network: nn.Module, activation: str = "relu") -> None:
     layers = list(_layers(network))
     for layer in layers:
         if activation in RECTIFIERS:
-            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+            nn.init.normal_(layer.weight, std=(2 / fan_in(layer)) ** 0.5)
+        elif isinstance(layer, LocallyConnected2d | TableConvolution):
+            nn.init.normal_(layer.weight, std=fan_in(layer) ** -0.5)
         else:
             nn.init.xavier_normal_(layer.weight)
         _set_bias(layer, 0.0)
@@ -49,7 +54,25 @@ def uniform(network: nn.Module, scale: float, bias: float) -> None:
 
 def by_fan_in(network: nn.Module, gain: float, bias: float) -> None:
     """Draw weights from N(0, gain/n), n being the fan-in; biases are constant."""
-    _fill(network, lambda weight: nn.init.normal_(weight, std=(gain / weight[0].numel()) ** 0.5), bias)
+    for layer in _layers(network):
+        nn.init.normal_(layer.weight, std=(gain / fan_in(layer)) ** 0.5)
+        _set_bias(layer, bias)
+
+
+def uniform_by_fan_in(network: nn.Module, scale: float) -> None:
+    """Draw weights from U[-scale/n, scale/n], n being the fan-in; biases are 0."""
+    for layer in _layers(network):
+        nn.init.uniform_(layer.weight, -scale / fan_in(layer), scale / fan_in(layer))
+        _set_bias(layer, 0.0)
+
+
+def fan_in(layer: Layer) -> float:
+    """Return how many weights feed one unit of a layer; the mean where units differ."""
+    if isinstance(layer, LocallyConnected2d):
+        return layer.weight.shape[2]
+    if isinstance(layer, TableConvolution):
+        return layer.weight.numel() / len(layer.bias)
+    return layer.weight[0].numel()
 
 
 def _fill(network: nn.Module, draw: Callable[[Tensor], Tensor], bias: float) -> None:
@@ -58,10 +81,10 @@ def _fill(network: nn.Module, draw: Callable[[Tensor], Tensor], bias: float) -> 
         _set_bias(layer, bias)
 
 
-def _layers(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
-    return (module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+def _layers(network: nn.Module) -> Iterator[Layer]:
+    return (module for module in network.modules() if isinstance(module, Layer))
 
 
-def _set_bias(layer: nn.Conv2d | nn.Linear, bias: float) -> None:
+def _set_bias(layer: Layer, bias: float) -> None:
     if layer.bias is not None:
         nn.init.constant_(layer.bias, bias)

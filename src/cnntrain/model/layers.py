@@ -2,23 +2,133 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+MAXOUT_PIECES = 2
+
+
+class Maxout(nn.Module):
+    """The largest of each `pieces` consecutive channels (Goodfellow et al. 2013; L5).
+
+    (N, pieces·C, …) → (N, C, …): the layer before computes `pieces` linear functions for every unit.
+    """
+
+    def __init__(self, pieces: int = MAXOUT_PIECES):
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, values: Tensor) -> Tensor:
+        return torch.unflatten(values, 1, (-1, self.pieces)).max(2).values
+
+
+class ScaledTanh(nn.Module):
+    """1.7159·tanh(2a/3): its slope is largest at ±1, where LeNet-5's codes are (LeCun et al. 1998; N2)."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return 1.7159 * torch.tanh(values * (2 / 3))
+
+
+class L2Pool2d(nn.Module):
+    """The Euclidean norm of each window: (N, C, H, W) → (N, C, H', W') (L4).
+
+    torch's LPPool2d has no gradient where a window is all zeros, as it often is after ReLU.
+    """
+
+    def __init__(self, kernel_size: int, stride: int, padding: int = 0, ceil_mode: bool = False):
+        super().__init__()
+        self.window: dict[str, Any] = {
+            "kernel_size": kernel_size,
+            "stride": stride,
+            "padding": padding,
+            "ceil_mode": ceil_mode,
+        }
+
+    def forward(self, maps: Tensor) -> Tensor:
+        sums = F.avg_pool2d(maps.float().square(), **self.window, divisor_override=1)
+        return (sums + 1e-12).sqrt().to(maps.dtype)
+
+
+class LocallyConnected2d(nn.Module):
+    """A convolution without shared weights: a filter of its own at each place (L3).
+
+    (N, in_channels, H, W) → (N, channels, H', W'), H' = floor((H - F + 2P)/S) + 1. Weights (H'·W',
+    channels, in_channels·F·F), bias (channels·H'·W').
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel_size: int,
+        map_size: tuple[int, int],
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+    ):
+        super().__init__()
+        reach = dilation * (kernel_size - 1) + 1
+        self.window = {"kernel_size": kernel_size, "dilation": dilation, "padding": padding, "stride": stride}
+        self.out_size = tuple((side + 2 * padding - reach) // stride + 1 for side in map_size)
+        places = self.out_size[0] * self.out_size[1]
+        self.weight = nn.Parameter(torch.empty(places, channels, in_channels * kernel_size**2))
+        self.bias = nn.Parameter(torch.zeros(channels * places))  # a vector, as all biases are
+        nn.init.normal_(self.weight, std=self.weight.shape[2] ** -0.5)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        columns = F.unfold(maps, **self.window).permute(2, 1, 0)  # (places, in_channels·F·F, N)
+        values = torch.bmm(self.weight, columns)  # (places, channels, N)
+        values = values.permute(2, 1, 0).flatten(1) + self.bias
+        return torch.unflatten(values, 1, (-1, *self.out_size))
+
+
+class TableConvolution(nn.Module):
+    """A convolution whose maps see only some of the input's, as a table says (LeCun et al. 1998; N2).
+
+    (N, in_channels, H, W) → (N, len(table), H - F + 1, W - F + 1). Only connections that exist have
+    weights: (connections, F, F), in the order of the table.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, in_channels: int, table: Sequence[Sequence[int]], kernel_size: int):
+        super().__init__()
+        self.in_channels = in_channels
+        pairs = [(row, column) for row, inputs in enumerate(table) for column in inputs]
+        self.weight = nn.Parameter(torch.empty(len(pairs), kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(len(table)))
+        self.register_buffer("rows", torch.tensor([row for row, _ in pairs]), persistent=False)
+        self.register_buffer("columns", torch.tensor([column for _, column in pairs]), persistent=False)
+        nn.init.normal_(self.weight, std=(len(table) / self.weight.numel()) ** 0.5)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        shape = (len(self.bias), self.in_channels, *self.weight.shape[1:])
+        filters = self.weight.new_zeros(shape).index_put((self.rows, self.columns), self.weight)
+        return F.conv2d(maps, filters, self.bias)
+
 
 # In place where the backward pass needs the output alone, which saves a copy of every map.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
     "tanh": nn.Tanh,
+    "scaled_tanh": ScaledTanh,
     "sigmoid": nn.Sigmoid,
     "leaky_relu": lambda: nn.LeakyReLU(0.01, inplace=True),
     "elu": lambda: nn.ELU(inplace=True),
+    "maxout": Maxout,
 }
 
-POOLINGS: dict[str, Callable[[], nn.Module]] = {
-    "max": lambda: nn.MaxPool2d(2),
-    "average": lambda: nn.AvgPool2d(2),
+POOLINGS: dict[str, Callable[..., nn.Module]] = {
+    "max": nn.MaxPool2d,
+    "average": nn.AvgPool2d,
+    "l2": L2Pool2d,
 }
 
 
@@ -27,9 +137,32 @@ def activation(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
-def pooling(kind: str) -> nn.Module:
-    """Return 2x2 pooling with stride 2 of a kind: (N, C, H, W) → (N, C, H/2, W/2), rounded down (L4)."""
-    return POOLINGS[kind]()
+def widened(units: int, activation_name: str) -> int:
+    """Return how many outputs the layer before an activation needs for `units` of them after it."""
+    return units * MAXOUT_PIECES if activation_name == "maxout" else units
+
+
+def scaled(units: int, width: float) -> int:
+    """Return `units` times `width`, even and at least 2, so that two groups can share them."""
+    return max(2, 2 * math.floor(units * width / 2 + 0.5))
+
+
+def pooling(
+    kind: str, kernel_size: int = 2, stride: int = 2, padding: int = 0, ceil_mode: bool = False
+) -> nn.Module:
+    """Return pooling of a kind ("max", "average", "l2"): 2x2 with stride 2 halves a map (L4).
+
+    `ceil_mode` keeps windows that reach beyond the map's end, so that sizes are rounded up.
+    """
+    return POOLINGS[kind](kernel_size, stride, padding, ceil_mode=ceil_mode)
+
+
+def response_norm() -> nn.LocalResponseNorm:
+    """Return AlexNet's local response normalization: k = 2, n = 5, α = 1e-4, β = 0.75 (L6).
+
+    The paper's α multiplies the sum over n channels, torch's their mean: hence 5e-4.
+    """
+    return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
 
 def dropout(rate: float) -> nn.Module:
@@ -44,14 +177,67 @@ def hidden_layers(inputs: int, sizes: list[int], activation_name: str, rate: flo
     """Return [FC → act → dropout]·K: (N, inputs) → (N, sizes[-1])."""
     layers: list[nn.Module] = []
     for size in sizes:
-        layers += [nn.Linear(inputs, size), activation(activation_name), dropout(rate)]
+        units = widened(size, activation_name)
+        layers += [nn.Linear(inputs, units), activation(activation_name), dropout(rate)]
         inputs = size
     return nn.Sequential(*layers)
+
+
+def average_head(channels: int, classes: int, rate: float) -> nn.Sequential:
+    """Return the head without hidden layers: the mean of each map → dropout → scores (L4)."""
+    return nn.Sequential(
+        OrderedDict(
+            pool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            dropout=dropout(rate),
+            output=nn.Linear(channels, classes),
+        )
+    )
 
 
 def convolution(in_channels: int, channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
     """Return a convolution without bias whose padding keeps the map's size, for use before a norm (L1)."""
     return nn.Conv2d(in_channels, channels, kernel_size, stride, kernel_size // 2, bias=False)
+
+
+class ConvUnit(nn.Sequential):
+    """Convolution → batch norm? → activation → response norm?: most of what the networks are built from.
+
+    (N, in_channels, H, W) → (N, channels, H', W'). `padding` None keeps the map's size at stride 1;
+    `normalization` is "none", "batch" or "lrn"; a convolution before batch norm has no bias unless `bias`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int = 1,
+        padding: int | tuple[int, int] | None = None,
+        *,
+        groups: int = 1,
+        dilation: int = 1,
+        normalization: str = "none",
+        activation_name: str = "relu",
+        bias: bool | None = None,
+        eps: float = 1e-5,
+    ):
+        height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        if padding is None:
+            padding = (dilation * (height - 1) // 2, dilation * (width - 1) // 2)
+        if bias is None:
+            bias = normalization != "batch"
+        units = widened(channels, activation_name)
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        parts["conv"] = nn.Conv2d(
+            in_channels, units, (height, width), stride, padding, dilation, groups, bias
+        )
+        if normalization == "batch":
+            parts["norm"] = nn.BatchNorm2d(units, eps)
+        parts["activation"] = activation(activation_name)
+        if normalization == "lrn":
+            parts["response_norm"] = response_norm()
+        super().__init__(parts)
 
 
 class ZeroPadShortcut(nn.Module):
@@ -73,3 +259,13 @@ class ZeroPadShortcut(nn.Module):
 def projection(in_channels: int, channels: int, stride: int) -> nn.Sequential:
     """Return shortcut B of He et al. 2016: a 1x1 convolution to the new shape, and batch norm."""
     return nn.Sequential(convolution(in_channels, channels, 1, stride), nn.BatchNorm2d(channels))
+
+
+def shortcut(option: str, in_channels: int, channels: int, stride: int) -> nn.Module | None:
+    """Return what a residual block adds to its change, after option A, B or C; None for "none" (N11)."""
+    same_shape = stride == 1 and in_channels == channels
+    if option == "none":
+        return None
+    if option == "C" or (option == "B" and not same_shape):
+        return projection(in_channels, channels, stride)
+    return nn.Identity() if same_shape else ZeroPadShortcut(in_channels, channels, stride)

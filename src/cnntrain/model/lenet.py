@@ -9,18 +9,21 @@ enough to count by hand. For 32x32 images:
     C3  16 filters of 5x5     10x10x16      S4   pooling    5x5x16
     C5  400 → 120             F6  120 → 84                 output  84 → 10
 
-What the original has otherwise: C3 sees only some of S2's maps (a table), pooling has weights, tanh is
-scaled to 1.7159·tanh(2a/3), and the output is the distance to drawn characters.
+lenet_original.py has the network as it was published.
 """
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections import OrderedDict
+
+from torch import nn
 
 from . import initialization, layers
+from .classifier import Classifier
+from .layers import ConvUnit
 
 
-class LeNet5(nn.Module):
+class LeNet5(Classifier):
     """(N, in_channels, height, width) → (N, classes).
 
     Images below 32 pixels, as MNIST's 28x28, are padded by 2 on each side; C5 takes as many inputs as
@@ -40,19 +43,19 @@ class LeNet5(nn.Module):
         padding = 2 if min(image_size) < 32 else 0
         height, width = (((side + 2 * padding - 4) // 2 - 4) // 2 for side in image_size)
         self.features = nn.Sequential(
-            nn.Conv2d(in_channels, 6, 5, padding=padding),
-            layers.activation(activation),
-            layers.pooling(pooling),
-            nn.Conv2d(6, 16, 5),
-            layers.activation(activation),
-            layers.pooling(pooling),
+            OrderedDict(
+                c1=ConvUnit(in_channels, 6, 5, padding=padding, activation_name=activation),
+                s2=layers.pooling(pooling),
+                c3=ConvUnit(6, 16, 5, padding=0, activation_name=activation),
+                s4=layers.pooling(pooling),
+            )
         )
-        self.hidden = layers.hidden_layers(16 * height * width, [120, 84], activation, 0.0)
-        self.dropout = layers.dropout(dropout)
-        self.output = nn.Linear(84, classes)
+        self.head = nn.Sequential(
+            OrderedDict(
+                flatten=nn.Flatten(),
+                hidden=layers.hidden_layers(16 * height * width, [120, 84], activation, 0.0),
+                dropout=layers.dropout(dropout),
+                output=nn.Linear(84, classes),
+            )
+        )
         initialization.own(self, activation)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.hidden(self.features(images).flatten(1))
-        scores: Tensor = self.output(self.dropout(features))
-        return scores

@@ -7,29 +7,34 @@ them can draw curved boundaries only because of the nonlinearity: without it W2�
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections import OrderedDict
+
+from torch import nn
 
 from . import initialization
+from .classifier import Classifier
 from .layers import dropout, hidden_layers
 
 
-class LinearClassifier(nn.Module):
+class LinearClassifier(Classifier):
     """scores = Wx + b: (N, in_channels, height, width) → (N, classes)."""
 
     def __init__(
         self, in_channels: int, classes: int, image_size: tuple[int, int], dropout_rate: float = 0.0
     ):
         super().__init__()
-        self.dropout = dropout(dropout_rate)
-        self.output = nn.Linear(in_channels * image_size[0] * image_size[1], classes)
+        self.features = nn.Identity()
+        self.head = nn.Sequential(
+            OrderedDict(
+                flatten=nn.Flatten(),
+                dropout=dropout(dropout_rate),
+                output=nn.Linear(in_channels * image_size[0] * image_size[1], classes),
+            )
+        )
         initialization.own(self)
 
-    def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.output(self.dropout(images.flatten(1)))
-        return scores
 
-
-class Perceptron(nn.Module):
+class Perceptron(Classifier):
     """[FC → act → dropout]·K → FC on all pixels: (N, in_channels, height, width) → (N, classes)."""
 
     def __init__(
@@ -43,11 +48,13 @@ class Perceptron(nn.Module):
     ):
         super().__init__()
         inputs = in_channels * image_size[0] * image_size[1]
-        self.hidden = hidden_layers(inputs, hidden, activation, dropout_rate)
-        self.dropout = dropout(0.0 if hidden else dropout_rate)
-        self.output = nn.Linear(hidden[-1] if hidden else inputs, classes)
+        self.features = nn.Identity()
+        self.head = nn.Sequential(
+            OrderedDict(
+                flatten=nn.Flatten(),
+                hidden=hidden_layers(inputs, hidden, activation, dropout_rate),
+                dropout=dropout(0.0 if hidden else dropout_rate),
+                output=nn.Linear(hidden[-1] if hidden else inputs, classes),
+            )
+        )
         initialization.own(self, activation)
-
-    def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.output(self.dropout(self.hidden(images.flatten(1))))
-        return scores

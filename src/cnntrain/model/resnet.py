@@ -2,11 +2,12 @@
 
 He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR 2016, section 4.1.
 
-Each block adds to its input, y = relu(x + F(x)), and a 1x1 convolution fits the input where the shape
-changes (shortcut B). From 50 layers on, F is a bottleneck: 1x1 down to a quarter of the channels, 3x3
-there, 1x1 up again, which makes a block of three layers as cheap as one of two. As in torchvision, the
-3x3 convolution of a bottleneck has the stride, where the paper gives it to the first 1x1 and so skips
-three of four positions.
+Each block adds to its input, y = relu(x + F(x)). Where the shape changes, x must be fitted: shortcut A
+takes every second pixel and adds zeros for new channels, B projects by a 1x1 convolution there, C does so
+in every block. From 50 layers on, F is a bottleneck: 1x1 down to a quarter of the channels, 3x3 there,
+1x1 up again, which makes a block of three layers as cheap as one of two. As in torchvision, the 3x3
+convolution of a bottleneck has the stride, where the paper gives it to the first 1x1 and so skips three
+of four positions.
 
 The imagenet form begins with a 7x7 convolution of stride 2 and pooling, which quarter the side before
 the first block. The small form, for images like CIFAR's, has one 3x3 convolution in their place.
@@ -14,10 +15,16 @@ the first block. The small form, for images like CIFAR's, has one 3x3 convolutio
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from torch import Tensor, nn
 
 from . import initialization
-from .layers import convolution, dropout, projection
+from .classifier import Classifier
+from .layers import ConvUnit, average_head, convolution, scaled, shortcut
+
+# Filters of the 3x3 convolutions in the four stages.
+FILTERS = (64, 128, 256, 512)
 
 
 class BasicBlock(nn.Module):
@@ -25,20 +32,22 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int):
+    def __init__(self, in_channels: int, width: int, stride: int, option: str):
         super().__init__()
         self.conv1 = convolution(in_channels, width, 3, stride)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.norm1 = nn.BatchNorm2d(width)
         self.conv2 = convolution(width, width, 3)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.norm2 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _fitting(in_channels, width, stride)
+        self.shortcut = shortcut(option, in_channels, width, stride)
 
     def forward(self, maps: Tensor) -> Tensor:
-        change = self.relu(self.bn1(self.conv1(maps)))
-        change = self.bn2(self.conv2(change))
-        sum_: Tensor = self.relu(change + self.downsample(maps))
-        return sum_
+        change = self.relu(self.norm1(self.conv1(maps)))
+        change = self.norm2(self.conv2(change))
+        if self.shortcut is not None:
+            change = change + self.shortcut(maps)
+        activated: Tensor = self.relu(change)
+        return activated
 
 
 class Bottleneck(nn.Module):
@@ -46,31 +55,26 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int):
+    def __init__(self, in_channels: int, width: int, stride: int, option: str):
         super().__init__()
         channels = width * self.expansion
         self.conv1 = convolution(in_channels, width, 1)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.norm1 = nn.BatchNorm2d(width)
         self.conv2 = convolution(width, width, 3, stride)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.norm2 = nn.BatchNorm2d(width)
         self.conv3 = convolution(width, channels, 1)
-        self.bn3 = nn.BatchNorm2d(channels)
+        self.norm3 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _fitting(in_channels, channels, stride)
+        self.shortcut = shortcut(option, in_channels, channels, stride)
 
     def forward(self, maps: Tensor) -> Tensor:
-        change = self.relu(self.bn1(self.conv1(maps)))
-        change = self.relu(self.bn2(self.conv2(change)))
-        change = self.bn3(self.conv3(change))
-        sum_: Tensor = self.relu(change + self.downsample(maps))
-        return sum_
-
-
-def _fitting(in_channels: int, channels: int, stride: int) -> nn.Module:
-    """Return the identity, or a projection where the block changes the shape."""
-    if stride == 1 and in_channels == channels:
-        return nn.Identity()
-    return projection(in_channels, channels, stride)
+        change = self.relu(self.norm1(self.conv1(maps)))
+        change = self.relu(self.norm2(self.conv2(change)))
+        change = self.norm3(self.conv3(change))
+        if self.shortcut is not None:
+            change = change + self.shortcut(maps)
+        activated: Tensor = self.relu(change)
+        return activated
 
 
 Block = type[BasicBlock] | type[Bottleneck]
@@ -85,40 +89,33 @@ STAGES: dict[int, tuple[Block, tuple[int, int, int, int]]] = {
 }
 
 
-class ResNet(nn.Module):
-    """(N, in_channels, height, width) → (N, classes); weights have torchvision's names and order."""
+class ResNet(Classifier):
+    """(N, in_channels, height, width) → (N, classes); with shortcut B, weights have torchvision's order."""
 
     def __init__(
         self,
         depth: int,
         in_channels: int,
         classes: int,
+        option: str = "B",
         form: str = "imagenet",
+        width: float = 1.0,
         dropout_rate: float = 0.0,
     ):
         super().__init__()
         block, blocks = STAGES[depth]
+        channels = scaled(FILTERS[0], width)
         kernel_size, stride = (7, 2) if form == "imagenet" else (3, 1)
-        self.conv1 = convolution(in_channels, 64, kernel_size, stride)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, 1) if form == "imagenet" else nn.Identity()
-        self.layer1 = _stage(block, 64, 64, blocks[0], stride=1)
-        self.layer2 = _stage(block, 64 * block.expansion, 128, blocks[1], stride=2)
-        self.layer3 = _stage(block, 128 * block.expansion, 256, blocks[2], stride=2)
-        self.layer4 = _stage(block, 256 * block.expansion, 512, blocks[3], stride=2)
-        self.dropout = dropout(dropout_rate)
-        self.fc = nn.Linear(512 * block.expansion, classes)
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        parts["stem"] = ConvUnit(in_channels, channels, kernel_size, stride, normalization="batch")
+        parts["pool"] = nn.MaxPool2d(3, 2, 1) if form == "imagenet" else nn.Identity()
+        for stage, filters in enumerate(FILTERS, 1):
+            in_stage: list[nn.Module] = []
+            for number in range(blocks[stage - 1]):
+                stride = 2 if number == 0 and stage > 1 else 1
+                in_stage.append(block(channels, scaled(filters, width), stride, option))
+                channels = scaled(filters, width) * block.expansion
+            parts[f"stage{stage}"] = nn.Sequential(*in_stage)
+        self.features = nn.Sequential(parts)
+        self.head = average_head(channels, classes, dropout_rate)
         initialization.own(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        maps = self.layer4(self.layer3(self.layer2(self.layer1(maps))))
-        scores: Tensor = self.fc(self.dropout(maps.mean((2, 3))))
-        return scores
-
-
-def _stage(block: Block, in_channels: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-    """Return a stage: its first block changes the shape, the others keep it."""
-    rest = (block(width * block.expansion, width, 1) for _ in range(blocks - 1))
-    return nn.Sequential(block(in_channels, width, stride), *rest)

@@ -7,26 +7,31 @@ as one of 7x7, with 27·C² weights in place of 49·C² and three nonlinearities
 is where the weights go. Filters double whenever pooling halves the map, up to 512. Most of the weights
 (103 of 133 million in VGG-11) are those of the first fully connected layer; the small form has none of
 the three, only one from 512 to the classes.
+
+Layers are named by stage, conv3_2 being the second convolution of the third. So a deeper VGG has all
+the names of a shallower one, and can start from its weights (initialization=from_run).
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from collections import OrderedDict
 
-from . import initialization
-from .layers import dropout as dropout_layer
+from torch import nn
+
+from . import initialization, layers
+from .classifier import Classifier
+from .layers import ConvUnit, average_head, scaled, widened
 
 # Convolutions before each of the five poolings.
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 FILTERS = (64, 128, 256, 512, 512)
 
 
-class VGG(nn.Module):
+class VGG(Classifier):
     """(N, in_channels, height, width) → (N, classes), from 32 pixels on.
 
-    Its modules have the names and the order of torchvision's in the imagenet form. `dropout` None is the
-    paper's 0.5 after each hidden layer there, and none in the small form.
+    Weights have the order of torchvision's in the imagenet form. `dropout` None is the paper's 0.5 after
+    each hidden layer there, and none in the small form.
     """
 
     def __init__(
@@ -34,39 +39,45 @@ class VGG(nn.Module):
         depth: int,
         in_channels: int,
         classes: int,
-        batch_norm: bool = False,
+        normalization: str = "none",
+        activation: str = "relu",
         form: str = "imagenet",
+        width: float = 1.0,
         dropout: float | None = None,
     ):
         super().__init__()
-        layers: list[nn.Module] = []
-        for convolutions, filters in zip(CONVOLUTIONS[depth], FILTERS, strict=True):
-            for _ in range(convolutions):
-                layers.append(nn.Conv2d(in_channels, filters, 3, padding=1))
-                if batch_norm:
-                    layers.append(nn.BatchNorm2d(filters))
-                layers.append(nn.ReLU(inplace=True))
-                in_channels = filters
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        channels = in_channels
+        for stage, (convolutions, filters) in enumerate(zip(CONVOLUTIONS[depth], FILTERS, strict=True), 1):
+            for number in range(1, convolutions + 1):
+                first = stage == number == 1
+                parts[f"conv{stage}_{number}"] = ConvUnit(
+                    channels,
+                    scaled(filters, width),
+                    3,
+                    normalization="none" if normalization == "lrn" and not first else normalization,
+                    activation_name=activation,
+                    bias=True,
+                )
+                channels = scaled(filters, width)
+            parts[f"pool{stage}"] = nn.MaxPool2d(2)
+        self.features = nn.Sequential(parts)
         if form == "imagenet":
             rate = 0.5 if dropout is None else dropout
-            self.avgpool = nn.AdaptiveAvgPool2d(7)
-            self.classifier = nn.Sequential(
-                nn.Linear(512 * 7 * 7, 4096),
-                nn.ReLU(inplace=True),
-                dropout_layer(rate),
-                nn.Linear(4096, 4096),
-                nn.ReLU(inplace=True),
-                dropout_layer(rate),
-                nn.Linear(4096, classes),
+            hidden = scaled(4096, width)
+            self.head = nn.Sequential(
+                OrderedDict(
+                    pool=nn.AdaptiveAvgPool2d(7),
+                    flatten=nn.Flatten(),
+                    fc6=nn.Linear(channels * 7 * 7, widened(hidden, activation)),
+                    activation6=layers.activation(activation),
+                    dropout6=layers.dropout(rate),
+                    fc7=nn.Linear(hidden, widened(hidden, activation)),
+                    activation7=layers.activation(activation),
+                    dropout7=layers.dropout(rate),
+                    output=nn.Linear(hidden, classes),
+                )
             )
         else:
-            self.avgpool = nn.AdaptiveAvgPool2d(1)
-            self.classifier = nn.Sequential(dropout_layer(dropout or 0.0), nn.Linear(512, classes))
-        initialization.own(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps = self.avgpool(self.features(images))
-        scores: Tensor = self.classifier(torch.flatten(maps, 1))
-        return scores
+            self.head = average_head(channels, classes, dropout or 0.0)
+        initialization.own(self, activation)

@@ -18,6 +18,8 @@ from .schedules import Schedule
 
 # fp16 halves its scale at each skipped update; this many in a row mean that no scale helps.
 MOST_SKIPPED_IN_A_ROW = 25
+# What multiplies the learning rate for one of the optimizer's groups of weights, where it has several.
+LR_SCALE = "lr_scale"
 
 
 class NonFinite(Exception):
@@ -84,7 +86,7 @@ class Update:
             torch.nn.utils.clip_grads_with_norm_(self.weights, self.max_grad_norm, norm, foreach=True)
         lr = self.lr(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get(LR_SCALE, 1.0)
         with self.instrument.around_update(recording):
             self._step(lr, finite)
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,0 +1,72 @@
+"""Dense evaluation against its crops, one by one in a batch: python -m benchmarks.dense
+
+Each network is built for 224x224, at its paper's size and with fresh weights, and slides over an image
+of 384x384: 6x6 places in steps of 32, 11x11 in steps of 16. Times are medians of five passes in float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from cnntrain.config.choices import Choices
+from cnntrain.config.compose import Composer
+from cnntrain.device import keep_freed_memory
+from cnntrain.model.dense import SlidingNetwork
+
+NETWORKS = ("alexnet", "vgg11", "resnet18")
+SIDE, LARGER = 224, 384
+
+
+def seconds(run: Callable[[], Tensor], passes: int) -> float:
+    """Return the median time of a run, after one that is not counted."""
+    run()
+    times = []
+    for _ in range(passes):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+@torch.inference_mode()
+def compare(name: str, stride: int, passes: int) -> str:
+    """Return a row of the table for one network and step."""
+    torch.manual_seed(0)
+    settings = Composer(Choices()).compose([f"model={name}"]).config.model
+    network = settings.build(3, 1000, (SIDE, SIDE), None).eval().to(memory_format=torch.channels_last)
+    sliding = SlidingNetwork(network, (3, SIDE, SIDE), stride)
+    images = torch.randn(1, 3, LARGER, LARGER).to(memory_format=torch.channels_last)
+    dense = sliding.score_map(images)
+    crops = sliding.crops(images)
+    apart = torch.cat([network(crop[None]) for crop in crops])
+    apart = apart.reshape(*dense.shape[2:], 1, -1).permute(2, 3, 0, 1)
+    once = seconds(lambda: sliding.score_map(images), passes)
+    in_turn = seconds(lambda: torch.cat([network(part) for part in crops.split(12)]), passes)
+    difference = (dense - apart).abs().mean() / apart.std()
+    rows, columns = dense.shape[2:]
+    return (
+        f"| {name} | {rows}x{columns} | {1000 * once:.0f} | {1000 * in_turn:.0f} | {in_turn / once:.1f} | "
+        f"{difference:.2g} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--passes", type=int, default=5)
+    passes = parser.parse_args().passes
+    keep_freed_memory()
+    print("| network | places | one pass, ms | crops, ms | ratio | mean difference / deviation of scores |")
+    print("|---|---|---:|---:|---:|---:|")
+    for name in NETWORKS:
+        for stride in (32, 16):
+            print(compare(name, stride, passes), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""job=summary: what a network costs, layer by layer and in memory, before it is trained (M1–M4, L9)."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..config import stored
+from ..config.model import enlarged
+from ..config.root import Config
+from ..device import prepare
+from ..durable import write_text
+from ..errors import ConfigError
+from ..model.arithmetic import LayerCost, layer_table, size_notices
+from ..model.memory import Simulation, Subject, TrainingMemory
+from ..run_folder import RunFolder, create
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of training with the chosen batch, optimizer and precision, and of predicting such a batch."""
+
+    training: TrainingMemory
+    prediction_peak: int
+    largest_batch: int | None
+
+
+@dataclass(frozen=True)
+class NetworkSummary:
+    """All that job=summary says of a network."""
+
+    network: str
+    input: tuple[int, int, int]
+    classes: int
+    rows: list[LayerCost]
+    memory: Memory
+    optimizer: str
+    compute: str
+    notices: list[str] = field(default_factory=list)
+
+    def total(self, what: Callable[[LayerCost], int], with_auxiliary: bool = False) -> int:
+        """Return the sum over all layers, those of auxiliary heads only if asked for."""
+        return sum(what(row) for row in self.rows if with_auxiliary or not row.training_only)
+
+
+def summarize(config: Config, path: Path, named_by_user: bool) -> None:
+    """Print a network's costs and write them into a new folder: network.md, network.json, config.yaml."""
+    found = examine(config)
+    folder = create(path, named_by_user, with_checkpoints=False)
+    with folder.locked():
+        write_text(folder.config, stored.to_yaml(config))
+        _report(found, folder)
+
+
+def summarize_run(path: Path, config: Config) -> None:
+    """Print the costs of an earlier run's network and write them into its folder."""
+    found = examine(config)
+    _report(found, RunFolder(path))
+
+
+def examine(config: Config) -> NetworkSummary:
+    """Return what a configuration's network costs; images are read only where nothing else tells their size.
+
+    Raises ConfigError where the network does not fit the data.
+    """
+    height, width, channels, classes = _shape(config)
+    if config.summary.image_size is not None:
+        height = width = config.summary.image_size
+    larger = enlarged(config.model, (height, width))
+    size = larger or (height, width)
+    problems = config.model.problems(channels, classes, size)
+    if problems:
+        raise ConfigError(problems)
+    compute = prepare(config.trainer)
+    network = _build(config, channels, classes, size)
+    rows = layer_table(network, channels, size)
+    notices = size_notices(rows)
+    if larger is not None:
+        notices.insert(0, f"images are enlarged from {height}x{width} to {size[0]}x{size[1]} for the network")
+    simulation = Simulation(config, network, compute, Subject((height, width, channels), size, classes))
+    return NetworkSummary(
+        network=stored.shown(config.model),
+        input=(channels, *size),
+        classes=classes,
+        rows=rows,
+        memory=_memory(simulation, config),
+        optimizer=config.optim.name,
+        compute=compute.describe(),
+        notices=notices,
+    )
+
+
+def _shape(config: Config) -> tuple[int, int, int, int]:
+    """Return height, width and channels of the images, and the number of classes."""
+    facts = config.data.facts()
+    if facts is not None:
+        return facts.height, facts.width, facts.channels, facts.classes
+    splits = config.data.load(config.seed)
+    return (*splits.train.shape, len(splits.class_names))
+
+
+def _build(config: Config, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+    """Return the network, without values where it can be built so; its weights are not read."""
+    dropout = config.regularization.dropout
+    try:
+        with torch.device("meta"):
+            network: nn.Module = config.model.rebuild(channels, classes, size, dropout)
+    except (RuntimeError, NotImplementedError):
+        # A network from elsewhere may compute with values while it is built.
+        network = config.model.rebuild(channels, classes, size, dropout)
+    return network
+
+
+def _memory(simulation: Simulation, config: Config) -> Memory:
+    batch_size = config.data.batch_size
+    limit = config.summary.memory_gb
+    largest = (
+        None if limit is None else largest_batch(lambda size: simulation.training(size).peak, limit * 1e9)
+    )
+    return Memory(simulation.training(batch_size), simulation.prediction(batch_size), largest)
+
+
+def largest_batch(peak: Callable[[int], int], limit: float) -> int:
+    """Return the largest batch whose peak is at most `limit`, 0 where not even one image fits.
+
+    A peak grows by as much for each image, nearly: two batches tell where the limit is met, and from
+    there on the interval between what fits and what does not is narrowed from both its ends.
+    """
+    if peak(1) > limit:
+        return 0
+    slope = max(1.0, (peak(16) - peak(8)) / 8)
+    fits, beyond = 1, sys.maxsize
+    guess = int(16 + (limit - peak(16)) / slope)
+    halve = False
+    while beyond - fits > 1:
+        middle = (fits + beyond) // 2
+        size = middle if halve and beyond < sys.maxsize else min(max(guess, fits + 1), beyond - 1)
+        over = peak(size) - limit
+        if over > 0:
+            beyond = size
+        else:
+            fits = size
+        guess = size - math.ceil(over / slope)
+        guess += (1 if over <= 0 else -1) if guess == size else 0
+        halve = not halve
+    return fits
+
+
+def _report(found: NetworkSummary, folder: RunFolder) -> None:
+    print("\n".join(_lines(found)))
+    write_text(folder.path / "network.md", _markdown(found))
+    write_text(folder.path / "network.json", json.dumps(_json(found), indent=2, allow_nan=False) + "\n")
+    print(f"\n{folder.path}: network.md, network.json", flush=True)
+
+
+def _json(found: NetworkSummary) -> dict[str, Any]:
+    rows = []
+    for row in found.rows:
+        entry = asdict(row)
+        entry.pop("slide")
+        rows.append(entry)
+    return {
+        "network": found.network,
+        "input": found.input,
+        "classes": found.classes,
+        "layers": rows,
+        "activations": found.total(lambda row: row.activations),
+        "weights": found.total(lambda row: row.weights, with_auxiliary=True),
+        "biases": found.total(lambda row: row.biases, with_auxiliary=True),
+        "parameters": found.total(lambda row: row.weights + row.biases, with_auxiliary=True),
+        "multiply_adds": found.total(lambda row: row.multiply_adds),
+        "optimizer": found.optimizer,
+        "compute": found.compute,
+        "memory": {
+            "training": asdict(found.memory.training),
+            "prediction": {"peak": found.memory.prediction_peak},
+            "largest_batch": found.memory.largest_batch,
+        },
+        "notices": found.notices,
+    }
+
+
+HEAD = ("layer", "kind", "output", "sees", "step", "values", "weights", "biases", "multiply-adds")
+NUMBERS = (5, 7, 8)
+
+
+def _cells(found: NetworkSummary) -> list[list[str]]:
+    """Return the table as text: a row for each layer, then the totals."""
+    rows = []
+    for row in found.rows:
+        product = f"{row.product} = {spaced(row.weights)}" if row.weights else row.product or "0"
+        rows.append(
+            [
+                f"{_short(row.name)}{' *' if row.training_only else ''}",
+                row.kind,
+                "x".join(str(size) for size in (*row.shape[1:], row.shape[0])),
+                "" if row.receptive_field is None else _sides(row.receptive_field),
+                "" if row.stride is None else _sides(row.stride),
+                spaced(row.activations),
+                product,
+                spaced(row.biases),
+                spaced(row.multiply_adds),
+            ]
+        )
+    totals = [
+        spaced(found.total(lambda row: row.activations)),
+        spaced(found.total(lambda row: row.weights, with_auxiliary=True)),
+        spaced(found.total(lambda row: row.biases, with_auxiliary=True)),
+        spaced(found.total(lambda row: row.multiply_adds)),
+    ]
+    return [*rows, ["total", "", "", "", "", *totals]]
+
+
+def _lines(found: NetworkSummary) -> list[str]:
+    """Return the summary as it is printed."""
+    cells = _cells(found)
+    widths = [max(len(row[column]) for row in [list(HEAD), *cells]) for column in range(len(HEAD))]
+
+    def line(row: list[str]) -> str:
+        padded = [
+            cell.rjust(width) if column in NUMBERS else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(padded).rstrip()
+
+    rule = "-" * len(line(list(HEAD)))
+    table = [line(list(HEAD)), rule, *(line(row) for row in cells[:-1]), rule, line(cells[-1])]
+    return [f"network   {found.network}", "", *table, "", *_words(found)]
+
+
+def _words(found: NetworkSummary) -> list[str]:
+    """Return what stands below the table: totals, memory, notices."""
+    training, predicting = found.memory.training, found.memory.prediction_peak
+    parameters = found.total(lambda row: row.weights + row.biases, with_auxiliary=True)
+    values = found.total(lambda row: row.activations)
+    lines = [
+        f"parameters  {spaced(parameters)}; values of one image {spaced(values)}, "
+        f"{gigabytes(4 * values)} in float32, twice that with their gradients",
+        f"training    batches of {training.batch_size}, {found.optimizer}, {found.compute}:",
+        f"              parameters {gigabytes(training.parameters)}, their gradients "
+        f"{gigabytes(training.gradients)}, the optimizer's state {gigabytes(training.optimizer_state)},",
+        f"              images {gigabytes(training.batch)}, kept for the backward pass "
+        f"{gigabytes(training.activations)}",
+        f"              at its peak {gigabytes(training.peak)}",
+        f"prediction  batches of {training.batch_size}: at its peak {gigabytes(predicting)}",
+    ]
+    if found.memory.largest_batch is not None:
+        most = found.memory.largest_batch
+        lines.append(
+            f"batch       the largest that fits is data.batch_size={most}"
+            if most
+            else "batch       not even one image fits"
+        )
+    if any(row.training_only for row in found.rows):
+        lines.append("* in training only: not in the sums of values and multiply-adds")
+    return [*lines, *(f"notice      {notice}" for notice in found.notices)]
+
+
+def _markdown(found: NetworkSummary) -> str:
+    marks = ["---:" if column in NUMBERS else "---" for column in range(len(HEAD))]
+    rows = [list(HEAD), marks, *_cells(found)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    words = "\n".join(_words(found))
+    return f"# {found.network}\n\n{table}\n\n```\n{words}\n```\n"
+
+
+def spaced(number: int) -> str:
+    """Return a whole number with its thousands apart."""
+    return f"{number:_}".replace("_", " ")
+
+
+def gigabytes(count: int) -> str:
+    """Return bytes in the unit that suits them, of 1000 each."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"
+
+
+def _short(name: str) -> str:
+    """Return a layer's name without the part that all layers have in common."""
+    return name.removeprefix("features.").removeprefix("head.").removesuffix(".conv")
+
+
+def _sides(pair: tuple[int, int]) -> str:
+    return f"{pair[0]}x{pair[1]}"

@@ -1,0 +1,102 @@
+"""Networks of timm, which is an optional package (N14)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models import adapt_input_conv
+from torch import nn
+
+from ..config.suggest import did_you_mean
+from ..errors import ConfigError, DataError
+from .external import load_state, read_state, set_dropout
+from .fine_tuning import freeze, freeze_problems, heads
+
+DEFAULT = "default"
+
+
+def facts(arch: str, weights: str | None = None) -> Any:
+    """Return what timm knows of a network with these weights (its pretrained cfg); None for no network."""
+    return timm.models.get_pretrained_cfg(_full_name(arch, weights)) if timm.is_model(arch) else None
+
+
+def timm_problems(arch: str, weights: str | None, frozen: list[str]) -> list[str]:
+    """Return what is wrong with the names of a network of timm, of its weights or of layers to freeze."""
+    name, dot, tag = arch.partition(".")
+    if dot and timm.is_model(name):
+        return [f"model.arch={arch}: names weights too; write model.arch={name} model.weights={tag}"]
+    if not timm.is_model(arch):
+        return [f"model.arch={arch}: timm has no such network; {did_you_mean(arch, timm.list_models())}"]
+    if facts(arch) is None or not facts(arch).classifier:
+        return [f"model.arch={arch}: is no classification network: it has no head"]
+    if not (weights is None or weights in _published(arch) or Path(weights).is_file()):
+        hint = did_you_mean(weights, _published(arch)) if _published(arch) else "timm has none of it"
+        return [f"model.weights={weights}: no file, and no weights of {arch}; {hint}"]
+    if not frozen:
+        return []
+    with torch.device("meta"):
+        return freeze_problems(timm.create_model(arch), frozen)
+
+
+def timm_network(
+    arch: str,
+    weights: str | None,
+    in_channels: int,
+    classes: int,
+    dropout: float | None,
+    frozen: list[str],
+    load: bool = True,
+) -> nn.Module:
+    """Return a network of timm for `in_channels` and `classes`; without `load`, its weights follow.
+
+    With weights, a head for other classes starts anew, and timm fits the first filters to the channels.
+    Raises ConfigError for names that do not exist or a file of another network, DataError for weights
+    that cannot be read or downloaded.
+    """
+    problems = timm_problems(arch, weights if load else None, frozen)
+    if problems:
+        raise ConfigError(problems)
+    name = _full_name(arch, weights)
+    options: dict[str, Any] = {"in_chans": in_channels, "num_classes": classes}
+    if load and weights in _published(arch):
+        try:
+            network = timm.create_model(name, pretrained=True, **options)
+        except Exception as error:  # of the hub's client, whichever it is
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(f"model.weights={weights}: cannot be downloaded: {reason}") from error
+    else:
+        network = timm.create_model(name, **options)
+        if load and weights is not None:
+            _load_file(network, arch, Path(weights), in_channels)
+    assert isinstance(network, nn.Module)
+    if heads(network)[-1] not in dict(network.named_modules()):
+        raise ConfigError([f"model.arch={arch}: is no classification network: it has no head"])
+    set_dropout(network, dropout, heads(network)[-1])
+    freeze(network, frozen)
+    return network
+
+
+def _published(arch: str) -> list[str]:
+    """Return the names of the weights that timm downloads: a network's tags, and default."""
+    names = timm.models.list_pretrained(f"{arch}.*")
+    return [DEFAULT, *(name.partition(".")[2] for name in names)] if names else []
+
+
+def _full_name(arch: str, weights: str | None) -> str:
+    """Return timm's name of a network with published weights, which may be for images of another size."""
+    tagged = weights is not None and weights != DEFAULT and weights in _published(arch)
+    return f"{arch}.{weights}" if tagged else arch
+
+
+def _load_file(network: nn.Module, arch: str, path: Path, in_channels: int) -> None:
+    """Load a state dict, whose head may have other classes; filters for three channels are fitted."""
+    state, own = read_state(path), network.state_dict()
+    first = facts(arch).first_conv or ()
+    for name in [first] if isinstance(first, str) else first:
+        key = f"{name}.weight"
+        if key in state and key in own and state[key].shape[1] == 3 != own[key].shape[1]:
+            state[key] = adapt_input_conv(in_channels, state[key])
+    load_state(network, arch, path, state, heads(network))

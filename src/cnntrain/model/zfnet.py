@@ -1,0 +1,64 @@
+"""ZFNet (N4).
+
+Zeiler, Fergus: Visualizing and understanding convolutional networks, ECCV 2014.
+
+The authors drew what AlexNet's layers respond to, and saw two faults. Filters of 11x11 had learned very
+high and very low frequencies and little between; steps of 4 pixels left a grid of aliases in layer two.
+So the first layer looks at 7x7 in steps of 2, and the network is otherwise AlexNet without groups. For
+images of 224x224:
+
+    conv1   96 of 7x7, stride 2   110x110      pooling 3x3/2 → 55x55, response norm
+    conv2  256 of 5x5, stride 2    26x26       pooling 3x3/2 → 13x13, response norm
+    conv3  384   conv4 384   conv5 256, 3x3, 13x13              pooling 3x3/2 → 6x6
+    fc6 4096   fc7 4096   output 1000
+
+The wide form, the paper's best, has 512, 1024 and 512 filters in conv3 to conv5. The small form, for
+images like CIFAR's, keeps every step of 2 in the poolings alone: 3x3 filters first, 1024 hidden units.
+"""
+
+from __future__ import annotations
+
+from . import initialization
+from .alexnet import HIDDEN, five_convolutions, two_hidden_layers
+from .classifier import Classifier
+from .layers import scaled
+from .sizes import Window, through
+
+
+class ZFNet(Classifier):
+    """(N, in_channels, height, width) → (N, classes)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        image_size: tuple[int, int],
+        filters: list[int],
+        normalization: str = "lrn",
+        activation: str = "relu",
+        pooling: str = "max",
+        form: str = "imagenet",
+        width: float = 1.0,
+        dropout: float = 0.5,
+    ):
+        super().__init__()
+        if form == "imagenet":
+            first, second, pooling_padding = Window(7, 2, 1), Window(5, 2, 0), 1
+        else:
+            first, second, pooling_padding = Window(3, 1, 1), Window(5, 1, 2), 0
+        self.features, channels = five_convolutions(
+            in_channels,
+            [scaled(count, width) for count in filters],
+            [first, second, *[Window(3, 1, 1)] * 3],
+            groups=(1, 1, 1, 1, 1),
+            normalization=normalization,
+            activation=activation,
+            pooling=pooling,
+            pooling_padding=pooling_padding,
+            pooling_first=True,
+        )
+        pool = Window(3, 2, pooling_padding)
+        height, wide = (through([first, pool, second, pool, Window(3, 2)], side) for side in image_size)
+        hidden = scaled(HIDDEN[form], width)
+        self.head = two_hidden_layers(channels * height * wide, hidden, classes, activation, dropout)
+        initialization.own(self, activation)

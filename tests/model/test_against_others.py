@@ -1,0 +1,98 @@
+"""Networks give what torchvision's and timm's give when they hold the same weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torchvision import models
+
+
+def with_random_norms(network: nn.Module) -> nn.Module:
+    """Draw the norms' weights and statistics: at their start they hide a norm in the wrong place."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values in (module.weight, module.running_var):
+                nn.init.uniform_(values, 0.5, 1.5)
+            for values in (module.bias, module.running_mean):
+                nn.init.normal_(values, std=0.1)
+    return network
+
+
+def take_weights(ours: nn.Module, theirs: nn.Module) -> None:
+    """Copy weights and statistics in their order, which is the same where names are not."""
+    names, values = ours.state_dict().keys(), theirs.state_dict().values()
+    ours.load_state_dict(dict(zip(names, values, strict=True)), assign=True)
+
+
+def assert_equal_outputs(ours: nn.Module, theirs: nn.Module, images: torch.Tensor) -> None:
+    with torch.no_grad():
+        expected = theirs(images)
+        torch.testing.assert_close(ours(images), expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("vgg11", "vgg11"),
+        ("vgg11_bn", "vgg11_bn"),
+        ("alexnet_torchvision", "alexnet"),
+        ("resnet18", "resnet18"),
+        ("resnet50", "resnet50"),
+    ],
+)
+def test_outputs_equal_torchvisions(name: str, theirs: str, choose: Any) -> None:
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"init_weights": False} if name.startswith("vgg") else {}
+    model = with_random_norms(models.get_model(theirs, num_classes=7, **options)).eval()
+    # AlexNet's first hidden layer is for 224 pixels; the others take what is quicker.
+    side = 224 if name.startswith("alexnet") else 128
+    with torch.device("meta"):
+        ours = choose("model", name).build(3, 7, (side, side), None).eval()
+    take_weights(ours, model)
+    size = (side, side) if name.startswith("alexnet") else (64, 96)
+    assert_equal_outputs(ours, model, torch.randn(2, 3, *size))
+
+
+def test_preactivation_outputs_equal_timms(choose: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what timm warns of while it is imported is not ours
+        timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    theirs = with_random_norms(timm.create_model("resnetv2_50", num_classes=7)).eval()
+    with torch.device("meta"):
+        ours = choose("model", "preact_resnet50").build(3, 7, (128, 128), None).eval()
+    names = [name for name in ours.state_dict() if not name.startswith("head.")]
+    values = list(theirs.state_dict().values())
+    # Their head is a 1x1 convolution.
+    weights = dict(zip(names, values, strict=False))
+    weights |= {"head.output.weight": values[-2].flatten(1), "head.output.bias": values[-1]}
+    ours.load_state_dict(weights, assign=True)
+    assert_equal_outputs(ours, theirs, torch.randn(2, 3, 64, 96))
+
+
+@pytest.mark.parametrize("name", ["vgg19_bn", "resnet152"])
+def test_state_dicts_have_torchvisions_order_and_shapes(name: str, choose: Any) -> None:
+    with torch.device("meta"):
+        theirs = models.get_model(name).state_dict()
+        ours = choose("model", name).build(3, 1000, (224, 224), None).state_dict()
+    assert [value.shape for value in ours.values()] == [value.shape for value in theirs.values()]
+
+
+def test_a_grouped_layer_equals_two_networks_side_by_side(choose: Any) -> None:
+    """AlexNet's conv2 sees on each card only that card's half of conv1."""
+    torch.manual_seed(0)
+    settings = dataclasses.replace(choose("model", "alexnet"), normalization="none", width=0.125)
+    unit = settings.build(3, 7, (227, 227), None).features.conv2
+    maps = torch.randn(2, 12, 9, 9)
+    halves = [
+        nn.functional.conv2d(part, weight, bias, padding=2)
+        for part, weight, bias in zip(
+            maps.chunk(2, 1), unit.conv.weight.chunk(2), unit.conv.bias.chunk(2), strict=True
+        )
+    ]
+    torch.testing.assert_close(unit.conv(maps), torch.cat(halves, 1))

@@ -1,0 +1,162 @@
+"""timm's networks: the outputs are timm's own, and what goes wrong with names, files and downloads (N14)."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from cnntrain.cli import main
+from cnntrain.config.model import TimmModel
+from cnntrain.errors import ConfigError, DataError
+
+SIZE = (64, 64)
+
+
+def message(settings: TimmModel) -> str:
+    """Return the one problem, which building must report in the same words."""
+    (line,) = settings.problems(3, 10, SIZE)
+    with pytest.raises(ConfigError) as raised:
+        settings.build(3, 10, SIZE, None)
+    assert raised.value.problems == [line]
+    return line
+
+
+def weights_file(path: Path, network: nn.Module) -> str:
+    if path.suffix == ".safetensors":
+        save_file(network.state_dict(), path)
+    else:
+        torch.save(network.state_dict(), path)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_outputs_are_timms_with_the_same_weights(name: str, tmp_path: Path) -> None:
+    stored = timm.create_model("test_resnet", num_classes=4).eval()
+    settings = TimmModel(arch="test_resnet", weights=weights_file(tmp_path / name, stored))
+    assert settings.problems(3, 4, SIZE) == []
+    images = torch.randn(2, 3, *SIZE)
+    network = settings.build(3, 4, SIZE, None).eval()
+    torch.testing.assert_close(network(images), stored(images), rtol=0, atol=0)
+    other = settings.build(3, 9, SIZE, None).eval()
+    assert other(images).shape == (2, 9)
+    features = [net.forward_features(images) for net in (other, stored)]  # type: ignore[operator]
+    torch.testing.assert_close(*features, rtol=0, atol=0)
+
+
+def test_filters_of_a_file_respond_to_grey_images_as_before(tmp_path: Path) -> None:
+    stored = timm.create_model("test_resnet", num_classes=4).eval()
+    settings = TimmModel(arch="test_resnet", weights=weights_file(tmp_path / "weights.pt", stored))
+    grey = torch.randn(2, 1, *SIZE)
+    expected = stored(grey.expand(-1, 3, -1, -1))
+    network = settings.build(1, 4, SIZE, None).eval()
+    torch.testing.assert_close(network(grey), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_published_weights_keep_all_but_another_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = timm.create_model("test_resnet").state_dict()
+    asked: list[Any] = []
+
+    def load(*place: Any, **_: Any) -> dict[str, torch.Tensor]:
+        asked.append(place)
+        return dict(stored)
+
+    monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", load)
+    for weights in ("default", "r160_in1k"):
+        network = TimmModel(arch="test_resnet", weights=weights).build(3, 10, SIZE, None)
+        own = network.state_dict()
+        assert own["fc.weight"].shape[0] == 10
+        for name in stored.keys() - {"fc.weight", "fc.bias"}:
+            torch.testing.assert_close(own[name], stored[name], rtol=0, atol=0)
+    assert len(asked) == 2
+    rebuilt = TimmModel(arch="test_resnet", weights="default").rebuild(3, 10, SIZE, None)
+    assert rebuilt.state_dict().keys() == own.keys()
+    assert len(asked) == 2
+
+
+def test_a_failed_download_is_an_error_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", fail)
+    with pytest.raises(DataError, match=r"model\.weights=default: cannot be downloaded: no route to host"):
+        TimmModel(arch="test_resnet", weights="default").build(3, 10, SIZE, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (TimmModel(arch="resnet81"), "model.arch=resnet81: timm has no such network; did you mean resnet"),
+        (TimmModel(arch="resnet18.a1_in1k"), "write model.arch=resnet18 model.weights=a1_in1k"),
+        (TimmModel(arch="resnet18", weights="a1_in1q"), "no weights of resnet18; did you mean a1_in1k?"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else f"{value.arch}-{value.weights}",
+)
+def test_names_that_do_not_exist_get_the_nearest(settings: TimmModel, words: str) -> None:
+    assert words in message(settings)
+
+
+@pytest.mark.parametrize("arch", ["qwen3_vit_88m_enc", "mobilenetv5_300m_enc"])
+def test_encoders_are_no_classifiers(arch: str) -> None:
+    with torch.device("meta"), pytest.raises(ConfigError, match="is no classification network"):
+        TimmModel(arch=arch).build(3, 10, (256, 256), None)
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_a_file_that_holds_no_weights_is_an_error_of_the_data(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"no weights at all")
+    with pytest.raises(DataError, match="cannot be read as weights"):
+        TimmModel(arch="test_resnet", weights=str(path)).build(3, 10, SIZE, None)
+
+
+def test_a_file_of_another_network_says_what_differs(tmp_path: Path) -> None:
+    path = weights_file(tmp_path / "weights.pt", timm.create_model("test_resnet", in_chans=4))
+    with pytest.raises(ConfigError, match=r"is not of test_resnet: other shape: conv1\.0\.weight$"):
+        TimmModel(arch="test_resnet", weights=path).build(3, 10, SIZE, None)
+    with pytest.raises(ConfigError, match="is not of test_efficientnet: lacks"):
+        TimmModel(arch="test_efficientnet", weights=path).build(3, 10, SIZE, None)
+
+
+def test_transformers_take_the_size_that_timm_states() -> None:
+    settings = TimmModel(arch="test_vit")
+    assert settings.least_size((8, 8)) == timm.get_pretrained_cfg("test_vit").input_size[1] == 160
+    assert settings.problems(3, 10, (160, 160)) == []
+    (line,) = settings.problems(3, 10, (160, 200))
+    assert line.startswith("model.arch=test_vit: takes images of 160x160 only, these have 160x200; ")
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "inception_v3", "inception_resnet_v2", "convnext_atto"])
+def test_the_least_size_is_taken(arch: str) -> None:
+    settings = TimmModel(arch=arch)
+    size = (settings.least_size((8, 8)),) * 2
+    with torch.device("meta"):
+        network = settings.build(2, 7, size, None)
+        assert network(torch.empty(2, 2, *size)).shape == (2, 7)
+
+
+def test_dropout_reaches_timms_layers_or_stands_before_the_head() -> None:
+    with torch.device("meta"):
+        resnet = TimmModel(arch="test_resnet").build(3, 10, SIZE, 0.2)
+        convnext = TimmModel(arch="test_convnext").build(3, 10, SIZE, 0.2)
+    assert [type(module) for module in resnet.get_submodule("fc").children()] == [nn.Dropout, nn.Linear]
+    assert {module.p for module in convnext.modules() if isinstance(module, nn.Dropout)} == {0.2}
+
+
+def test_without_timm_the_command_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == "timm" else find(name))
+    assert main(["model=timm"]) == 2
+    line = "model=timm: is not installed; pip install 'cnntrain[timm]'"
+    assert capsys.readouterr().err == f"cnntrain: {line}\n"
+    assert not list(tmp_path.iterdir())
+    assert message(TimmModel()) == line

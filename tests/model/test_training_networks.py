@@ -1,0 +1,61 @@
+"""Every network learns: twenty images by heart, at its tiny size."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cnntrain.config.model import GoogLeNet, InceptionV3, Model
+from cnntrain.model.classifier import AuxiliaryClassifier
+
+IMAGES = 20
+MOST_STEPS = 150
+
+
+def loss_of(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    outputs = network(images)
+    scores, *others = outputs if isinstance(outputs, tuple) else (outputs,)
+    return F.cross_entropy(scores, labels) + sum(0.3 * F.cross_entropy(other, labels) for other in others)
+
+
+def test_every_network_overfits_twenty_images(tiny_network: Model) -> None:
+    """A wrong sign, a lost gradient or a dead layer leaves some image wrong (K5)."""
+    torch.manual_seed(0)
+    side = max(8, tiny_network.least_size((8, 8)))
+    network = tiny_network.build(3, 10, (side, side), 0.0)
+    images, labels = torch.randn(IMAGES, 3, side, side), torch.arange(IMAGES) % 10
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+    for step in range(MOST_STEPS):
+        network.train()
+        optimizer.zero_grad()
+        loss_of(network, images, labels).backward()
+        optimizer.step()
+        if step % 10 == 9:
+            network.eval()
+            with torch.no_grad():
+                if (network(images).argmax(1) == labels).all():
+                    return
+    pytest.fail(f"after {MOST_STEPS} steps some of {IMAGES} images are still wrong")
+
+
+@pytest.mark.parametrize("settings", [GoogLeNet().tiny(), InceptionV3().tiny()], ids=lambda s: s.name)
+def test_auxiliary_heads_exist_in_training_alone_and_feed_the_layers_below_them(settings: Model) -> None:
+    torch.manual_seed(0)
+    side = settings.least_size((32, 32))
+    network = settings.build(3, 5, (side, side), 0.0)
+    assert isinstance(network, AuxiliaryClassifier)
+    images = torch.randn(4, 3, side, side)
+    scores, *others = network.train()(images)
+    assert len(others) == len(network.auxiliary) > 0
+    assert all(other.shape == scores.shape == (4, 5) for other in others)
+    sum(other.sum() for other in others).backward()
+    reached = {name for name, weight in network.named_parameters() if weight.grad is not None}
+    blocks = [name for name, _ in network.features.named_children()]
+    last = max(blocks.index(name) for name in network.auxiliary)
+    with_weights = [name for name, block in network.features.named_children() if list(block.parameters())]
+    expected = {name for name in with_weights if blocks.index(name) <= last}
+    assert {name.split(".")[1] for name in reached if name.startswith("features.")} == expected
+    assert not any(name.startswith("head.") for name in reached)
+    assert isinstance(network.eval()(images), Tensor)
