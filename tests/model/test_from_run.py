@@ -17,6 +17,7 @@ from cnntrain.config import stored
 from cnntrain.config.initialization import Default, FromRun
 from cnntrain.config.model import Linear, Model, Vgg
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.model.from_run import hand_on
 
 QUICK = ["data.limit=100", "trainer.epochs=1", "trainer.max_steps_per_epoch=2", "model.width=0.125"]
 SIZE = (32, 32)
@@ -90,6 +91,60 @@ def test_the_papers_layers_are_named_by_five_patterns(vgg11: Path, tmp_path: Pat
         *(f"features.conv{stage}.conv.weight" for stage in ("1_1", "2_1", "3_1", "3_2")),
         *(f"head.{layer}.weight" for layer in ("fc6", "fc7", "output")),
     }
+
+
+@torch.no_grad()
+def test_with_new_layers_as_the_identity_the_deeper_network_computes_what_the_shallower_did(
+    vgg11: Path, tmp_path: Path
+) -> None:
+    shallow = built(Vgg(depth=11, width=0.125), 1).eval()
+    folder = run_of(tmp_path / "run", vgg11, shallow)
+    images = torch.randn(4, 1, *SIZE)
+    for depth, new in ((13, 2), (16, 5), (19, 8)):
+        deep = built(Vgg(depth=depth, width=0.125), 2).eval()
+        (line,) = FromRun(run=str(folder), new="identity").apply(deep)
+        assert line.endswith(f"{new} of them the identity")
+        torch.testing.assert_close(deep(images), shallow(images))
+    deep = built(Vgg(depth=19, width=0.125), 2).eval()
+    FromRun(run=str(folder)).apply(deep)
+    assert (deep(images) - shallow(images)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(4, 4, 3, padding=1), (2, 4, 5, 6)),
+        (nn.Conv2d(4, 4, (1, 7), padding=(0, 3), bias=False), (2, 4, 5, 6)),
+        (nn.Conv2d(4, 4, 3, padding=2, dilation=2), (2, 4, 5, 6)),
+        (nn.Linear(6, 6), (2, 6)),
+    ],
+    ids=repr,
+)
+@torch.no_grad()
+def test_a_layer_that_hands_on_gives_its_input(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    values = torch.randn(shape)
+    assert hand_on(layer)
+    torch.testing.assert_close(layer(values), values)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 5, 3, padding=1),
+        nn.Conv2d(4, 4, 3),
+        nn.Conv2d(4, 4, 3, 2, 1),
+        nn.Conv2d(4, 4, 2, padding=1),
+        nn.Conv2d(4, 4, 3, padding=1, groups=2),
+        nn.Linear(5, 6),
+        nn.BatchNorm2d(4),
+    ],
+    ids=repr,
+)
+def test_a_layer_that_cannot_hand_on_stays_as_it_is(layer: nn.Module) -> None:
+    before = {name: weight.clone() for name, weight in layer.state_dict().items()}
+    assert not hand_on(layer)
+    for name, weight in layer.state_dict().items():
+        assert torch.equal(weight, before[name])
 
 
 @pytest.mark.parametrize(

@@ -124,8 +124,14 @@ class FromRun(Initialization):
         "what is taken: patterns of names of layers or of modules around them, with or without the leading "
         "features. or head., as in [conv1_*, fc6]",
     )
+    new: str = setting(
+        "own",
+        "how layers that are not taken begin; own: as in a new network; identity: those with as many outputs "
+        "as inputs hand their input on, so that a deeper plain network begins as the shallower one",
+        choices=("own", "identity"),
+    )
 
     def apply(self, network: nn.Module) -> list[str]:
         from ..model.from_run import take_layers
 
-        return take_layers(network, Path(self.run), self.layers)
+        return take_layers(network, Path(self.run), self.layers, identity=self.new == "identity")

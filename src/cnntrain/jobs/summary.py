@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -131,27 +130,31 @@ def _memory(simulation: Simulation, config: Config) -> Memory:
 def largest_batch(peak: Callable[[int], int], limit: float) -> int:
     """Return the largest batch whose peak is at most `limit`, 0 where not even one image fits.
 
-    A peak grows by as much for each image, nearly: two batches tell where the limit is met, and from
-    there on the interval between what fits and what does not is narrowed from both its ends.
+    A peak grows by nearly as much for each image: the line through two batches tells where the limit is
+    met, and from there on what fits and what does not close in on each other.
     """
-    if peak(1) > limit:
+    fits, below = 1, peak(1)
+    if below > limit:
         return 0
-    slope = max(1.0, (peak(16) - peak(8)) / 8)
-    fits, beyond = 1, sys.maxsize
-    guess = int(16 + (limit - peak(16)) / slope)
-    halve = False
-    while beyond - fits > 1:
-        middle = (fits + beyond) // 2
-        size = middle if halve and beyond < sys.maxsize else min(max(guess, fits + 1), beyond - 1)
-        over = peak(size) - limit
-        if over > 0:
-            beyond = size
+    size, at = 64, peak(64)
+    slope = max(1.0, (at - below) / (size - fits))
+    beyond = above = 0
+    for number in itertools.count():
+        if at <= limit:
+            slope = max(1.0, (at - below) / (size - fits)) if size > fits else slope
+            fits, below = size, at
         else:
-            fits = size
-        guess = size - math.ceil(over / slope)
-        guess += (1 if over <= 0 else -1) if guess == size else 0
-        halve = not halve
-    return fits
+            beyond, above = size, at
+        if beyond - fits == 1:
+            return fits
+        if beyond:
+            # Every third time the middle, in case the peak is no line at all.
+            share = 0.5 if number % 3 == 2 else (limit - below) / (above - below)
+            size = min(max(fits + int(share * (beyond - fits)), fits + 1), beyond - 1)
+        else:
+            size = fits + max(1, int((limit - below) / slope) + 1)
+        at = peak(size)
+    raise AssertionError("counting never ends")
 
 
 def _report(found: NetworkSummary, folder: RunFolder) -> None:
