@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import __version__
 from .config import stored
+from .config.checks import dense_problems, summary_problems
 from .config.choices import Choices
 from .config.compose import CONFIG_NAME, Composer
 from .config.help import help_text
@@ -151,6 +152,8 @@ def _on_earlier_run(command: Command, run: Path, choices: Choices) -> None:
         summarize_run(run, config)
     else:
         config = stored.with_changes(before, words)
+        if problems := [*dense_problems(config), *summary_problems(config)]:
+            raise ConfigError(problems)
         from .jobs.train import resume
 
         resume(run, before, config)

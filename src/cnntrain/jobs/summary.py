@@ -18,16 +18,20 @@ from ..config.root import Config
 from ..device import prepare
 from ..durable import write_text
 from ..errors import ConfigError
+from ..memory import Simulation, Subject, TrainingMemory
 from ..model.arithmetic import LayerCost, layer_table, size_notices
-from ..model.memory import Simulation, Subject, TrainingMemory
 from ..run_folder import RunFolder, create
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of training with the chosen batch, optimizer and precision, and of predicting such a batch."""
+    """Bytes of training with the chosen batch, optimizer and precision, and of predicting such a batch.
+
+    resident: the training's peak with the holes of the C library's heap; None where that has no say.
+    """
 
     training: TrainingMemory
+    resident: int | None
     prediction_peak: int
     largest_batch: int | None
 
@@ -102,29 +106,26 @@ def _shape(config: Config) -> tuple[int, int, int, int]:
     facts = config.data.facts()
     if facts is not None:
         return facts.height, facts.width, facts.channels, facts.classes
-    splits = config.data.load(config.seed)
+    splits = config.data.read()
     return (*splits.train.shape, len(splits.class_names))
 
 
 def _build(config: Config, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
-    """Return the network, without values where it can be built so; its weights are not read."""
-    dropout = config.regularization.dropout
-    try:
-        with torch.device("meta"):
-            network: nn.Module = config.model.rebuild(channels, classes, size, dropout)
-    except (RuntimeError, NotImplementedError):
-        # A network from elsewhere may compute with values while it is built.
-        network = config.model.rebuild(channels, classes, size, dropout)
+    """Return the network, its weights not read; without values, but for a user's own, which may need them."""
+    with torch.device("cpu" if config.model.name == "custom" else "meta"):
+        network: nn.Module = config.model.rebuild(channels, classes, size, config.regularization.dropout)
     return network
 
 
 def _memory(simulation: Simulation, config: Config) -> Memory:
     batch_size = config.data.batch_size
-    limit = config.summary.memory_gb
-    largest = (
-        None if limit is None else largest_batch(lambda size: simulation.training(size).peak, limit * 1e9)
-    )
-    return Memory(simulation.training(batch_size), simulation.prediction(batch_size), largest)
+    training, resident = simulation.training(batch_size), simulation.resident(batch_size)
+    limit, largest = config.summary.memory_gb, None
+    if limit is not None:
+        # The heap's holes are a share of what is alive; asking it anew for every batch would take minutes.
+        share = 1.0 if resident is None else training.peak / resident
+        largest = largest_batch(lambda size: simulation.training(size).peak, limit * 1e9 * share)
+    return Memory(training, resident, simulation.prediction(batch_size), largest)
 
 
 def largest_batch(peak: Callable[[int], int], limit: float) -> int:
@@ -183,7 +184,7 @@ def _json(found: NetworkSummary) -> dict[str, Any]:
         "optimizer": found.optimizer,
         "compute": found.compute,
         "memory": {
-            "training": asdict(found.memory.training),
+            "training": asdict(found.memory.training) | {"resident": found.memory.resident},
             "prediction": {"peak": found.memory.prediction_peak},
             "largest_batch": found.memory.largest_batch,
         },
@@ -242,6 +243,8 @@ def _lines(found: NetworkSummary) -> list[str]:
 def _words(found: NetworkSummary) -> list[str]:
     """Return what stands below the table: totals, memory, notices."""
     training, predicting = found.memory.training, found.memory.prediction_peak
+    resident = found.memory.resident
+    holes = "" if resident is None else f", with the holes in the C library's heap {gigabytes(resident)}"
     parameters = found.total(lambda row: row.weights + row.biases, with_auxiliary=True)
     values = found.total(lambda row: row.activations)
     lines = [
@@ -252,7 +255,7 @@ def _words(found: NetworkSummary) -> list[str]:
         f"{gigabytes(training.gradients)}, the optimizer's state {gigabytes(training.optimizer_state)},",
         f"              images {gigabytes(training.batch)}, kept for the backward pass "
         f"{gigabytes(training.activations)}",
-        f"              at its peak {gigabytes(training.peak)}",
+        f"              at its peak {gigabytes(training.peak)}{holes}",
         f"prediction  batches of {training.batch_size}: at its peak {gigabytes(predicting)}",
     ]
     if found.memory.largest_batch is not None:

@@ -269,7 +269,8 @@ def _forward(
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()  # in training it refuses a map of one place, of which one image has a single one
     try:
-        images = torch.zeros(1, in_channels, *image_size, device=device)
+        floats = (weight.dtype for weight in network.parameters() if weight.is_floating_point())
+        images = torch.zeros(1, in_channels, *image_size, device=device, dtype=next(floats, torch.float32))
         reader = _Reader(images)
         state = {
             name: tensor.detach().to(device).requires_grad_(tensor.requires_grad)
@@ -402,13 +403,18 @@ def _local(module: Any) -> str:
     return f"local {_sides(module.window['kernel_size'])}{_step(module.window['stride'], 1)}"
 
 
+def _norm_pool(module: Any) -> str:
+    size, stride = module.window["kernel_size"], module.window["stride"]
+    return f"L2 pool {_sides(size)}{_step(stride, size)}"
+
+
 KINDS: dict[type[nn.Module], Callable[[Any], str]] = {
     nn.Conv2d: _convolution,
     nn.ConvTranspose2d: _convolution,
     nn.Linear: lambda module: "linear",
     nn.MaxPool2d: _pool("max"),
     nn.AvgPool2d: _pool("average"),
-    layers.L2Pool2d: _pool("L2"),
+    layers.L2Pool2d: _norm_pool,
     layers.LocallyConnected2d: _local,
     nn.BatchNorm2d: lambda module: "batch norm",
     nn.BatchNorm1d: lambda module: "batch norm",

@@ -52,13 +52,21 @@ class Seen:
 
     axes: of each dimension of the tensor, which sides of the image (0 its height, 1 its width) run along
     it; both do where a map is laid out as one row of places. spans: by side, None where it cannot be
-    told. places: how many positions there are by side. flattened: the map (C, H, W) a vector was made of.
+    told. places: how many positions there are by side. origin: shape and axes of the map that was laid
+    out as a vector, for whoever takes the vector apart again.
     """
 
     axes: Axes
     spans: tuple[Span | None, Span | None]
     places: tuple[int, int]
-    flattened: tuple[int, ...] | None = None
+    origin: tuple[tuple[int, ...], Axes] | None = None
+
+    @property
+    def flattened(self) -> tuple[int, ...] | None:
+        """The map (C, H, W) that a vector was made of, None for what is no such vector."""
+        if self.origin is None or len(self.axes) != 2 or self.origin[1][2:] != (HEIGHT, WIDTH):
+            return None
+        return self.origin[0][1:]
 
 
 class Follower:
@@ -86,6 +94,8 @@ class Follower:
         if "scaled_dot_product" in operation:
             rule = Follower._attention
         seen = rule(self, given, inputs, outputs[0])
+        if rule not in (Follower._joined, Follower._view):
+            seen = replace(seen, origin=None)
         for output in outputs:
             # The other outputs are indices, masks and statistics, or further parts of the same map.
             same = output.ndim == len(seen.axes)
@@ -149,7 +159,7 @@ class Follower:
                 span = Span(max(0, span.first), min(end - 1, span.last), 0)
             spans.append(span)
         places = max(one.places[0], other.places[0]), max(one.places[1], other.places[1])
-        return Seen(axes, (spans[0], spans[1]), places, one.flattened)
+        return Seen(axes, (spans[0], spans[1]), places, one.origin)
 
     def _window(self, given: Arguments, inputs: list[Tensor], output: Tensor) -> Seen:
         tensor = given.get("input", given.get("self"))
@@ -195,7 +205,11 @@ class Follower:
         return replace(self._collapsed(seen, dims), axes=seen.axes, places=seen.places)
 
     def _view(self, given: Arguments, inputs: list[Tensor], output: Tensor) -> Seen:
-        return self._regrouped(self._of(inputs[0]), tuple(inputs[0].shape), tuple(output.shape))
+        seen, old = self._of(inputs[0]), tuple(inputs[0].shape)
+        if seen.origin is not None:
+            old, axes = seen.origin
+            seen = replace(seen, axes=axes, origin=None)
+        return self._regrouped(seen, old, tuple(output.shape))
 
     def _regrouped(self, seen: Seen, old: tuple[int, ...], new: tuple[int, ...]) -> Seen:
         """Return what is seen after old dimensions were merged and split into new ones.
@@ -235,10 +249,8 @@ class Follower:
             # Places of size 1 in as many or more dimensions: they are where they were, from the right.
             for dim in vanishing:
                 axes[dim - len(old)] = seen.axes[dim]
-        flattened = seen.flattened if len(new) == 2 else None
-        if len(new) == 2 and len(old) == 4 and new[0] == old[0] and seen.axes[2:] == (HEIGHT, WIDTH):
-            flattened = old[1:]
-        return Seen(tuple(axes), (spans[0], spans[1]), kept.places, flattened)
+        origin = (old, seen.axes) if len(new) < len(old) and any(seen.axes) else None
+        return Seen(tuple(axes), (spans[0], spans[1]), kept.places, origin)
 
     def _permuted(self, given: Arguments, inputs: list[Tensor], output: Tensor) -> Seen:
         seen = self._of(inputs[0])
@@ -341,7 +353,7 @@ class Follower:
             seen = self.seen(tensor)
             if seen is None:
                 continue
-            parts.append(replace(self._collapsed(seen, [tensor.ndim + summed]), flattened=None))
+            parts.append(replace(self._collapsed(seen, [tensor.ndim + summed]), origin=None))
         extra = given.get("self") if "mat1" in given or "batch1" in given else None
         if isinstance(extra, Tensor) and self.seen(extra) is not None:
             parts.append(self._broadcast(extra, output))

@@ -1,0 +1,338 @@
+"""What memory a network takes to train and to predict (M2), found by running the real step without values.
+
+The run's own training step (preprocessing, forward pass in the run's precision, loss, backward pass,
+update) runs on fake tensors, which have shapes, types and storages, and no memory. Whenever an operation
+makes a storage its bytes are added, and taken off when the last tensor that used it is gone; the largest
+sum is the peak. So nothing is assumed about what an operation keeps for its gradient, or an optimizer for
+its next step. What kernels take for themselves while they run is in WORKSPACES.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .config.root import Config
+from .data.augmentation import build_augmentation
+from .data.batches import Batches
+from .data.images import MemoryImages
+from .data.preprocessing import Preprocess
+from .device import Compute
+from .heap import Heap, glibc
+from .model.fine_tuning import training_mode
+from .model.receptive_field import Arguments, arguments_of, tensors_in
+from .optim.update import LR_SCALE, Update
+from .regularization import Regularization
+from .trainer import Trainer
+
+# The second step is the first with the optimizer's state and with the batch before it still there.
+STEPS = 2
+# A heap has found its size after a few steps, and chance has its part in it.
+HEAP_STEPS, HEAP_TRIES = 4, 3
+CUDA_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a network is fed: images (height, width, channels) as stored, their size at its input, classes."""
+
+    shape: tuple[int, int, int]
+    input_size: tuple[int, int]
+    classes: int
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Bytes in training with batches of batch_size.
+
+    batch: the images as stored and as the network's input. activations: what the backward pass waits for,
+    weights in the run's precision among it. peak: the most that is alive at once.
+    """
+
+    batch_size: int
+    parameters: int
+    gradients: int
+    optimizer_state: int
+    batch: int
+    activations: int
+    peak: int
+
+
+class Simulation:
+    """Training and prediction of one network on one device, without values."""
+
+    def __init__(self, config: Config, network: nn.Module, compute: Compute, subject: Subject):
+        """Take over `network`, whose weights may be on the meta device; they get fake ones in their place."""
+        # torch.compile would need values; what it saves is not foreseen.
+        self.config = dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, compile=False))
+        self.compute = compute
+        self.subject = subject
+        self.network = network
+        self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+        with self._fake:
+            _materialize(network, compute)
+
+    def training(self, batch_size: int) -> TrainingMemory:
+        """Return what training with batches of `batch_size` takes."""
+        watch, trainer = self._train(batch_size, STEPS, None)
+        state = [tensor for entry in trainer.update.optimizer.state.values() for tensor in tensors_in(entry)]
+        weights = list(self.network.parameters())
+        height, width, channels = self.subject.shape
+        images = batch_size * self.config.trainer.accumulate_steps * height * width * channels
+        inputs = 4 * batch_size * channels * self.subject.input_size[0] * self.subject.input_size[1]
+        return TrainingMemory(
+            batch_size,
+            parameters=_bytes([*weights, *self.network.buffers()]),
+            gradients=_bytes([weight for weight in weights if weight.requires_grad]),
+            optimizer_state=_bytes(state),
+            batch=images + inputs,
+            activations=watch.before_backward - watch.at_step - inputs,
+            peak=watch.peak,
+        )
+
+    def resident(self, batch_size: int) -> int | None:
+        """Return what the heap of this system makes of a training's peak, None where it has no say.
+
+        It differs a little from call to call, as training does.
+        """
+        library = glibc() if self.compute.device.type == "cpu" else None
+        if library is None:
+            return None
+        found = []
+        for _ in range(HEAP_TRIES):
+            heap = Heap(library)
+            self._train(batch_size, HEAP_STEPS, heap)
+            found.append(heap.covered)
+            heap.clear()
+        return int(statistics.median(found))
+
+    def prediction(self, batch_size: int) -> int:
+        """Return the peak of predicting batches of `batch_size`, the weights included."""
+        network, compute = self.network, self.compute
+        network.eval()
+        with self._fake, torch.no_grad():
+            watch = self._watch(None)
+            preprocess = self._preprocess()
+            with watch:
+                images = torch.empty(
+                    (batch_size, *self.subject.shape), dtype=torch.uint8, device=compute.device
+                )
+                inputs = preprocess(images)
+                with compute.autocast():
+                    network(inputs)
+        return watch.peak
+
+    def _train(self, batch_size: int, steps: int, heap: Heap | None) -> tuple[_Watch, Trainer]:
+        config, compute = self.config, self.compute
+        images_per_update = batch_size * config.trainer.accumulate_steps
+        with self._fake, torch.random.fork_rng(devices=[]):
+            height, width, _ = self.subject.shape
+            count = steps * images_per_update
+            images = torch.empty((count, *self.subject.shape), dtype=torch.uint8)
+            labels = torch.zeros(count, dtype=torch.int64)
+            suited = config.data.augmentation_default()
+            augment = build_augmentation(config.augmentation, suited, height, width)
+            batches = Batches(
+                MemoryImages(images, labels), images_per_update, compute.device, config.seed, augment
+            )
+            training_mode(self.network)
+            watch = self._watch(heap)
+            with watch:
+                trainer = self._trainer()
+                for batch, batch_labels in batches.epoch(0, 0, steps):
+                    watch.start_step()
+                    trainer.train_step(batch, batch_labels, recording=False)
+        return watch, trainer
+
+    def _watch(self, heap: Heap | None) -> _Watch:
+        watch = _Watch(self.compute.device, heap)
+        watch.add([*self.network.parameters(), *self.network.buffers()])
+        return watch
+
+    def _preprocess(self) -> Preprocess:
+        height, width, channels = self.subject.shape
+        shape = (1, height, width, channels)
+        size = None if self.subject.input_size == (height, width) else self.subject.input_size
+        return Preprocess(torch.ones(shape), torch.zeros(shape), size).to(self.compute.device)
+
+    def _trainer(self) -> Trainer:
+        config, compute, network = self.config, self.compute, self.network
+        groups = config.model.parameter_groups(network)
+        optimizer = config.optim.build(
+            [{"params": weights, LR_SCALE: scale} for weights, scale in groups],
+            fused=compute.device.type in ("cpu", "cuda"),
+        )
+        update = Update(
+            network,
+            optimizer,
+            Regularization(config.regularization, network, config.optim.own_weight_decay, groups),
+            config.schedule.build(STEPS, config.trainer.epochs),
+            config.optim.lr,
+            config.trainer.max_grad_norm,
+            compute.device,
+            fp16=compute.precision == "fp16",
+        )
+        unused = cast(Any, ())  # by a training step
+        return Trainer(
+            settings=config.trainer,
+            seed=config.seed,
+            compute=compute,
+            network=network,
+            preprocess=self._preprocess(),
+            loss=config.loss.build(config.regularization.label_smoothing),
+            update=update,
+            train=unused,
+            val=None,
+            checkpoints=unused,
+            recorder=unused,
+            description={},
+            classes=self.subject.classes,
+        )
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the bytes of the storages that are alive, as operations make them and tensors die."""
+
+    def __init__(self, device: torch.device, heap: Heap | None):
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.device = device
+        self.heap = heap
+        self.live = self.peak = 0
+        self.at_step = self.before_backward = 0
+        self._in_backward = False
+        self._blocks = 0
+        self._known: set[int] = set()
+
+    def add(self, tensors: list[Tensor]) -> None:
+        """Count tensors that were there before."""
+        for tensor in tensors:
+            self._note(tensor)
+
+    def start_step(self) -> None:
+        """Note that a training step begins."""
+        self.at_step, self._in_backward = self.live, False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default:
+            return args[0].dtype == torch.bool  # is the loss finite? It is. Were updates skipped? None.
+        if self.heap is not None:
+            self.heap.settle()
+        if not self._in_backward and torch._C._current_graph_task_id() != -1:
+            self._in_backward, self.before_backward = True, self.live
+        result = func(*args, **(kwargs or {}))
+        for tensor in tensors_in(result):
+            self._note(tensor)
+        workspace = WORKSPACES.get(func._schema.name) if self.device.type == "cpu" else None
+        if workspace is not None:
+            for sizes in workspace(arguments_of(func, args, kwargs or {})):
+                self._work(sizes)
+        return result
+
+    def _note(self, tensor: Tensor) -> None:
+        if tensor.device.type != self.device.type:
+            return
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._known:
+            return
+        self._known.add(key)
+        size = storage.nbytes()
+        if self.device.type == "cuda":
+            size = -(-size // CUDA_BLOCK) * CUDA_BLOCK
+        block = self._allocate(size)
+        weakref.finalize(storage, self._freed, key, block, size)
+
+    def _freed(self, key: int, block: int, size: int) -> None:
+        self._known.discard(key)
+        self._free(block, size)
+
+    def _work(self, sizes: list[int]) -> None:
+        blocks = [(self._allocate(size), size) for size in sizes]
+        for block, size in blocks:
+            self._free(block, size)
+
+    def _allocate(self, size: int) -> int:
+        self._blocks += 1
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        if self.heap is not None:
+            self.heap.allocate(self._blocks, size)
+        return self._blocks
+
+    def _free(self, block: int, size: int) -> None:
+        self.live -= size
+        if self.heap is not None:
+            self.heap.free(block)
+
+
+def _convolution(given: Arguments) -> list[list[int]]:
+    return [[_bytes([given["weight"]])]]
+
+
+def _convolution_backward(given: Arguments) -> list[list[int]]:
+    weight = given["weight"]
+    gradient = [_bytes([weight])]
+    if weight.element_size() < 4:
+        gradient.append(4 * weight.numel())
+    return [[_bytes([weight])], gradient]
+
+
+def _batch_norm_backward(given: Arguments) -> list[list[int]]:
+    maps = given["input"]
+    return [] if maps.is_contiguous() else [[_bytes([maps])]]
+
+
+def _max_pool_backward(given: Arguments) -> list[list[int]]:
+    if given["grad_output"].is_contiguous(memory_format=torch.channels_last):
+        return []
+    return [[_bytes([given["indices"]]), _bytes([given["self"]])]]
+
+
+# What torch's kernels on CPUs allocate beside their results, bytes alive together, one list a stage; seen in
+# the profiler's record of allocations. oneDNN brings weights into blocked order for every convolution, and
+# sums their gradient in float32 in that order; batch norm's gradient is made contiguous; the gradient of max
+# pooling, where it comes from a flattened map, has its indices and its result copied into plain order.
+WORKSPACES: dict[str, Callable[[Arguments], list[list[int]]]] = {
+    "aten::convolution": _convolution,
+    "aten::convolution_backward": _convolution_backward,
+    "aten::native_batch_norm_backward": _batch_norm_backward,
+    "aten::max_pool2d_with_indices_backward": _max_pool_backward,
+}
+
+
+def _bytes(tensors: list[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _materialize(network: nn.Module, compute: Compute) -> None:
+    """Give a network fake weights on a device, in its memory format; call under a FakeTensorMode."""
+    made: dict[int, Tensor] = {}
+
+    def fake(tensor: Tensor) -> Tensor:
+        if id(tensor) not in made:
+            is_map = tensor.ndim == 4
+            new = torch.empty(
+                tensor.shape,
+                dtype=tensor.dtype,
+                device=compute.device,
+                memory_format=compute.memory_format if is_map else torch.contiguous_format,
+            )
+            weight = isinstance(tensor, nn.Parameter)
+            made[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if weight else new
+        return made[id(tensor)]
+
+    for module in network.modules():
+        tables: list[Any] = [module._parameters, module._buffers]
+        for tensors in tables:
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    tensors[name] = fake(tensor)
