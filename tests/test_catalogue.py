@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnntrain.catalogue import row, spaced
+from cnntrain.catalogue import row
 from cnntrain.config.choices import Choices
 from cnntrain.config.compose import Composer
 from cnntrain.config.model import Model
+from cnntrain.jobs.summary import spaced
 
 PAGE = (Path(__file__).parents[1] / "docs" / "networks.md").read_text(encoding="utf-8")
 CHOICES = Choices()

@@ -9,6 +9,7 @@ import torch
 from .config.choices import Choices
 from .config.compose import Composer
 from .config.model.base import CIFAR, Model, Published, chosen_form
+from .jobs.summary import spaced
 from .model.arithmetic import layer_table
 
 PAGE = Path("docs/networks.md")
@@ -44,11 +45,6 @@ def row(name: str, settings: Model) -> str:
     words = f"{side}x{side}x{published.channels}, {published.classes} classes"
     cells = [f"`{name}`", words, spaced(parameters), spaced(multiply_adds), small, settings.paper or ""]
     return f"| {' | '.join(cells)} |"
-
-
-def spaced(number: int) -> str:
-    """Return a whole number with its thousands apart."""
-    return f"{number:_}".replace("_", " ")
 
 
 def cost(settings: Model, published: Published) -> tuple[int, int]:

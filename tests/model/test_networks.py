@@ -28,7 +28,7 @@ from cnntrain.config.model import (
     Vgg,
     chosen_form,
 )
-from cnntrain.model.cifar_resnet import ResidualBlock
+from cnntrain.model.resnet import BasicBlock
 
 
 def on_meta(
@@ -207,7 +207,7 @@ def test_default_convnet_reads_digits() -> None:
 
 
 def test_shortcut_a_subsamples_and_adds_zero_channels() -> None:
-    block = ResidualBlock(2, 5, stride=2, option="A")
+    block = BasicBlock(2, 5, stride=2, option="A")
     nn.init.zeros_(block.norm2.weight)  # F = 0: only the shortcut is left
     maps = torch.rand(3, 2, 7, 6)
     expected = torch.zeros(3, 5, 4, 3)
@@ -218,7 +218,7 @@ def test_shortcut_a_subsamples_and_adds_zero_channels() -> None:
 
 
 def test_a_residual_block_that_adds_nothing_passes_its_input_and_gradient() -> None:
-    block = ResidualBlock(4, 4, stride=1, option="A")
+    block = BasicBlock(4, 4, stride=1, option="A")
     nn.init.zeros_(block.norm2.weight)
     maps = torch.rand(2, 4, 5, 5, requires_grad=True)
     block(maps).sum().backward()

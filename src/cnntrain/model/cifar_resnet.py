@@ -15,38 +15,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from torch import Tensor, nn
+from torch import nn
 
 from . import initialization
 from .classifier import Classifier
-from .layers import ConvUnit, average_head, convolution, scaled, shortcut
+from .layers import ConvUnit, average_head, scaled
+from .resnet import BasicBlock
 
 FILTERS = (16, 32, 64)
-
-
-class ResidualBlock(nn.Module):
-    """relu(shortcut(x) + F(x)), F = 3x3 conv → norm → relu → 3x3 conv → norm.
-
-    (N, in_channels, H, W) → (N, channels, H/stride, W/stride), rounded up. Shortcut "A" pads new channels
-    with zeros, "B" projects where shapes differ, "C" projects everywhere; "none" leaves relu(F(x)).
-    """
-
-    def __init__(self, in_channels: int, channels: int, stride: int, option: str):
-        super().__init__()
-        self.conv1 = convolution(in_channels, channels, 3, stride)
-        self.norm1 = nn.BatchNorm2d(channels)
-        self.conv2 = convolution(channels, channels, 3)
-        self.norm2 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.shortcut = shortcut(option, in_channels, channels, stride)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        change = self.relu(self.norm1(self.conv1(maps)))
-        change = self.norm2(self.conv2(change))
-        if self.shortcut is not None:
-            change = change + self.shortcut(maps)
-        activated: Tensor = self.relu(change)
-        return activated
 
 
 class CifarResNet(Classifier):
@@ -70,7 +46,7 @@ class CifarResNet(Classifier):
             blocks: list[nn.Module] = []
             for number in range(blocks_per_stage):
                 stride = 2 if number == 0 and stage > 1 else 1
-                blocks.append(ResidualBlock(channels, scaled(filters, width), stride, option))
+                blocks.append(BasicBlock(channels, scaled(filters, width), stride, option))
                 channels = scaled(filters, width)
             parts[f"stage{stage}"] = nn.Sequential(*blocks)
         self.features = nn.Sequential(parts)

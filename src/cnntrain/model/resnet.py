@@ -28,7 +28,10 @@ FILTERS = (64, 128, 256, 512)
 
 
 class BasicBlock(nn.Module):
-    """relu(x + F(x)) with two 3x3 convolutions: (N, in_channels, H, W) → (N, width, H/stride, W/stride)."""
+    """relu(shortcut(x) + F(x)), F = 3x3 conv → norm → relu → 3x3 conv → norm.
+
+    (N, in_channels, H, W) → (N, width, H/stride, W/stride), rounded up; option "none" leaves relu(F(x)).
+    """
 
     expansion = 1
 
