@@ -158,6 +158,13 @@ def test_response_norm_multiplies_alpha_by_the_sum_of_five_squares() -> None:
     squares = F.pad(maps.square(), (0, 0, 0, 0, 2, 2))
     sums = torch.stack([squares[:, channel : channel + 5].sum(1) for channel in range(8)], 1)
     torch.testing.assert_close(layers.response_norm()(maps), maps / (2 + 1e-4 * sums) ** 0.75)
+    assert torch.autograd.gradcheck(layers.response_norm(), maps.requires_grad_())
+    theirs = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+    torch.testing.assert_close(layers.response_norm()(maps), theirs(maps))
+    half = maps.detach().bfloat16()
+    torch.testing.assert_close(
+        layers.response_norm()(half).double(), theirs(half.double()), rtol=1e-2, atol=0
+    )
 
 
 def test_a_unit_puts_batch_norm_before_and_response_norm_after_its_activation() -> None:
@@ -168,7 +175,7 @@ def test_a_unit_puts_batch_norm_before_and_response_norm_after_its_activation() 
     assert kinds == {
         "none": ["Conv2d", "ReLU"],
         "batch": ["Conv2d", "BatchNorm2d", "ReLU"],
-        "lrn": ["Conv2d", "ReLU", "LocalResponseNorm"],
+        "lrn": ["Conv2d", "ReLU", "ResponseNorm"],
     }
 
 

@@ -55,6 +55,26 @@ class L2Pool2d(nn.Module):
         return (sums + 1e-12).sqrt().to(maps.dtype)
 
 
+class ResponseNorm(nn.LocalResponseNorm):
+    """Each value divided by (k + α/n·sum of squares over n neighbouring channels)^¾ (L6).
+
+    torch's own pools over channels as over a volume, which takes four times as long (32 maps of 96x32x32
+    forward and backward on one core: 282 against 64 ms). Sums are in float32 at least.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        assert self.beta == 0.75
+        before = self.size // 2
+        squares = input.to(torch.promote_types(input.dtype, torch.float32)).square()
+        squares = F.pad(squares, (0, 0, 0, 0, before, self.size - 1 - before))
+        channels = input.shape[1]
+        sums = squares[:, :channels]
+        for shift in range(1, self.size):
+            sums = sums + squares[:, shift : shift + channels]
+        root = (sums * (self.alpha / self.size) + self.k).rsqrt()
+        return input * (root * root.sqrt()).to(input.dtype)
+
+
 class LocallyConnected2d(nn.Module):
     """A convolution without shared weights: a filter of its own at each place (L3).
 
@@ -162,7 +182,7 @@ def response_norm() -> nn.LocalResponseNorm:
 
     The paper's α multiplies the sum over n channels, torch's their mean: hence 5e-4.
     """
-    return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+    return ResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
 
 def dropout(rate: float) -> nn.Module:
