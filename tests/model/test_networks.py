@@ -45,11 +45,11 @@ def forward(network: nn.Module, size: tuple[int, int], channels: int = 3) -> Ten
     return scores
 
 
-def test_every_network_takes_its_least_size_and_larger_images(network: Model) -> None:
-    least = network.least_size((8, 8))
+def test_every_network_takes_its_least_size_and_larger_images(tiny_network: Model) -> None:
+    least = tiny_network.least_size((8, 8))
     for size in ((least, least), (least + 5, least + 12), (160, 128)):
-        if min(size) >= network.least_size(size):
-            assert forward(on_meta(network, size, channels=2), size, channels=2).shape == (2, 7)
+        if min(size) >= tiny_network.least_size(size):
+            assert forward(on_meta(tiny_network, size, channels=2), size, channels=2).shape == (2, 7)
 
 
 @pytest.mark.parametrize(
@@ -121,20 +121,20 @@ OWN_RATES = {
 }
 
 
-def test_dropout_overrides_every_rate_and_zero_removes_it(network: Model) -> None:
+def test_dropout_overrides_every_rate_and_zero_removes_it(tiny_network: Model) -> None:
     size = (160, 160)
-    own = rates(on_meta(network, size))
-    assert own == OWN_RATES.get(network.name, [])
-    overridden = rates(on_meta(network, size, dropout=0.3))
+    own = rates(on_meta(tiny_network, size))
+    assert own == OWN_RATES.get(tiny_network.name, [])
+    overridden = rates(on_meta(tiny_network, size, dropout=0.3))
     assert overridden
     assert set(overridden) == {0.3}
-    assert not rates(on_meta(network, size, dropout=0.0))
+    assert not rates(on_meta(tiny_network, size, dropout=0.0))
 
 
-def test_names_of_weights_do_not_depend_on_dropout(network: Model) -> None:
+def test_names_of_weights_do_not_depend_on_dropout(tiny_network: Model) -> None:
     size = (160, 160)
-    without = on_meta(network, size, dropout=0.0).state_dict()
-    assert without.keys() == on_meta(network, size, dropout=0.5).state_dict().keys()
+    without = on_meta(tiny_network, size, dropout=0.0).state_dict()
+    assert without.keys() == on_meta(tiny_network, size, dropout=0.5).state_dict().keys()
 
 
 @pytest.mark.parametrize(
