@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from cnntrain.config import initialization, model
@@ -48,12 +46,3 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def choose() -> Any:
     """Return the function from (group, name) to settings."""
     return chosen
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Run on one thread: on a busy machine, threads that wait for each other take many times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
