@@ -67,21 +67,8 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     preprocess.to(compute.device)
     loss = config.loss.build(config.regularization.label_smoothing)
 
-    groups = config.model.parameter_groups(network)
-    regularization = Regularization(config.regularization, network, config.optim.own_weight_decay, groups)
-    optimizer = config.optim.build(_for_optimizer(groups), fused=compute.device.type in ("cpu", "cuda"))
     steps_per_epoch = min(len(train), config.trainer.max_steps_per_epoch or len(train))
-    schedule = config.schedule.build(steps_per_epoch, config.trainer.epochs)
-    update = Update(
-        network,
-        optimizer,
-        regularization,
-        schedule,
-        config.optim.lr,
-        config.trainer.max_grad_norm,
-        compute.device,
-        fp16=compute.precision == "fp16",
-    )
+    update = build_update(config, network, compute, steps_per_epoch)
 
     progress = Progress(**state["progress"]) if state is not None else Progress()
     recorder = Recorder(
@@ -146,6 +133,21 @@ def rebuild_network(config: Config, channels: int, classes: int, size: tuple[int
     """Return the network of an earlier run for its checkpoint's weights; where they began is not read."""
     network: nn.Module = config.model.rebuild(channels, classes, size, config.regularization.dropout)
     return network
+
+
+def build_update(config: Config, network: nn.Module, compute: Compute, steps_per_epoch: int) -> Update:
+    """Return what carries gradients into a network's weights: penalties, optimizer, schedule, clipping."""
+    groups = config.model.parameter_groups(network)
+    return Update(
+        network,
+        config.optim.build(_for_optimizer(groups), fused=compute.device.type in ("cpu", "cuda")),
+        Regularization(config.regularization, network, config.optim.own_weight_decay, groups),
+        config.schedule.build(steps_per_epoch, config.trainer.epochs),
+        config.optim.lr,
+        config.trainer.max_grad_norm,
+        compute.device,
+        fp16=compute.precision == "fp16",
+    )
 
 
 def place(network: nn.Module, compute: Compute) -> None:

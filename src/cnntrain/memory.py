@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .assemble import build_update
 from .config.root import Config
 from .data.augmentation import build_augmentation
 from .data.batches import Batches
@@ -30,8 +31,6 @@ from .device import Compute
 from .heap import Heap, glibc
 from .model.fine_tuning import training_mode
 from .model.receptive_field import Arguments, arguments_of, tensors_in
-from .optim.update import LR_SCALE, Update
-from .regularization import Regularization
 from .trainer import Trainer
 
 # The second step is the first with the optimizer's state and with the batch before it still there.
@@ -166,21 +165,6 @@ class Simulation:
 
     def _trainer(self) -> Trainer:
         config, compute, network = self.config, self.compute, self.network
-        groups = config.model.parameter_groups(network)
-        optimizer = config.optim.build(
-            [{"params": weights, LR_SCALE: scale} for weights, scale in groups],
-            fused=compute.device.type in ("cpu", "cuda"),
-        )
-        update = Update(
-            network,
-            optimizer,
-            Regularization(config.regularization, network, config.optim.own_weight_decay, groups),
-            config.schedule.build(STEPS, config.trainer.epochs),
-            config.optim.lr,
-            config.trainer.max_grad_norm,
-            compute.device,
-            fp16=compute.precision == "fp16",
-        )
         unused = cast(Any, ())  # by a training step
         return Trainer(
             settings=config.trainer,
@@ -189,7 +173,7 @@ class Simulation:
             network=network,
             preprocess=self._preprocess(),
             loss=config.loss.build(config.regularization.label_smoothing),
-            update=update,
+            update=build_update(config, network, compute, STEPS),
             train=unused,
             val=None,
             checkpoints=unused,

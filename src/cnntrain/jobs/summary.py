@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class NetworkSummary:
     memory: Memory
     optimizer: str
     compute: str
-    notices: list[str] = field(default_factory=list)
+    notices: list[str]
 
     def total(self, what: Callable[[LayerCost], int], with_auxiliary: bool = False) -> int:
         """Return the sum over all layers, those of auxiliary heads only if asked for."""

@@ -112,7 +112,7 @@ def fully_convolutional(network: nn.Module, input_shape: tuple[int, int, int]) -
     return nn.Sequential(network.features, *head).eval()
 
 
-def own_stride(network: Classifier | nn.Module, input_shape: tuple[int, int, int]) -> int:
+def own_stride(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     """Return the step in pixels from one place of the last map to the next."""
     assert isinstance(network, Classifier)
     channels, height, width = input_shape
@@ -133,7 +133,7 @@ class _Place:
 
 def _rewrite(modules: list[nn.Module], head: list[nn.Module], place: _Place) -> None:
     """Append to `head` what gives the same scores as `modules` and slides; `place` goes along."""
-    for number, module in enumerate(modules):
+    for module in modules:
         if isinstance(module, nn.Sequential):
             _rewrite(list(module), head, place)
         elif isinstance(module, nn.AdaptiveAvgPool2d):
@@ -145,7 +145,7 @@ def _rewrite(modules: list[nn.Module], head: list[nn.Module], place: _Place) -> 
         elif isinstance(module, POINTWISE):
             head.append(module)
         else:
-            raise AssertionError(f"{type(module).__name__} in the head, place {number}, cannot slide")
+            raise AssertionError(f"{type(module).__name__} in the head cannot slide")
 
 
 def _pool(module: nn.AdaptiveAvgPool2d, head: list[nn.Module], place: _Place) -> None:

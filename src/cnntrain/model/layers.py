@@ -58,8 +58,8 @@ class L2Pool2d(nn.Module):
 class ResponseNorm(nn.LocalResponseNorm):
     """Each value divided by (k + α/n·sum of squares over n neighbouring channels)^¾ (L6).
 
-    torch's own pools over channels as over a volume, which takes four times as long (32 maps of 96x32x32
-    forward and backward on one core: 282 against 64 ms). Sums are in float32 at least.
+    torch's own pools over channels as over a volume, which takes several times as long on a CPU and is
+    not there in bfloat16. Sums are in float32 at least.
     """
 
     def forward(self, input: Tensor) -> Tensor:

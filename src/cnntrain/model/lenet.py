@@ -21,6 +21,14 @@ from torch import nn
 from . import initialization, layers
 from .classifier import Classifier
 from .layers import ConvUnit
+from .sizes import Window, through
+
+
+def padding_and_last_map(image_size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    """Return the zeros around images below 32 pixels, and (height, width) of the map after S4."""
+    padding = 2 if min(image_size) < 32 else 0
+    windows = [Window(5, padding=padding), Window(2, 2), Window(5), Window(2, 2)]
+    return padding, (through(windows, image_size[0]), through(windows, image_size[1]))
 
 
 class LeNet5(Classifier):
@@ -40,8 +48,7 @@ class LeNet5(Classifier):
         dropout: float = 0.0,
     ):
         super().__init__()
-        padding = 2 if min(image_size) < 32 else 0
-        height, width = (((side + 2 * padding - 4) // 2 - 4) // 2 for side in image_size)
+        padding, (height, width) = padding_and_last_map(image_size)
         self.features = nn.Sequential(
             OrderedDict(
                 c1=ConvUnit(in_channels, 6, 5, padding=padding, activation_name=activation),

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from . import initialization, layers
 from .classifier import Classifier
+from .lenet import padding_and_last_map
 
 # For each of C3's 16 maps, the maps of S2 that it sees (the paper's table I): every three neighbours in a
 # ring, every four neighbours, three sets of four that are no neighbours, and all. No two maps see the same.
@@ -118,8 +119,7 @@ class LeNet5Original(Classifier):
         dropout: float = 0.0,
     ):
         super().__init__()
-        padding = 2 if min(image_size) < 32 else 0
-        height, width = (((side + 2 * padding - 4) // 2 - 4) // 2 for side in image_size)
+        padding, (height, width) = padding_and_last_map(image_size)
         self.features = nn.Sequential(
             OrderedDict(
                 c1=nn.Conv2d(in_channels, 6, 5, padding=padding),
