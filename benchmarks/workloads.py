@@ -50,7 +50,7 @@ class Workload:
         facts = config.data.facts()
         torch.manual_seed(0)
         network: nn.Module = config.model.build(
-            facts.channels, facts.classes, (facts.height, facts.width), None
+            facts.channels, facts.outputs, (facts.height, facts.width), None
         )
         return network
 

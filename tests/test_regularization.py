@@ -1,4 +1,4 @@
-"""Penalties and decay against autograd, torch's AdamW and the closed forms (R1–R3, R6, C6)."""
+"""Penalties, decay and max norm against autograd, torch's AdamW and renorm, and closed forms (R1–R7, C6)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import torch
 from torch import nn
 
 from cnntrain.config.regularization import Regularization as Strengths
-from cnntrain.regularization import Regularization
+from cnntrain.errors import ConfigError
+from cnntrain.model.layers import LocallyConnected2d, TableConvolution
+from cnntrain.optim.stages import Stage
+from cnntrain.regularization import Regularization, unit_norms
 
 
 def network() -> nn.Sequential:
@@ -50,7 +53,7 @@ def test_decoupled_decay_with_adam_is_torchs_adamw() -> None:
         for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             mine.grad = torch.full_like(mine, 0.1 * step - 0.2)
             other.grad = torch.full_like(other, 0.1 * step - 0.2)
-        regularization.decay(0.01)
+        regularization.decay(Stage(0, adam, 0.01, 0.0))
         adam.step()
         adamw.step()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -61,16 +64,21 @@ def test_decay_told_by_the_device_skips_where_the_step_is_skipped() -> None:
     ours = network()
     before = [weight.clone() for weight in ours.parameters()]
     regularization = Regularization(Strengths(weight_decay=0.1), ours)
-    regularization.decay(0.5, torch.tensor(False))
+    stage = Stage(0, torch.optim.SGD(ours.parameters(), lr=0.5), 0.5, 0.0)
+    regularization.decay(stage, torch.tensor(False))
     assert all(torch.equal(a, b) for a, b in zip(before, ours.parameters(), strict=True))
-    regularization.decay(0.5, torch.tensor(True))
+    regularization.decay(stage, torch.tensor(True))
     torch.testing.assert_close(ours[0].weight, before[0] * 0.95)
     assert torch.equal(ours[0].bias, before[1])
 
 
-def test_adamw_decays_by_its_own_amount_unless_told() -> None:
-    assert Regularization(Strengths(), network(), 0.01).weight_decay == 0.01
-    assert Regularization(Strengths(weight_decay=0.0), network(), 0.01).weight_decay == 0.0
+@pytest.mark.parametrize(("told", "kept"), [(None, 0.995), (0.0, 1.0), (0.2, 0.9)])
+def test_an_optimizer_decays_by_its_own_amount_unless_told(told: float | None, kept: float) -> None:
+    ours = network()
+    before = ours[0].weight.clone()
+    stage = Stage(0, torch.optim.SGD(ours.parameters(), lr=0.5), 0.5, 0.01)
+    Regularization(Strengths(weight_decay=told), ours).decay(stage)
+    torch.testing.assert_close(ours[0].weight, before * kept)
 
 
 def test_decay_of_groups_with_rates_of_their_own_is_torchs_adamw() -> None:
@@ -81,7 +89,7 @@ def test_decay_of_groups_with_rates_of_their_own_is_torchs_adamw() -> None:
         return [list(net[:3].parameters()), list(net[3].parameters())]
 
     pairs = list(zip(groups(ours), scales, strict=True))
-    regularization = Regularization(Strengths(weight_decay=0.1, biases=True), ours, groups=pairs)
+    regularization = Regularization(Strengths(weight_decay=0.1, biases=True), ours)
     adam = torch.optim.Adam([{"params": group, "lr": 0.01 * scale} for group, scale in pairs])
     adamw = torch.optim.AdamW(
         [{"params": group, "lr": 0.01 * scale} for group, scale in zip(groups(theirs), scales, strict=True)],
@@ -91,8 +99,67 @@ def test_decay_of_groups_with_rates_of_their_own_is_torchs_adamw() -> None:
         for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             mine.grad = torch.full_like(mine, 0.1 * step - 0.2)
             other.grad = torch.full_like(other, 0.1 * step - 0.2)
-        regularization.decay(0.01)
+        regularization.decay(Stage(0, adam, 0.01, 0.0))
         adam.step()
         adamw.step()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_max_norm_is_torchs_renorm_of_each_units_weights(channels_last: bool) -> None:
+    ours = network()
+    if channels_last:
+        ours.to(memory_format=torch.channels_last)
+    before = [weight.detach().clone() for weight in ours.parameters()]
+    Regularization(Strengths(max_norm=0.5), ours).project()
+    for weight, old in zip(ours.parameters(), before, strict=True):
+        torch.testing.assert_close(weight, old if weight.ndim == 1 else torch.renorm(old, 2, 0, 0.5))
+    assert (unit_norms(ours[3]) <= 0.5 + 1e-6).all()
+
+
+def test_max_norm_knows_the_units_of_layers_without_shared_weights() -> None:
+    torch.manual_seed(0)
+    local, table = LocallyConnected2d(2, 3, 3, (5, 5)), TableConvolution(3, [[0, 1], [2]], 3)
+    nn.init.normal_(local.weight)
+    nn.init.normal_(table.weight)
+    norms = local.weight.detach().norm(dim=2), table.weight.detach().clone()
+    Regularization(Strengths(max_norm=1.5), nn.Sequential(local, table)).project()
+    torch.testing.assert_close(unit_norms(local), norms[0].clamp(max=1.5))
+    first, second = norms[1][:2].norm(), norms[1][2].norm()
+    torch.testing.assert_close(unit_norms(table), torch.stack([first, second]).clamp(max=1.5))
+
+
+def test_layers_by_name_have_strengths_of_their_own() -> None:
+    ours = network()
+    first, last = ours[0].weight, ours[3].weight
+    strengths = Strengths(l2=0.3, layers={"3": {"l2": 0, "l1": 0.2}, "0": {"max_norm": 0.1}})
+    regularization = Regularization(strengths, ours)
+    expected = 0.15 * first.square().sum() + 0.2 * last.abs().sum()
+    assert float(regularization.loss()) == pytest.approx(expected.item(), rel=1e-5)
+    before = last.detach().clone()
+    regularization.project()
+    assert (unit_norms(ours[0]) <= 0.1 + 1e-6).all()
+    assert torch.equal(last, before)
+    with pytest.raises(ConfigError, match="conv9 names no layer"):
+        Regularization(Strengths(layers={"conv9": {"l2": 1}}), ours)
+
+
+def test_l2_and_decay_agree_under_sgd_and_part_under_adam() -> None:
+    def after(optimizer: type[torch.optim.Optimizer], strengths: Strengths) -> torch.Tensor:
+        ours = network()
+        regularization = Regularization(strengths, ours)
+        stage = Stage(0, optimizer(ours.parameters(), lr=0.1), 0.1, 0.0)  # type: ignore[call-arg]
+        for _ in range(3):
+            for weight in ours.parameters():
+                weight.grad = torch.full_like(weight, 0.3)
+            regularization.add_gradients()
+            regularization.decay(stage)
+            stage.optimizer.step()
+        weight: torch.Tensor = ours[0].weight.detach()
+        return weight
+
+    penalty, decay = Strengths(l2=0.1), Strengths(weight_decay=0.1)
+    torch.testing.assert_close(after(torch.optim.SGD, penalty), after(torch.optim.SGD, decay))
+    apart = (after(torch.optim.Adam, penalty) - after(torch.optim.Adam, decay)).abs().max()
+    assert apart > 1e-3

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .checkpoint import State
 from .config import stored
+from .config.checks import whole_batch_problems
 from .config.model import enlarged
 from .config.root import Config
 from .data.augmentation import build_augmentation
@@ -19,6 +20,8 @@ from .data.preprocessing import Preprocess, build_preprocessing
 from .data.splits import Splits
 from .device import Compute, prepare
 from .errors import ConfigError, DataError
+from .loss.criterion import Criterion
+from .model.layer_noise import scale_in_evaluation, skip_blocks
 from .optim.update import LR_SCALE, Update
 from .progress import Progress
 from .recorder import Recorder
@@ -46,7 +49,6 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     splits = config.data.load(config.seed)
     _check(config, splits)
     height, width, channels = splits.train.shape
-    classes = len(splits.class_names)
 
     suited = config.data.augmentation_default()
     augment = build_augmentation(config.augmentation, suited, height, width)
@@ -59,16 +61,19 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     if size is not None:
         notices.append(f"images are enlarged from {height}x{width} to {size[0]}x{size[1]} for the network")
 
+    facts = config.loss.facts(splits.names, splits.train.labels) if state is None else state["loss"]
+    criterion = build_criterion(config, splits.names, facts)
     if state is None:
-        network, started = build_network(config, channels, classes, size or (height, width))
+        network, started = build_network(config, criterion, channels, size or (height, width))
     else:
-        network, started = rebuild_network(config, channels, classes, size or (height, width)), []
+        network, started = rebuild_network(config, criterion, channels, size or (height, width)), []
     place(network, compute)
     preprocess.to(compute.device)
-    loss = config.loss.build(config.regularization.label_smoothing)
+    criterion.to(compute.device)
 
     steps_per_epoch = min(len(train), config.trainer.max_steps_per_epoch or len(train))
     update = build_update(config, network, compute, steps_per_epoch)
+    average = config.averaging.build(update.weights, steps_per_epoch, config.trainer.epochs)
 
     progress = Progress(**state["progress"]) if state is not None else Progress()
     recorder = Recorder(
@@ -76,7 +81,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     )
     description = {
         "config": stored.to_yaml(config),
-        "class_names": splits.class_names,
+        "names": splits.names,
         "image_shape": [height, width, channels],
         "input_size": None if size is None else list(size),
         "precision": compute.precision,
@@ -87,20 +92,22 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
         compute=compute,
         network=network,
         preprocess=preprocess,
-        loss=loss,
+        criterion=criterion,
         update=update,
+        average=average,
+        strengths=config.regularization,
         train=train,
         val=val,
         checkpoints=folder.checkpoints,
         recorder=recorder,
         description=description,
-        classes=classes,
     )
     if state is not None:
         trainer.load(state)
     lines = [
         f"data      {config.data.name}: {len(splits.train)} train, {len(splits.val)} val, "
-        f"{len(splits.test)} test images of {height}x{width}x{channels}, {classes} classes",
+        f"{len(splits.test)} test images of {height}x{width}x{channels}, "
+        f"{len(splits.names)} {config.data.target_kind()}",
         f"network   {stored.shown(config.model)}: {count_parameters(network)} parameters",
         *started,
         f"device    {compute.describe()}",
@@ -114,36 +121,54 @@ def evaluation_batches(images: ImageSet, config: Config, compute: Compute) -> Ba
     return Batches(images, config.evaluate.batch_size or config.data.batch_size, compute.device)
 
 
+def build_criterion(config: Config, names: list[str], facts: dict[str, Tensor]) -> Criterion:
+    """Return the loss for classes, attributes or values of these names; `facts` as the loss found them."""
+    criterion: Criterion = config.loss.build(names, facts, config.regularization.label_smoothing)
+    return criterion
+
+
 def build_network(
-    config: Config, channels: int, classes: int, size: tuple[int, int]
+    config: Config, criterion: Criterion, channels: int, size: tuple[int, int]
 ) -> tuple[nn.Module, list[str]]:
     """Return the network of a new run, whose weights depend on the seed alone, and what to tell of them.
 
     Raises ConfigError where settings do not fit, DataError where trained weights cannot be had.
     """
-    problems = config.model.problems(channels, classes, size)
+    problems = config.model.problems(channels, criterion.outputs, size)
     if problems:
         raise ConfigError(problems)
     seed_torch(config.seed, "initialization")
-    network: nn.Module = config.model.build(channels, classes, size, config.regularization.dropout)
+    network = config.model.build(channels, criterion.outputs, size, config.regularization.dropout)
+    _regularized(network, criterion, config)
     return network, config.initialization.apply(network)
 
 
-def rebuild_network(config: Config, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def rebuild_network(config: Config, criterion: Criterion, channels: int, size: tuple[int, int]) -> nn.Module:
     """Return the network of an earlier run for its checkpoint's weights; where they began is not read."""
-    network: nn.Module = config.model.rebuild(channels, classes, size, config.regularization.dropout)
+    network: nn.Module = config.model.rebuild(
+        channels, criterion.outputs, size, config.regularization.dropout
+    )
+    _regularized(network, criterion, config)
     return network
+
+
+def _regularized(network: nn.Module, criterion: Criterion, config: Config) -> None:
+    """Fit a network to its loss, and put in what regularization does inside it."""
+    criterion.adopt(network)
+    if config.regularization.dropout_kind == "plain":
+        scale_in_evaluation(network)
+    skip_blocks(network, config.regularization.stochastic_depth)
 
 
 def build_update(config: Config, network: nn.Module, compute: Compute, steps_per_epoch: int) -> Update:
     """Return what carries gradients into a network's weights: penalties, optimizer, schedule, clipping."""
-    groups = config.model.parameter_groups(network)
+    weights = _for_optimizer(config.model.parameter_groups(network))
+    epochs = config.trainer.epochs
     return Update(
         network,
-        config.optim.build(_for_optimizer(groups), fused=compute.device.type in ("cpu", "cuda")),
-        Regularization(config.regularization, network, config.optim.own_weight_decay, groups),
-        config.schedule.build(steps_per_epoch, config.trainer.epochs),
-        config.optim.lr,
+        config.optim.stages(weights, compute.device.type in ("cpu", "cuda"), steps_per_epoch, epochs),
+        Regularization(config.regularization, network),
+        config.schedule.build(steps_per_epoch, epochs),
         config.trainer.max_grad_norm,
         compute.device,
         fp16=compute.precision == "fp16",
@@ -183,6 +208,8 @@ def _check(config: Config, splits: Splits) -> None:
         raise ConfigError(
             [f"data.batch_size={written}: the training split has {len(splits.train)}; write at most {most}"]
         )
+    if problems := list(whole_batch_problems(config, len(splits.train))):
+        raise ConfigError(problems)
     needs_val = config.schedule.name == "plateau" or config.trainer.early_stopping_epochs is not None
     if needs_val and not len(splits.val):
         raise ConfigError(["data.val_fraction: no validation images; plateau and early stopping need them"])

@@ -29,6 +29,8 @@ from .data.images import MemoryImages
 from .data.preprocessing import Preprocess
 from .device import Compute
 from .heap import Heap, glibc
+from .loss.classes import ClassCriterion
+from .loss.criterion import Criterion
 from .model.fine_tuning import training_mode
 from .model.receptive_field import Arguments, arguments_of, tensors_in
 from .trainer import Trainer
@@ -42,11 +44,20 @@ CUDA_BLOCK = 512
 
 @dataclass(frozen=True)
 class Subject:
-    """What a network is fed: images (height, width, channels) as stored, their size at its input, classes."""
+    """What a network is fed: images (height, width, channels) as stored, their size at its input, and labels.
+
+    criterion: the loss that the network is built for.
+    """
 
     shape: tuple[int, int, int]
     input_size: tuple[int, int]
-    classes: int
+    criterion: Criterion
+
+    def labels(self, count: int) -> Tensor:
+        """Return labels of so many images."""
+        if isinstance(self.criterion, ClassCriterion):
+            return torch.zeros(count, dtype=torch.int64)
+        return torch.zeros(count, len(self.criterion.names))
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,9 @@ class Simulation:
     def training(self, batch_size: int) -> TrainingMemory:
         """Return what training with batches of `batch_size` takes."""
         watch, trainer = self._train(batch_size, STEPS, None)
-        state = [tensor for entry in trainer.update.optimizer.state.values() for tensor in tensors_in(entry)]
+        optimizers = [stage.optimizer for stage in trainer.update.stages]
+        entries = [entry for optimizer in optimizers for entry in optimizer.state.values()]
+        state = [tensor for entry in entries for tensor in tensors_in(entry)]
         weights = list(self.network.parameters())
         height, width, channels = self.subject.shape
         images = batch_size * self.config.trainer.accumulate_steps * height * width * channels
@@ -137,7 +150,7 @@ class Simulation:
             height, width, _ = self.subject.shape
             count = steps * images_per_update
             images = torch.empty((count, *self.subject.shape), dtype=torch.uint8)
-            labels = torch.zeros(count, dtype=torch.int64)
+            labels = self.subject.labels(count)
             suited = config.data.augmentation_default()
             augment = build_augmentation(config.augmentation, suited, height, width)
             batches = Batches(
@@ -166,20 +179,22 @@ class Simulation:
     def _trainer(self) -> Trainer:
         config, compute, network = self.config, self.compute, self.network
         unused = cast(Any, ())  # by a training step
+        update = build_update(config, network, compute, STEPS)
         return Trainer(
             settings=config.trainer,
             seed=config.seed,
             compute=compute,
             network=network,
             preprocess=self._preprocess(),
-            loss=config.loss.build(config.regularization.label_smoothing),
-            update=build_update(config, network, compute, STEPS),
+            criterion=self.subject.criterion,
+            update=update,
+            average=config.averaging.build(update.weights, STEPS, config.trainer.epochs),
+            strengths=config.regularization,
             train=unused,
             val=None,
             checkpoints=unused,
             recorder=unused,
             description={},
-            classes=self.subject.classes,
         )
 
 

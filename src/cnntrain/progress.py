@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .config.trainer import Trainer as Settings
 from .errors import Interrupted
@@ -17,8 +17,11 @@ class Progress:
     epoch: int = 0
     step_in_epoch: int = 0
     best_epoch: int = 0
-    best_loss: float | None = None
-    best_accuracy: float | None = None
+    # What is lowest in validation at the best epoch, and that epoch's row of validation.
+    best_error: float | None = None
+    best_values: dict[str, float] = field(default_factory=dict)
+    # Whose weights those are: "last_step", or "average".
+    best_weights: str = "last_step"
     stopped_early: bool = False
     rows: int = 0
     wall_seconds: float = 0.0

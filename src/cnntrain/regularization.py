@@ -1,4 +1,4 @@
-"""Penalties on the weights and decoupled decay, with gradients in closed form.
+"""Penalties on the weights, decoupled decay, max norm: with gradients in closed form.
 
 A penalty's gradient is known without backpropagation, so it is added to the gradients of the data loss
 after the backward pass: the same numbers as differentiating the total loss, at a fraction of the cost.
@@ -6,72 +6,152 @@ after the backward pass: the same numbers as differentiating the total loss, at 
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from .config.regularization import Regularization as Strengths
+from .errors import ConfigError
+from .model.layer_names import is_named, layers_of, pattern_problems
+from .model.layers import LocallyConnected2d, TableConvolution
+from .optim.stages import Stage
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Weights under the same strengths; weight_decay None is the optimizer's own."""
+
+    weights: list[Tensor]
+    l1: float
+    l2: float
+    weight_decay: float | None
+
+
+@dataclass(frozen=True)
+class _Bounded:
+    """A layer whose units' incoming weights are kept within a norm."""
+
+    layer: nn.Module
+    largest: float
 
 
 class Regularization:
-    """The penalty l2·½w² + l1·|w| (+ elastic net) of a network, and its decay (R1–R3, R6, C6).
+    """The penalty ½·l2·w² + l1·|w| (+ elastic net) of a network, its decay and max norm (R1–R4, R6, R7, C6).
 
-    Biases and normalization layers (all one-dimensional tensors) are left out unless `biases`. `groups`
-    holds weights with the factors of their learning rates, where not all have one.
+    Biases and normalization layers (all one-dimensional tensors) are left out unless `biases`; max norm
+    never acts on them. Raises ConfigError where a pattern of `layers` names none.
     """
 
-    def __init__(
-        self,
-        strengths: Strengths,
-        network: nn.Module,
-        default_weight_decay: float = 0.0,
-        groups: list[tuple[list[Tensor], float]] | None = None,
-    ):
-        decay = strengths.weight_decay
-        self.weight_decay = default_weight_decay if decay is None else decay
-        self.l1 = strengths.l1 + strengths.elastic_l1
-        self.l2 = strengths.l2 + 2 * strengths.elastic_l2
-        self.weights: list[Tensor] = [
-            w for w in network.parameters() if w.requires_grad and (strengths.biases or w.ndim > 1)
-        ]
-        chosen = {id(weight) for weight in self.weights}
-        self._decayed = [(self.weights, 1.0)]
-        if groups is not None:
-            self._decayed = [([w for w in group if id(w) in chosen], scale) for group, scale in groups]
-        self.penalizes = bool(self.l1 or self.l2) and bool(self.weights)
+    def __init__(self, strengths: Strengths, network: nn.Module):
+        trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+        names = layers_of(trained)
+        problems = pattern_problems("regularization.layers", strengths.layers, names)
+        if problems:
+            raise ConfigError(problems)
+        self._groups = _alike(strengths, trained)
+        self._penalized = [group for group in self._groups if group.l1 or group.l2]
+        self._bounded = list(_bounded(strengths, network, names))
 
     @torch.no_grad()
     def loss(self) -> Tensor | float:
         """Return the penalty as it now is; 0.0 where there is none."""
-        if not self.penalizes:
-            return 0.0
         total: Tensor | float = 0.0
-        if self.l2:
-            total = total + 0.5 * self.l2 * torch.stack(torch._foreach_norm(self.weights)).square().sum()
-        if self.l1:
-            total = total + self.l1 * torch.stack(torch._foreach_norm(self.weights, 1)).sum()
+        for group in self._penalized:
+            if group.l2:
+                squares = torch.stack(torch._foreach_norm(group.weights)).square()
+                total = total + 0.5 * group.l2 * squares.sum()
+            if group.l1:
+                total = total + group.l1 * torch.stack(torch._foreach_norm(group.weights, 1)).sum()
         return total
 
     @torch.no_grad()
     def add_gradients(self) -> None:
         """Add the penalty's gradient, l2·w + l1·sign(w), to the gradients of the weights."""
-        if not self.penalizes:
-            return
-        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
-        assert len(gradients) == len(self.weights)
-        if self.l2:
-            torch._foreach_add_(gradients, self.weights, alpha=self.l2)
-        if self.l1:
-            torch._foreach_add_(gradients, torch._foreach_sign(self.weights), alpha=self.l1)
+        for group in self._penalized:
+            gradients = [weight.grad for weight in group.weights if weight.grad is not None]
+            assert len(gradients) == len(group.weights)
+            if group.l2:
+                torch._foreach_add_(gradients, group.weights, alpha=group.l2)
+            if group.l1:
+                torch._foreach_add_(gradients, torch._foreach_sign(group.weights), alpha=group.l1)
 
     @torch.no_grad()
-    def decay(self, lr: float, finite: Tensor | None = None) -> None:
-        """Shrink the weights by lr·weight_decay, before the update; not where the step is skipped.
+    def decay(self, stage: Stage, finite: Tensor | None = None) -> None:
+        """Shrink each weight by lr·weight_decay, before the update; not where the step is skipped.
 
-        Where weights have a factor of lr, it counts here too.
+        The learning rate is that of the weight's group in the optimizer.
         """
-        if self.weight_decay == 0.0:
-            return
-        for weights, scale in self._decayed:
-            share = lr * scale * self.weight_decay
-            if weights:
-                torch._foreach_mul_(weights, 1 - share if finite is None else 1 - share * finite)
+        decays = [stage.weight_decay if g.weight_decay is None else g.weight_decay for g in self._groups]
+        for group, weight_decay in zip(self._groups, decays, strict=True):
+            if weight_decay == 0.0:
+                continue
+            chosen = {id(weight) for weight in group.weights}
+            for optimized in stage.optimizer.param_groups:
+                weights = [weight for weight in optimized["params"] if id(weight) in chosen]
+                share = optimized["lr"] * weight_decay
+                if weights:
+                    torch._foreach_mul_(weights, 1 - share if finite is None else 1 - share * finite)
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Shorten each unit's incoming weights to the largest norm they may have (R4)."""
+        for entry in self._bounded:
+            factors = entry.largest / unit_norms(entry.layer).clamp(min=entry.largest)
+            if isinstance(entry.layer, TableConvolution):
+                factors = factors[entry.layer.rows]
+            weight = _weight(entry.layer)
+            weight.mul_(factors.reshape(*factors.shape, *[1] * (weight.ndim - factors.ndim)))
+
+
+def unit_norms(layer: nn.Module) -> Tensor:
+    """Return the norm of the weights that feed each unit: (units,), or (places, units) if none are shared."""
+    weight = _weight(layer)
+    if isinstance(layer, TableConvolution):
+        squares = weight.square().sum((1, 2))
+        return squares.new_zeros(len(layer.bias)).index_add(0, layer.rows, squares).sqrt()
+    first = 2 if isinstance(layer, LocallyConnected2d) else 1
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=tuple(range(first, weight.ndim)))
+    return norms
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    assert isinstance(layer.weight, Tensor)
+    return layer.weight
+
+
+def _alike(strengths: Strengths, trained: dict[str, nn.Parameter]) -> list[_Alike]:
+    """Return the regularized weights, those with the same strengths together."""
+    found: dict[tuple[float, float, float | None], list[Tensor]] = {}
+    for name, weight in trained.items():
+        if weight.ndim > 1 or strengths.biases:
+            own = _of_layer(strengths, name)
+            key = (own.l1 + own.elastic_l1, own.l2 + 2 * own.elastic_l2, own.weight_decay)
+            found.setdefault(key, []).append(weight)
+    return [_Alike(weights, *key) for key, weights in found.items()]
+
+
+def _bounded(strengths: Strengths, network: nn.Module, names: Iterable[str]) -> Iterable[_Bounded]:
+    modules = dict(network.named_modules())
+    for name in names:
+        largest = _of_layer(strengths, f"{name}.weight").max_norm
+        # A tensor of the network itself, such as a class token, is no layer with units.
+        layer = modules.get(name)
+        weight = getattr(layer, "weight", None)
+        if largest is not None and layer is not None and isinstance(weight, Tensor) and weight.ndim > 1:
+            yield _Bounded(layer, largest)
+
+
+def _of_layer(strengths: Strengths, tensor: str) -> Strengths:
+    """Return the strengths in force for a tensor: those of the patterns that name its layer laid over."""
+    layer = next(iter(layers_of([tensor])))
+    for pattern, own in strengths.layers.items():
+        if is_named(layer, [pattern]):
+            numbers: dict[str, Any] = {
+                key: None if value is None else float(value) for key, value in own.items()
+            }
+            strengths = dataclasses.replace(strengths, **numbers)
+    return strengths

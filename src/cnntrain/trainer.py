@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .checkpoint import Checkpoints, State
+from .config.regularization import Regularization
 from .config.trainer import Trainer as Settings
 from .data.batches import Batch, Batches
 from .data.preprocessing import Preprocess
@@ -18,21 +19,23 @@ from .device import Compute
 from .errors import Diverged
 from .evaluate import Measured, measure
 from .interruption import StopSignals
+from .loss.criterion import Criterion
+from .metrics import in_words
+from .mixing import Mixed, mix, noisy
 from .model.fine_tuning import training_mode
-from .optim.update import NonFinite, Update
+from .optim.averaging import Average, own_batch_norm
+from .optim.update import NonFinite, StepResult, Update
 from .progress import Clock, Progress
 from .recorder import Recorder, Row
 from .seeding import seed_torch
 
 
-@dataclass
-class StepResult:
-    """What a step measured, still on the device."""
+@dataclass(frozen=True)
+class Averaged:
+    """A network's averaged weights with their batch-norm statistics, and how they do in validation."""
 
-    loss: Tensor
-    data_loss: Tensor
-    regularization_loss: Tensor | float
-    grad_norm: Tensor
+    measured: Measured | None
+    network: State
 
 
 class Trainer:
@@ -45,14 +48,15 @@ class Trainer:
         compute: Compute,
         network: nn.Module,
         preprocess: Preprocess,
-        loss: nn.Module,
+        criterion: Criterion,
         update: Update,
+        average: Average | None,
+        strengths: Regularization,
         train: Batches,
         val: Batches | None,
         checkpoints: Checkpoints,
         recorder: Recorder,
         description: State,
-        classes: int,
     ):
         self.settings = settings
         self.seed = seed
@@ -60,17 +64,18 @@ class Trainer:
         self.network = network
         self.forward = torch.compile(network) if settings.compile else network
         self.preprocess = preprocess
-        self.loss = loss
+        self.criterion = criterion
         self.update = update
+        self.average = average
+        self.strengths = strengths
         self.train_batches = train
         self.val_batches = val
         self.checkpoints = checkpoints
         self.recorder = recorder
         self.description = description
-        self.classes = classes
         self.progress = Progress()
         self.steps_per_epoch = min(len(train), settings.max_steps_per_epoch or len(train))
-        # sums over the epoch so far, on the device: total loss, right answers, images
+        # sums over the epoch so far, on the device: total loss, the criterion's headline, images
         self.sums = torch.zeros(3, device=compute.device)
         self._clock = Clock(settings)
 
@@ -100,61 +105,80 @@ class Trainer:
             raise self._diverged(error) from error
 
     def train_step(self, images: Tensor, labels: Tensor, recording: bool) -> StepResult:
-        """Make one update from one batch and count it; images (B, H, W, C) uint8, labels (B,)."""
+        """Make one update from one batch and count it; images (B, H, W, C) uint8, labels (B, …)."""
         progress = self.progress
-        seed_torch(self.seed, "step", progress.step)
-        data_loss = torch.zeros((), device=self.compute.device)
-        parts = self.settings.accumulate_steps
-        for part, part_labels in zip(images.chunk(parts), labels.chunk(parts), strict=True):
-            inputs = self.preprocess(part)
-            with self.compute.autocast():
-                outputs = self.forward(inputs)
-            scores, part_loss = self._scored(outputs, part_labels)
-            part_loss = part_loss / parts
-            torch.autograd.backward(self.update.scaler.scale(part_loss))
-            data_loss += part_loss.detach()
-            self.sums[1] += (scores.argmax(1) == part_labels).sum()
-        regularization_loss = self.update.regularization.loss()
-        loss = data_loss + regularization_loss
-        grad_norm = self.update.apply(progress.step, loss, recording)
-        self.sums[0] += loss * len(labels)
+        headlines: list[Tensor] = []
+
+        def backward() -> Tensor:
+            data_loss, headline = self._backward(images, labels)
+            headlines.append(headline)
+            return data_loss
+
+        result = self.update.apply(progress.step, backward, recording)
+        self.sums[0] += result.loss * len(labels)
+        # Where an optimizer looked at several places, the first is where the step began.
+        self.sums[1] += headlines[0]
         self.sums[2] += len(labels)
         progress.step += 1
         progress.step_in_epoch += 1
         progress.images += len(labels)
-        return StepResult(loss, data_loss, regularization_loss, grad_norm)
+        if self.average is not None:
+            self.average.after_step(progress.step)
+        return result
 
-    def _scored(self, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the gradients of a batch's data loss; return it, and the sum of the images' headlines."""
+        step = self.progress.step
+        seed_torch(self.seed, "step", step)
+        total = torch.zeros((), device=self.compute.device)
+        headline = torch.zeros((), device=self.compute.device)
+        parts = self.settings.accumulate_steps
+        pairs = zip(images.chunk(parts), labels.chunk(parts), strict=True)
+        for number, (part, part_labels) in enumerate(pairs):
+            mixed = mix(self.preprocess(part), part_labels, self.strengths, self.seed, step, number)
+            inputs = noisy(mixed.inputs, self.strengths.input_noise)
+            with self.compute.autocast():
+                outputs = self.forward(inputs)
+            scores, loss = self._scored(outputs, mixed)
+            loss = loss / parts
+            torch.autograd.backward(self.update.scaler.scale(loss))
+            total += loss.detach()
+            headline += self.criterion.headline(scores.detach(), mixed.main_labels()).sum()
+        return total, headline
+
+    def _scored(self, outputs: Tensor | tuple[Tensor, ...], mixed: Mixed) -> tuple[Tensor, Tensor]:
         """Return the scores and the data loss, to which auxiliary heads add their weighted losses."""
         if isinstance(outputs, Tensor):
-            return outputs, self.loss(outputs.float(), labels)
+            return outputs, mixed.loss(self.criterion, outputs.float())
         scores, *others = outputs
-        loss: Tensor = self.loss(scores.float(), labels)
+        loss = mixed.loss(self.criterion, scores.float())
         for other in others:
-            loss = loss + self.network.auxiliary_weight * self.loss(other.float(), labels)
+            weight: Any = self.network.auxiliary_weight
+            loss = loss + weight * mixed.loss(self.criterion, other.float())
         return scores, loss
 
     def record(self, result: StepResult, bar: tqdm[Any]) -> None:
         """Write a step row; raises NonFinite where updates were skipped."""
         self.update.check()
         progress = self.progress
-        loss = result.loss.item()
-        _, right, images = self.sums.tolist()
+        loss, name = result.loss.item(), self.criterion.headline_name
+        _, headline, images = self.sums.tolist()
         row: Row = {
             "step": progress.step,
             "epoch": progress.epoch + progress.step_in_epoch / self.steps_per_epoch,
             "lr": self.update.lr(progress.step - 1),
+            "momentum": self.update.momentum(progress.step - 1),
             "train/loss": loss,
             "train/data_loss": result.data_loss.item(),
             "train/regularization_loss": float(result.regularization_loss),
-            "train/accuracy": right / images,
+            f"train/{name}": headline / images,
             "grad_norm": result.grad_norm.item(),
             "images_per_second": self._clock.images_per_second(progress.images),
         }
         if self.update.scaler.is_enabled():
             row["skipped_steps"] = self.update.total_skipped
         self.recorder.record(row | self.update.instrument.row())
-        bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{right / images:.1%}", refresh=False)
+        bar.set_postfix_str(f"loss {loss:.3f}, {in_words(name, headline / images)}", refresh=False)
 
     def finish_epoch(self) -> None:
         """Validate, record the epoch, adjust the schedule, note the best, save."""
@@ -163,35 +187,72 @@ class Trainer:
         rate = self._clock.epoch_done(progress)
         progress.epoch += 1
         progress.step_in_epoch = 0
-        loss_sum, right, images = self.sums.tolist()
+        loss_sum, headline, images = self.sums.tolist()
         self.sums.zero_()
         row: Row = {
             "step": progress.step,
             "epoch": progress.epoch,
             "train/loss": loss_sum / images,
-            "train/accuracy": right / images,
+            f"train/{self.criterion.headline_name}": headline / images,
             "images_per_second": rate,
         }
         measured = self.validate()
+        averaged = self._of_average(self.average) if self.average is not None and self.average.count else None
         if measured is not None:
-            row |= {"val/loss": measured.loss, "val/accuracy": measured.accuracy}
+            row |= measured.row("val")
+        if averaged is not None and averaged.measured is not None:
+            row |= averaged.measured.row("val_average")
         self.recorder.record(row)
-        self.update.schedule.after_epoch(None if measured is None else 1 - measured.accuracy)
-        if measured is None or progress.best_accuracy is None or measured.accuracy > progress.best_accuracy:
-            progress.best_epoch = progress.epoch
-            if measured is not None:
-                progress.best_loss, progress.best_accuracy = measured.loss, measured.accuracy
-            self.checkpoints.save_best(self.trained_state())
+        self.update.schedule.after_epoch(None if measured is None else measured.result.error)
+        self._note_best(measured, averaged)
         progress.stopped_early = self._out_of_patience()
         self.save()
         tqdm.write(self._epoch_line(row))
         self._clock.resume_training(progress)
 
+    def _note_best(self, measured: Measured | None, averaged: Averaged | None) -> None:
+        """Keep this epoch's weights, or their average, where they are the best so far by validation.
+
+        Without a validation split the newest are kept, the average where there is one.
+        """
+        progress = self.progress
+        candidates: list[tuple[Measured | None, str, State]] = []
+        if averaged is not None:
+            candidates.append((averaged.measured, "average", averaged.network))
+        candidates.append((measured, "last_step", self.network.state_dict()))
+        found, which, weights = min(candidates, key=lambda entry: entry[0].result.error if entry[0] else 0.0)
+        if found is not None:
+            if progress.best_error is not None and found.result.error >= progress.best_error:
+                return
+            progress.best_error, progress.best_values = found.result.error, found.row("val")
+        progress.best_epoch, progress.best_weights = progress.epoch, which
+        beside = {f"network_of_{name}": entry for _, name, entry in candidates if averaged is not None}
+        self.checkpoints.save_best(self.trained_state() | {"network": weights} | beside)
+
     def validate(self) -> Measured | None:
         """Return the measurement over the validation split, None where there is none."""
         if self.val_batches is None:
             return None
-        return measure(self.network, self.preprocess, self.loss, self.val_batches, self.classes, self.compute)
+        return measure(self.network, self.preprocess, self.criterion, self.val_batches, self.compute)
+
+    def _of_average(self, average: Average) -> Averaged:
+        """Return the averaged weights with batch-norm statistics of their own, and their measurement."""
+        with average.in_place(), own_batch_norm(self.network, average.batch_norm_batches > 0) as norms:
+            if norms:
+                self._feed(average.batch_norm_batches)
+            measured = self.validate()
+            network = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        return Averaged(measured, network)
+
+    @torch.no_grad()
+    def _feed(self, batches: int) -> None:
+        """Pass the first training batches of the epoch just ended through the network in training mode."""
+        training_mode(self.network)
+        stop = min(batches, self.steps_per_epoch)
+        seed_torch(self.seed, "batch norm of the average", self.progress.epoch)
+        for images, _ in self.train_batches.epoch(self.progress.epoch - 1, 0, stop):
+            with self.compute.autocast():
+                self.network(self.preprocess(images))
 
     def _diverged(self, error: NonFinite) -> Diverged:
         return Diverged(
@@ -210,14 +271,20 @@ class Trainer:
         self.progress.rows = self.recorder.rows
         self.checkpoints.save_last(
             self.trained_state()
-            | {"update": self.update.state_dict(), "progress": asdict(self.progress), "sums": self.sums.cpu()}
+            | {
+                "update": self.update.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
+                "progress": asdict(self.progress),
+                "sums": self.sums.cpu(),
+            }
         )
 
     def trained_state(self) -> State:
-        """Return what prediction needs: weights, preprocessing, class names, configuration."""
+        """Return what prediction needs: weights, preprocessing, names, the loss's facts, configuration."""
         return self.description | {
             "network": self.network.state_dict(),
             "preprocess": self.preprocess.state_dict(),
+            "loss": self.criterion.state_dict(),
         }
 
     def load(self, state: State) -> None:
@@ -225,6 +292,8 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.preprocess.load_state_dict(state["preprocess"])
         self.update.load_state_dict(state["update"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.progress = Progress(**state["progress"])
         self.progress.stopped_early = self._out_of_patience()
         self.sums = state["sums"].to(self.compute.device)
@@ -250,12 +319,10 @@ class Trainer:
 
     def _epoch_line(self, row: Row) -> str:
         best = " *" if self.progress.best_epoch == self.progress.epoch else ""
-        val = (
-            f"   val loss {row['val/loss']:.4f}, accuracy {row['val/accuracy']:.2%}"
-            if "val/loss" in row
-            else ""
-        )
-        return (
-            f"epoch {row['epoch']:>3}/{self.settings.epochs}   train loss {row['train/loss']:.4f}, "
-            f"accuracy {row['train/accuracy']:.2%}{val}{best}"
-        )
+        parts = []
+        for prefix in ("train", "val", "val_average"):
+            names = ("loss", self.criterion.headline_name)
+            words = [in_words(name, row[f"{prefix}/{name}"]) for name in names if f"{prefix}/{name}" in row]
+            if words:
+                parts.append(f"{prefix.replace('val_', '')} {', '.join(words)}")
+        return f"epoch {row['epoch']:>3}/{self.settings.epochs}   {'   '.join(parts)}{best}"

@@ -115,7 +115,8 @@ def test_codes_are_far_apart_and_the_same_every_time(classes: int) -> None:
 
 def test_rejecting_softmax_is_the_papers_criterion() -> None:
     distances = torch.tensor([[2.0, 5.0, 1.0], [90.0, 80.0, 70.0]])
-    loss = RejectingSoftmax(rejection=3.0).build(0.0)(-distances, torch.tensor([2, 0]))
+    criterion = RejectingSoftmax(rejection=3.0).build(["a", "b", "c"], {}, 0.0)
+    loss = criterion(-distances, torch.tensor([2, 0]))
     expected = [
         1 + math.log(math.exp(-3) + math.exp(-2) + math.exp(-5) + math.exp(-1)),
         90 + math.log(math.exp(-3) + math.exp(-90) + math.exp(-80) + math.exp(-70)),

@@ -1,4 +1,4 @@
-"""Each optimizer against its formula in the notes, written out for single numbers (O1, O2, O4)."""
+"""Each optimizer against its formula in the notes, written out for single numbers (O1–O4, O11)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cnntrain.config import optim
+from cnntrain.optim.stages import Stage
 
 STEPS = 12
 LR = 0.1
@@ -104,3 +105,57 @@ def test_path_equals_the_formulas(
         optimizer.step()
         path.append(weight.item())
     assert path == pytest.approx(formula(), rel=1e-4, abs=1e-5)
+
+
+def along(stage: Stage, weight: torch.Tensor, steps: int = STEPS) -> list[float]:
+    """The path of an optimizer whose momentum changes, driven as `Update` does."""
+    assert stage.momentum is not None
+    path = []
+    for step in range(steps):
+        for group in stage.optimizer.param_groups:
+            group["momentum"] = stage.momentum(step)
+            group["next_momentum"] = stage.momentum(step + 1)
+        weight.grad = torch.tensor([gradient(weight.item())])
+        stage.optimizer.step()
+        path.append(weight.item())
+    return path
+
+
+def test_momentum_rises_in_a_straight_line() -> None:
+    weight = torch.tensor([1.0], requires_grad=True)
+    (stage,) = optim.Sgd(momentum=0.5, final_momentum=0.9).stages([weight], False, 3, 3)
+    assert stage.momentum is not None
+    assert [stage.momentum(step) for step in range(10)] == pytest.approx(
+        [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.9]
+    )
+    (stage,) = optim.Sgd(momentum=0.5, final_momentum=0.9, momentum_epochs=1).stages([weight], False, 3, 3)
+    assert stage.momentum is not None
+    assert [stage.momentum(step) for step in (0, 1, 2, 8)] == pytest.approx([0.5, 0.7, 0.9, 0.9])
+
+
+def test_nesterov_with_a_changing_momentum_still_looks_ahead() -> None:
+    def mu(step: int) -> float:
+        return 0.5 + 0.45 * min(1.0, step / (STEPS - 1))
+
+    # The gradient at x + mu·v, in which v then is the step itself; with a constant rate inside v.
+    x, v, looked_at = 1.0, 0.0, []
+    for step in range(STEPS):
+        v = mu(step) * v - LR * gradient(x + mu(step) * v)
+        x += v
+        looked_at.append(x + mu(step + 1) * v)
+    weight = torch.tensor([1.0], requires_grad=True)
+    option = optim.Nesterov(lr=LR, momentum=0.5, final_momentum=0.95)
+    (stage,) = option.stages([weight], False, STEPS, 1)
+    assert along(stage, weight) == pytest.approx(looked_at, rel=1e-4, abs=1e-5)
+
+
+def test_switch_gives_two_optimizers_with_their_own_rates_and_decays() -> None:
+    weight = torch.tensor([1.0], requires_grad=True)
+    option = optim.Switch(first="adagrad", then="adamw", switch_epoch=2.5, then_lr=0.3)
+    first, then = option.stages([{"params": [weight], "lr_scale": 2.0}], False, 10, 8)
+    assert (first.from_step, then.from_step) == (0, 25)
+    assert (first.lr, then.lr) == (optim.Adagrad().lr, 0.3)
+    assert (first.weight_decay, then.weight_decay) == (0.0, 0.01)
+    assert isinstance(first.optimizer, torch.optim.Adagrad)
+    assert isinstance(then.optimizer, torch.optim.Adam)
+    assert then.optimizer.param_groups[0]["lr_scale"] == 2.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from cnntrain.config.optim import Sgd
 from cnntrain.config.regularization import Regularization as Strengths
 from cnntrain.config.schedule import Constant
+from cnntrain.optim.stages import Stage
 from cnntrain.optim.update import MOST_SKIPPED_IN_A_ROW, NonFinite, Update
 from cnntrain.regularization import Regularization
 
@@ -24,10 +26,9 @@ def make(max_grad_norm: float | None = None, fp16: bool = False, weight_decay: f
     weights = list(network.parameters())
     return Update(
         network,
-        Sgd(lr=0.1, momentum=0.9).build(weights, fused=not fp16),
+        Sgd(lr=0.1, momentum=0.9).stages(weights, not fp16, 10, 10),
         Regularization(Strengths(weight_decay=weight_decay), network),
         Constant(warmup_epochs=0).build(10, 10),
-        0.1,
         max_grad_norm,
         CPU,
         fp16,
@@ -39,8 +40,17 @@ def set_gradients(update: Update, value: float) -> None:
         weight.grad = torch.full_like(weight, value)
 
 
+def gives(loss: float) -> Callable[[], torch.Tensor]:
+    """A backward pass whose gradients are there already."""
+    return lambda: torch.tensor(loss)
+
+
+def use(update: Update, optimizer: torch.optim.Optimizer) -> None:
+    update.stages = [Stage(0, optimizer, 0.1, 0.0)]
+
+
 def test_clipping_is_torchs_clip_grad_norm() -> None:
-    update, loss = make(max_grad_norm=0.5), torch.tensor(1.0)
+    update = make(max_grad_norm=0.5)
     theirs = [weight.detach().clone().requires_grad_() for weight in update.weights]
     optimizer = torch.optim.SGD(theirs, lr=0.1, momentum=0.9)
     for value in (3.0, 0.01, -2.0):
@@ -49,7 +59,7 @@ def test_clipping_is_torchs_clip_grad_norm() -> None:
             weight.grad = torch.full_like(weight, value)
         expected = torch.nn.utils.clip_grad_norm_(theirs, 0.5)
         optimizer.step()
-        assert update.apply(0, loss, recording=False).item() == pytest.approx(expected.item())
+        assert update.apply(0, gives(1.0), recording=False).grad_norm.item() == pytest.approx(expected.item())
     for mine, other in zip(update.weights, theirs, strict=True):
         torch.testing.assert_close(mine, other)
 
@@ -60,16 +70,16 @@ def test_clipping_is_torchs_clip_grad_norm() -> None:
 def test_a_non_finite_loss_or_gradient_changes_nothing(gradient: float, loss: float) -> None:
     update = make(weight_decay=0.1)
     set_gradients(update, 0.2)
-    update.apply(0, torch.tensor(1.0), recording=False)
+    update.apply(0, gives(1.0), recording=False)
     before = [weight.detach().clone() for weight in update.weights]
-    state = copy.deepcopy(update.optimizer.state_dict())
+    state = copy.deepcopy(update.stages[0].optimizer.state_dict())
     set_gradients(update, gradient)
     with pytest.raises(NonFinite) as caught:
-        update.apply(7, torch.tensor(loss), recording=False)
+        update.apply(7, gives(loss), recording=False)
     assert caught.value.step == 7
     for weight, old in zip(update.weights, before, strict=True):
         assert torch.equal(weight, old)
-    for index, entry in update.optimizer.state_dict()["state"].items():
+    for index, entry in update.stages[0].optimizer.state_dict()["state"].items():
         assert torch.equal(entry["momentum_buffer"], state["state"][index]["momentum_buffer"])
 
 
@@ -77,12 +87,12 @@ def test_a_device_that_is_not_asked_skips_by_itself_and_remembers_the_first_step
     update = make(weight_decay=0.1)
     update._counts_on_device = True  # as on CUDA
     set_gradients(update, 0.2)
-    update.apply(0, torch.tensor(1.0), recording=False)
+    update.apply(0, gives(1.0), recording=False)
     update.check()
     before = [weight.detach().clone() for weight in update.weights]
     for step, value in ((1, float("nan")), (2, 0.2), (3, float("inf"))):
         set_gradients(update, value)
-        update.apply(step, torch.tensor(2.5), recording=False)
+        update.apply(step, gives(2.5), recording=False)
     for weight, old in zip(update.weights, before, strict=True):
         assert torch.equal(weight, old)
     with pytest.raises(NonFinite) as caught:
@@ -96,15 +106,15 @@ def test_fp16_forgives_skipped_steps_counts_them_and_stops_at_too_many_in_a_row(
     for step in range(MOST_SKIPPED_IN_A_ROW - 1):
         set_gradients(update, float("inf"))
         update.scaler.scale(torch.tensor(1.0))
-        update.apply(step, torch.tensor(1.0), recording=False)
+        update.apply(step, gives(1.0), recording=False)
     update.check()
     assert update.total_skipped == MOST_SKIPPED_IN_A_ROW - 1
     assert update.scaler.get_scale() < scale
     set_gradients(update, 0.1)
-    update.apply(100, torch.tensor(1.0), recording=False)
+    update.apply(100, gives(1.0), recording=False)
     for step in range(MOST_SKIPPED_IN_A_ROW):
         set_gradients(update, float("inf"))
-        update.apply(200 + step, torch.tensor(1.0), recording=False)
+        update.apply(200 + step, gives(1.0), recording=False)
     with pytest.raises(NonFinite) as caught:
         update.check()
     assert caught.value.step == 200
@@ -115,11 +125,11 @@ def test_update_ratio_is_the_norm_of_the_real_change_over_the_norm_before(name: 
     from cnntrain.config import optim
 
     update = make(weight_decay=0.3)
-    update.optimizer = getattr(optim, name)(lr=0.1).build(update.weights, fused=True)
+    use(update, getattr(optim, name)(lr=0.1).build(update.weights, fused=True))
     for step in range(3):
         before = [weight.detach().clone() for weight in update.weights]
         set_gradients(update, 0.3)
-        update.apply(step, torch.tensor(1.0), recording=True)
+        update.apply(step, gives(1.0), recording=True)
         row = update.instrument.row()
         for tensor, old, weight in zip(update.instrument.names, before, update.weights, strict=True):
             key = f"update_ratio/{tensor}"
@@ -147,13 +157,11 @@ def test_groups_take_the_steps_of_optimizers_with_their_own_rates(name: str) -> 
 
     together, apart = make(), make()
     option = getattr(optim, name)(lr=0.1)
-    together.optimizer = option.build(
-        [
-            {"params": weights, "lr_scale": scale}
-            for weights, scale in zip(layers(together), scales, strict=True)
-        ],
-        fused=True,
-    )
+    groups = [
+        {"params": weights, "lr_scale": scale}
+        for weights, scale in zip(layers(together), scales, strict=True)
+    ]
+    use(together, option.build(groups, fused=True))
     alone = [
         getattr(optim, name)(lr=0.1 * scale).build(weights, fused=True)
         for weights, scale in zip(layers(apart), scales, strict=True)
@@ -161,7 +169,7 @@ def test_groups_take_the_steps_of_optimizers_with_their_own_rates(name: str) -> 
     for step in range(4):
         for update in (together, apart):
             set_gradients(update, 0.3 - 0.2 * step)
-        together.apply(step, torch.tensor(1.0), recording=False)
+        together.apply(step, gives(1.0), recording=False)
         for optimizer in alone:
             optimizer.step()
         saved = copy.deepcopy(together.state_dict())

@@ -17,7 +17,7 @@ from .accelerators import cuda_devices, has_mps
 from .fields import problem, rule_of, settings_of, spelt, type_of
 from .model import enlarged
 from .model.external import TIMM_MISSING, timm_installed
-from .options import GROUPS
+from .options import GROUPS, OPTIONS
 from .root import JOB_SETTINGS, Config
 
 
@@ -129,20 +129,30 @@ def _validation(config: Config) -> Iterator[str]:
 
 
 def _data(config: Config) -> Iterator[str]:
+    if config.data.name == "folder":
+        if config.data.target != "classes" and not config.data.csv:
+            yield f"data.target={config.data.target}: needs the file with them; write data.csv=FILE.csv"
+        if config.data.target == "classes" and config.data.csv:
+            yield f"data.csv={config.data.csv}: acts with data.target=attributes or values only"
     if getattr(config.data, "path", None) == "":
         yield f"data.path: data={config.data.name} needs to know where the images are; write data.path=…"
-    facts = config.data.facts()
-    if facts is None or facts.train_images is None:
-        return
-    images = min(facts.train_images, config.data.limit or facts.train_images)
-    images -= round(images * config.data.val_fraction)
+    images = _training_images(config)
     parts = config.trainer.accumulate_steps
-    if config.data.batch_size * parts > images:
+    if images is not None and config.data.batch_size * parts > images:
         times = f" times trainer.accumulate_steps={parts}" if parts > 1 else ""
         yield (
             f"data.batch_size={config.data.batch_size}{times}: the training split has {images} images; "
             f"write at most {images // parts}"
         )
+
+
+def _training_images(config: Config) -> int | None:
+    """Return the number of training images, None where the data must be asked."""
+    facts = config.data.facts()
+    if facts is None or facts.train_images is None:
+        return None
+    images: int = min(facts.train_images, config.data.limit or facts.train_images)
+    return images - round(images * float(config.data.val_fraction))
 
 
 def _network(config: Config) -> Iterator[str]:
@@ -153,7 +163,7 @@ def _network(config: Config) -> Iterator[str]:
     if facts is not None:
         asked = config.summary.image_size if config.job == "summary" else None
         size = (facts.height, facts.width) if asked is None else (asked, asked)
-        yield from config.model.problems(facts.channels, facts.classes, enlarged(config.model, size) or size)
+        yield from config.model.problems(facts.channels, facts.outputs, enlarged(config.model, size) or size)
 
 
 def _trained_weights(config: Config) -> Iterator[str]:
@@ -181,11 +191,73 @@ def _check_source(config: Config) -> None:
 
 
 def _loss(config: Config) -> Iterator[str]:
+    kind, loss = config.data.target_kind(), config.loss
+    if loss.target != kind:
+        others = [option() for option in OPTIONS["loss"]]
+        fitting = " or ".join(option.name for option in others if option.target == kind)
+        yield f"loss={loss.name}: is for {loss.target}, data.target is {kind}; write loss={fitting}"
+    if loss.name == "softmax" and loss.balanced and loss.class_weights is not None:
+        yield "loss.balanced=true: loss.class_weights is given too; keep one of the two"
+    if loss.name in ("l2", "one_hot_error") and config.regularization.dropout:
+        yield Notice(
+            f"regularization.dropout={config.regularization.dropout:g}: dropout just before loss={loss.name} "
+            "changes the size of the scores from image to image, which a squared distance takes for error"
+        )
+    if loss.name == "hierarchical_softmax":
+        if loss.tree != "balanced" and loss.branching != 2:
+            yield f"loss.branching={loss.branching}: acts on a balanced tree only; write loss.tree=balanced"
+        if getattr(config.model, "auxiliary", False):
+            yield "loss=hierarchical_softmax: auxiliary heads have no tree; write model.auxiliary=false"
     smoothing = config.regularization.label_smoothing
     if smoothing > 0 and config.loss.name != "softmax":
         yield (
             f"regularization.label_smoothing={smoothing:g}: loss={config.loss.name} has no soft targets; "
             "write loss=softmax or 0"
+        )
+
+
+def _regularization(config: Config) -> Iterator[str]:
+    strengths = config.regularization
+    yield from strengths.layer_problems()
+    if strengths.stochastic_depth and not config.model.has_residual_blocks():
+        yield (
+            f"regularization.stochastic_depth={strengths.stochastic_depth:g}: model={config.model.name} has "
+            "no residual blocks to skip; write 0, or a network such as model=resnet20"
+        )
+
+
+def whole_batch_problems(config: Config, images: int) -> Iterator[str]:
+    """Yield a line where an optimizer needs all training images in one batch, and does not get them."""
+    optim = config.optim
+    batch = config.data.batch_size * config.trainer.accumulate_steps
+    if optim.searches_lines and not optim.mini_batches and batch < images:
+        yield (
+            f"optim={optim.name}: needs all {images} training images in one batch; write "
+            f"data.batch_size={images} (or optim.mini_batches=true)"
+        )
+
+
+def _optimizer(config: Config) -> Iterator[str]:
+    optim, trainer = config.optim, config.trainer
+    images = _training_images(config)
+    if images is not None:
+        yield from whole_batch_problems(config, images)
+    if optim.searches_lines and trainer.precision == "fp16":
+        yield (
+            f"trainer.precision=fp16: optim={optim.name} compares losses, which fp16 scales; "
+            "write bf16 or fp32"
+        )
+    momentum_epochs = getattr(optim, "momentum_epochs", None)
+    if momentum_epochs is not None and optim.final_momentum is None:
+        yield (
+            f"optim.momentum_epochs={momentum_epochs:g}: acts with optim.final_momentum only; "
+            "write optim.final_momentum=0.99"
+        )
+    switch_epoch = getattr(optim, "switch_epoch", None)
+    if switch_epoch is not None and switch_epoch >= trainer.epochs:
+        yield (
+            f"optim.switch_epoch={switch_epoch:g}: is not before the end of the run "
+            f"(trainer.epochs={trainer.epochs})"
         )
 
 
@@ -209,6 +281,8 @@ CHECKS = (
     _network,
     _trained_weights,
     _loss,
+    _regularization,
+    _optimizer,
     _optional_parts,
     _compiler,
 )

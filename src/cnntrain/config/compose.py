@@ -90,7 +90,8 @@ class Composer:
         try:
             tree = self._tree(selection)
             for key, value in selection.settings.items():
-                OmegaConf.update(tree, key, value, merge=True, force_add="." in key.partition(".")[2])
+                in_mapping = isinstance(value, dict) or "." in key.partition(".")[2]
+                OmegaConf.update(tree, key, value, merge=True, force_add=in_mapping)
             composed = self._typed(tree)
         except ConfigError as error:
             raise ConfigError(problems + error.problems) from error

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ROOT = "folder of the files, which are downloaded into it where missing"
 MEMORY = "images are kept in memory up to this many GB (uint8), beyond that read from their files; 0 is never"
+TARGETS = ("classes", "attributes", "values")
+TARGET = "what each image is labelled with"
 WORKERS = "processes that read images while training, where they are not kept in memory; 0 is none"
 PER_STEP = "images of one training step"
 
@@ -25,13 +27,14 @@ PER_STEP = "images of one training step"
 class ImageFacts:
     """What is known of a data set before any of it is read.
 
-    `train_images` counts training and validation together, before `limit`; None where it is not known.
+    `outputs` counts its classes, attributes or values. `train_images` counts training and validation
+    together, before `limit`; None where it is not known.
     """
 
     channels: int
     height: int
     width: int
-    classes: int
+    outputs: int
     train_images: int | None
 
 
@@ -47,6 +50,10 @@ class Data:
     limit: int | None = setting(
         None, "use at most this many training images, before validation is cut off; null is all", ge=1
     )
+
+    def target_kind(self) -> str:
+        """Return what images are labelled with: "classes", "attributes" or "values" (D7)."""
+        return str(getattr(self, "target", "classes"))
 
     def facts(self) -> ImageFacts | None:
         """Return what is known before any data is read, or None."""
@@ -83,9 +90,16 @@ class Digits(Data):
     val_fraction: float = setting(
         0.2, "share of the training images cut off for validation, equally from every class", ge=0, lt=1
     )
+    target: str = setting(
+        "classes",
+        f"{TARGET}: classes: which digit; attributes: even, prime, with a loop, straight; values: the angle "
+        "in degrees by which it was turned (D7)",
+        choices=TARGETS,
+    )
 
     def facts(self) -> ImageFacts:
-        return ImageFacts(channels=1, height=8, width=8, classes=10, train_images=1438)
+        outputs = {"classes": 10, "attributes": 4, "values": 1}[self.target]
+        return ImageFacts(channels=1, height=8, width=8, outputs=outputs, train_images=1438)
 
     def augmentation_default(self) -> str:
         return "crop"
@@ -93,7 +107,7 @@ class Digits(Data):
     def read(self) -> Splits:
         from ..data.digits import read_digits
 
-        return read_digits()
+        return read_digits(self.target)
 
 
 @dataclass
@@ -119,7 +133,7 @@ class Mnist(_Downloaded):
     name: str = fixed("mnist")
 
     def facts(self) -> ImageFacts:
-        return ImageFacts(channels=1, height=28, width=28, classes=10, train_images=60000)
+        return ImageFacts(channels=1, height=28, width=28, outputs=10, train_images=60000)
 
     def augmentation_default(self) -> str:
         return "crop"
@@ -132,7 +146,7 @@ class FashionMnist(_Downloaded):
     name: str = fixed("fashion_mnist")
 
     def facts(self) -> ImageFacts:
-        return ImageFacts(channels=1, height=28, width=28, classes=10, train_images=60000)
+        return ImageFacts(channels=1, height=28, width=28, outputs=10, train_images=60000)
 
     def augmentation_default(self) -> str:
         return "crop_flip"
@@ -145,7 +159,7 @@ class Cifar10(_Downloaded):
     name: str = fixed("cifar10")
 
     def facts(self) -> ImageFacts:
-        return ImageFacts(channels=3, height=32, width=32, classes=10, train_images=50000)
+        return ImageFacts(channels=3, height=32, width=32, outputs=10, train_images=50000)
 
     def augmentation_default(self) -> str:
         return "crop_flip"
@@ -158,7 +172,7 @@ class Cifar100(_Downloaded):
     name: str = fixed("cifar100")
 
     def facts(self) -> ImageFacts:
-        return ImageFacts(channels=3, height=32, width=32, classes=100, train_images=50000)
+        return ImageFacts(channels=3, height=32, width=32, outputs=100, train_images=50000)
 
     def augmentation_default(self) -> str:
         return "crop_flip"
@@ -171,7 +185,7 @@ class Svhn(_Downloaded):
     name: str = fixed("svhn")
 
     def facts(self) -> ImageFacts:
-        return ImageFacts(channels=3, height=32, width=32, classes=10, train_images=73257)
+        return ImageFacts(channels=3, height=32, width=32, outputs=10, train_images=73257)
 
     def augmentation_default(self) -> str:
         return "crop"
@@ -190,7 +204,7 @@ class ImageNet(Data):
     workers: int = setting(2, WORKERS, ge=0, resume="free")
 
     def facts(self) -> ImageFacts:
-        return ImageFacts(channels=3, height=224, width=224, classes=1000, train_images=None)
+        return ImageFacts(channels=3, height=224, width=224, outputs=1000, train_images=None)
 
     def augmentation_default(self) -> str:
         return "crop_flip"
@@ -212,6 +226,12 @@ class Npz(Data):
 
     name: str = fixed("npz")
     path: str = setting("", "the .npz file", resume="free")
+    target: str = setting(
+        "classes",
+        f"{TARGET} in y_train and y_test: classes: whole numbers (N,); attributes: 0 or 1 (N, A); values: "
+        "numbers (N, V); an array `names` may name them (D7)",
+        choices=TARGETS,
+    )
 
     def augmentation_default(self) -> str:
         return "crop"
@@ -221,7 +241,7 @@ class Npz(Data):
 
         if not self.path:
             raise ConfigError(["data.path: is empty; write data.path=FILE.npz"])
-        return read_npz(self.path)
+        return read_npz(self.path, target=self.target)
 
 
 @dataclass
@@ -231,6 +251,17 @@ class Folder(Data):
     name: str = fixed("folder")
     path: str = setting(
         "", "folder with one folder per class, or with train/, val/ and test/ of such folders", resume="free"
+    )
+    target: str = setting(
+        "classes",
+        f"{TARGET}: classes: the folder it lies in; attributes or values: a line of data.csv (D7)",
+        choices=TARGETS,
+    )
+    csv: str = setting(
+        "",
+        "CSV file with attributes or values, in the folder: a first line of names, then a path and its "
+        "numbers in each line",
+        resume="free",
     )
     test_fraction: float = setting(
         0.1,
@@ -252,13 +283,14 @@ class Folder(Data):
         return "crop_flip"
 
     def read(self) -> Splits:
-        from ..data.folder import read_folder
+        from ..data.folder import read_folder, read_labelled
 
         if not self.path:
             raise ConfigError(["data.path: is empty; write data.path=FOLDER"])
-        return read_folder(
-            self.path, self.test_fraction, self.image_size, self.resize, self.channels, self.workers
-        )
+        how = (self.test_fraction, self.image_size, self.resize, self.channels, self.workers)
+        if self.target != "classes":
+            return read_labelled(self.path, self.csv, self.target, *how)
+        return read_folder(self.path, *how)
 
     def load(self, seed: int) -> Splits:
         from ..data.folder import into_memory

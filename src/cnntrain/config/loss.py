@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from .fields import fixed, setting
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
+
+    from ..class_tree import ClassTree
+    from ..loss.criterion import Criterion
+
+PER_IMAGE = "an image's losses are brought to one number by their sum, their mean, or half their sum"
 
 
 @dataclass
 class Loss:
     """What every loss has."""
 
+    # The kind of data.target that it is for (D7).
+    target: ClassVar[str] = "classes"
+
     name: str = ""
 
-    def build(self, label_smoothing: float) -> nn.Module:
-        """Return a module (scores (N, K), labels (N,)) → mean loss over the batch."""
+    def facts(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
+        """Return what the loss learns from the labels of the training split.
+
+        It is stored in checkpoints: `build` needs nothing else. Raises ConfigError or DataError where the
+        labels do not fit.
+        """
+        return {}
+
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        """Return the loss for classes, attributes or values of these names.
+
+        Raises ConfigError where the settings do not fit them.
+        """
         raise NotImplementedError
 
 
@@ -27,11 +46,26 @@ class Softmax(Loss):
     """Softmax cross-entropy, -log p(label); ln(classes) before training (C1)."""
 
     name: str = fixed("softmax")
+    class_weights: list[float] | None = setting(
+        None, "how much each class's images count, in the order of the classes; null: all alike", ge=0
+    )
+    balanced: bool = setting(
+        False, "weigh each class by the inverse of its share of the training images, the mean weight being 1"
+    )
 
-    def build(self, label_smoothing: float) -> nn.Module:
-        from torch.nn import CrossEntropyLoss
+    def facts(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
+        from ..loss.facts import balanced_weights, given_weights
 
-        return CrossEntropyLoss(label_smoothing=label_smoothing)
+        if self.balanced:
+            return {"weights": balanced_weights(len(names), labels)}
+        if self.class_weights is not None:
+            return {"weights": given_weights(self.class_weights, names)}
+        return {}
+
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        from ..loss.classes import Softmax as Criterion
+
+        return Criterion(names, facts.get("weights"), label_smoothing)
 
 
 @dataclass
@@ -41,10 +75,10 @@ class Svm(Loss):
     name: str = fixed("svm")
     delta: float = setting(1.0, "margin by which the right class must win", gt=0)
 
-    def build(self, label_smoothing: float) -> nn.Module:
-        from ..loss import MulticlassSvm
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        from ..loss.classes import MulticlassSvm
 
-        return MulticlassSvm(self.delta, squared=False)
+        return MulticlassSvm(names, self.delta, squared=False)
 
 
 @dataclass
@@ -53,10 +87,10 @@ class SquaredSvm(Svm):
 
     name: str = fixed("squared_svm")
 
-    def build(self, label_smoothing: float) -> nn.Module:
-        from ..loss import MulticlassSvm
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        from ..loss.classes import MulticlassSvm
 
-        return MulticlassSvm(self.delta, squared=True)
+        return MulticlassSvm(names, self.delta, squared=True)
 
 
 @dataclass
@@ -68,7 +102,175 @@ class RejectingSoftmax(Loss):
         1.0, "j: squared distance beyond which a class is not pushed farther away", gt=0
     )
 
-    def build(self, label_smoothing: float) -> nn.Module:
-        from ..loss import RejectingSoftmax as Criterion
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        from ..loss.classes import RejectingSoftmax as Criterion
 
-        return Criterion(self.rejection)
+        return Criterion(names, self.rejection)
+
+
+@dataclass
+class HierarchicalSoftmax(Loss):
+    """A tree of classes with one softmax decision at each node: for many classes (C3).
+
+    p(class) is the product of the decisions on its way. While training, an image costs what the nodes on
+    its class's way cost, not what all classes cost.
+    """
+
+    name: str = fixed("hierarchical_softmax")
+    tree: str = setting(
+        "balanced",
+        "balanced: by the order of the classes; superclasses: CIFAR-100's own 20; or a YAML file of nested "
+        "groups",
+    )
+    branching: int = setting(2, "children of each node of a balanced tree", ge=2)
+
+    def class_tree(self, names: list[str]) -> ClassTree:
+        """Return the tree over classes of these names; raises DataError where a file does not fit them."""
+        from .. import class_tree
+
+        if self.tree == "balanced":
+            return class_tree.balanced(names, self.branching)
+        if self.tree == "superclasses":
+            return class_tree.cifar100_superclasses(names)
+        return class_tree.read_tree(self.tree, names)
+
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        from ..loss.hierarchical_softmax import HierarchicalSoftmax as Criterion
+
+        return Criterion(names, self.class_tree(names))
+
+
+@dataclass
+class OneHotError(Loss):
+    """Squared distance of the scores from the label's one-hot vector: regression in place of softmax (C5)."""
+
+    name: str = fixed("one_hot_error")
+    reduction: str = setting("mean", PER_IMAGE, choices=("sum", "mean", "half_sum"))
+
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        from ..loss.classes import OneHotError as Criterion
+
+        return Criterion(names, self.reduction)
+
+
+@dataclass
+class AttributeHinge(Loss):
+    """For attributes: the sum of max(0, delta - y·f), y = ±1 (C4)."""
+
+    target: ClassVar[str] = "attributes"
+
+    name: str = fixed("attribute_hinge")
+    delta: float = setting(1.0, "margin by which each attribute's sign must be right", gt=0)
+
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        from ..loss.attributes import AttributeHinge as Criterion
+
+        return Criterion(names, self.delta)
+
+
+@dataclass
+class AttributeLogistic(Loss):
+    """For attributes: a logistic regression each, -sum of y·log σ(f) + (1 - y)·log(1 - σ(f)) (C4)."""
+
+    target: ClassVar[str] = "attributes"
+
+    name: str = fixed("attribute_logistic")
+    balanced: bool = setting(
+        False, "weigh an attribute's presence by absent over present training images: for rare attributes"
+    )
+
+    def facts(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
+        from ..loss.facts import balanced_positives
+
+        return {"positive_weights": balanced_positives(names, labels)} if self.balanced else {}
+
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        from ..loss.attributes import AttributeLogistic as Criterion
+
+        return Criterion(names, facts.get("positive_weights"))
+
+
+@dataclass
+class Distance(Loss):
+    """What the losses for values have."""
+
+    target: ClassVar[str] = "values"
+
+    standardize: bool = setting(
+        True,
+        "measure in units of the training split's deviation from its mean, so that any value's scale suits "
+        "the learning rate; predictions stay in the values' own unit",
+    )
+
+    def facts(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
+        from ..loss.facts import center_and_scale
+
+        return center_and_scale(labels, self.standardize)
+
+    def _distance(
+        self, names: list[str], facts: dict[str, Tensor], reduction: str, beta: float = 1.0
+    ) -> Criterion:
+        from ..loss.values import Distance as Criterion
+
+        return Criterion(names, self.name, reduction, facts["center"], facts["scale"], beta)
+
+
+@dataclass
+class L2(Distance):
+    """For values: squared differences (C5). A rare large error counts much; dropout just before it hurts."""
+
+    name: str = fixed("l2")
+    reduction: str = setting("mean", PER_IMAGE, choices=("sum", "mean", "half_sum"))
+
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        return self._distance(names, facts, self.reduction)
+
+
+@dataclass
+class L1(Distance):
+    """For values: absolute differences, which aim at the median (C5)."""
+
+    name: str = fixed("l1")
+    reduction: str = setting("mean", PER_IMAGE, choices=("sum", "mean"))
+
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        return self._distance(names, facts, self.reduction)
+
+
+@dataclass
+class SmoothL1(Distance):
+    """For values: squared near 0, absolute farther away (C5; Girshick 2015)."""
+
+    name: str = fixed("smooth_l1")
+    reduction: str = setting("mean", PER_IMAGE, choices=("sum", "mean"))
+    beta: float = setting(1.0, "difference at which squared becomes absolute", gt=0)
+
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        return self._distance(names, facts, self.reduction, self.beta)
+
+
+@dataclass
+class Bins(Loss):
+    """For values: regression as classes, each value's range cut into bins, as one to five stars are (C5)."""
+
+    target: ClassVar[str] = "values"
+
+    name: str = fixed("bins")
+    bins: int | None = setting(
+        None, "bins of equal width for each value; null: one for each number that occurs", ge=2
+    )
+    prediction: str = setting(
+        "mean",
+        "mean: of the bins' centers under their probabilities; mode: the most probable bin's center",
+        choices=("mean", "mode"),
+    )
+
+    def facts(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
+        from ..loss.facts import bin_centers
+
+        return {"centers": bin_centers(names, labels, self.bins)}
+
+    def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        from ..loss.values import Bins as Criterion
+
+        return Criterion(names, facts["centers"], self.prediction)

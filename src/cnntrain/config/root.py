@@ -78,6 +78,7 @@ class Config:
     regularization: Any = MISSING
     optim: Any = MISSING
     schedule: Any = MISSING
+    averaging: Any = MISSING
     trainer: Any = MISSING
     logger: Any = MISSING
     evaluate: Evaluate = field(default_factory=Evaluate)

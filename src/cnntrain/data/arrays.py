@@ -14,24 +14,29 @@ from .images import MemoryImages
 from .splits import Splits
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+NAMES = "names"
 
 
 def read_npz(
-    path: str, class_names: list[str] | None = None, shape: tuple[int, int, int] | None = None
+    path: str,
+    class_names: list[str] | None = None,
+    shape: tuple[int, int, int] | None = None,
+    target: str = "classes",
 ) -> Splits:
     """Return the splits of an .npz file.
 
     Images are (N, H, W) or (N, H, W, C), uint8, or floats in [0, 1], which are scaled by 255; labels are
     whole numbers (N,) or (N, 1). Without `class_names` the classes are 0 … the largest training label,
     and each must occur. `shape` is the (height, width, channels) the images must have, if it is known.
-    Raises DataError.
+    For the `target` "attributes" labels are 0 or 1, (N, A), for "values" any numbers, (N, V) or (N,); an
+    array `names` may name them (or the classes). Raises DataError.
     """
     file = Path(path).expanduser()
     arrays = _read_arrays(file)
     train, test = (
         MemoryImages(
             _images(file, f"x_{split}", arrays[f"x_{split}"]),
-            _labels(file, f"y_{split}", arrays[f"y_{split}"], len(arrays[f"x_{split}"])),
+            _read_labels(file, f"y_{split}", arrays[f"y_{split}"], len(arrays[f"x_{split}"]), target),
         )
         for split in ("train", "test")
     )
@@ -45,8 +50,11 @@ def read_npz(
             f"{file}: has images of {_spelt(train.shape)}, this data set has {_spelt(shape)}; "
             "replace the file, or use data=npz for your own arrays"
         )
+    empty = train.subset(torch.empty(0, dtype=torch.int64))
+    if target != "classes":
+        return Splits(train, empty, test, _names_of_columns(file, arrays, train.labels, test.labels))
     if class_names is None:
-        class_names = _classes_found(file, train.labels)
+        class_names = _given_names(file, arrays, _classes_found(file, train.labels))
     for key, images in (("y_train", train), ("y_test", test)):
         largest = int(images.labels.max())
         if largest >= len(class_names):
@@ -54,11 +62,14 @@ def read_npz(
                 f"{file}: {key} has the label {largest}, out of range for {len(class_names)} classes "
                 f"(0 … {len(class_names) - 1}); correct the labels"
             )
-    return Splits(train, train.subset(torch.empty(0, dtype=torch.int64)), test, class_names)
+    return Splits(train, empty, test, class_names)
 
 
 def _read_arrays(file: Path) -> dict[str, Any]:
-    """Return the four arrays; numpy and zipfile raise many kinds of errors for a damaged file."""
+    """Return the four arrays, and the names where they are given.
+
+    numpy and zipfile raise many kinds of errors for a damaged file.
+    """
     if not file.is_file():
         what = "is not a file" if file.exists() else "does not exist"
         raise DataError(f"{file}: {what}; name an .npz file with {', '.join(KEYS)}")
@@ -75,7 +86,7 @@ def _read_arrays(file: Path) -> dict[str, Any]:
                     f"save {', '.join(KEYS)} with numpy.savez"
                 )
             arrays = {}
-            for key in KEYS:
+            for key in (*KEYS, *(name for name in (NAMES,) if name in loaded)):
                 arrays[key] = loaded[key]
             return arrays
     except DataError:
@@ -123,8 +134,58 @@ def _images(file: Path, key: str, array: Any) -> Tensor:
     return torch.from_numpy(images)
 
 
-def _labels(file: Path, key: str, array: Any, images: int) -> Tensor:
-    """Return an array of labels as int64 (N,)."""
+def _read_labels(file: Path, key: str, array: Any, images: int, target: str) -> Tensor:
+    """Return an array of labels as int64 (N,), or as float32 (N, V) for attributes and values."""
+    labels = _classes(file, key, array) if target == "classes" else _columns(file, key, array, target)
+    if len(labels) != images:
+        raise DataError(
+            f"{file}: {key} has {len(labels)} labels, {key.replace('y', 'x')} has {images} images; "
+            "save one label per image"
+        )
+    return labels
+
+
+def _columns(file: Path, key: str, array: Any, target: str) -> Tensor:
+    """Return attributes or values as float32 (N, V)."""
+    if array.ndim == 1 and target == "values":
+        array = array[:, None]
+    if array.ndim != 2 or 0 in array.shape:
+        raise DataError(
+            f"{file}: {key} has the shape {array.shape}; save {target} as (N, number of {target})"
+        )
+    if array.dtype.kind not in "iufb":
+        raise DataError(f"{file}: {key} is of type {array.dtype}; save {target} as numbers")
+    labels = torch.from_numpy(array.astype(np.float32))
+    if not labels.isfinite().all():
+        raise DataError(f"{file}: {key} has values that are NaN or infinite; correct them")
+    if target == "attributes" and not ((labels == 0) | (labels == 1)).all():
+        raise DataError(f"{file}: {key} has other numbers than 0 and 1; attributes are 0 or 1")
+    return labels
+
+
+def _names_of_columns(file: Path, arrays: dict[str, Any], train: Tensor, test: Tensor) -> list[str]:
+    if train.shape[1] != test.shape[1]:
+        raise DataError(
+            f"{file}: y_train has {train.shape[1]} columns, y_test {test.shape[1]}; make them the same"
+        )
+    return _given_names(file, arrays, [str(column) for column in range(train.shape[1])])
+
+
+def _given_names(file: Path, arrays: dict[str, Any], default: list[str]) -> list[str]:
+    """Return the names that the file gives, else `default`, of which there are as many."""
+    if NAMES not in arrays:
+        return default
+    names = [str(name) for name in arrays[NAMES].flatten().tolist()]
+    if len(names) != len(default) or len(set(names)) != len(names):
+        raise DataError(
+            f"{file}: names has {len(names)} entries ({len(set(names))} different), the labels need "
+            f"{len(default)}; name each once, or leave names out"
+        )
+    return names
+
+
+def _classes(file: Path, key: str, array: Any) -> Tensor:
+    """Return an array of classes as int64 (N,)."""
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -133,12 +194,7 @@ def _labels(file: Path, key: str, array: Any, images: int) -> Tensor:
         )
     if array.dtype.kind not in "iu":
         raise DataError(f"{file}: {key} is of type {array.dtype}; save labels as whole numbers (int64)")
-    if len(array) != images:
-        raise DataError(
-            f"{file}: {key} has {len(array)} labels, {key.replace('y', 'x')} has {images} images; "
-            "save one label per image"
-        )
-    if int(array.min()) < 0:
+    if len(array) and int(array.min()) < 0:
         raise DataError(f"{file}: {key} has the negative label {int(array.min())}; labels start at 0")
     if int(array.max()) > np.iinfo(np.int64).max:
         raise DataError(f"{file}: {key} has the label {int(array.max())}; labels are 0 … classes - 1")

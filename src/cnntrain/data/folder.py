@@ -1,4 +1,4 @@
-"""Images from folders: one folder per class, whose name is the name of the class."""
+"""Images from folders: one folder per class, whose name is the class's, or labelled by a CSV file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from ..errors import DataError
 from .decoding import DamagedImages
 from .images import FileImages
+from .label_table import read_table
 from .splits import Splits, stratified_cut
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -53,6 +54,49 @@ def read_folder(
         train, splits["test"] = train.subset(kept), train.subset(cut)
     val = splits.get("val", train.subset(torch.empty(0, dtype=torch.int64)))
     return Splits(train, val, splits["test"], names)
+
+
+def read_labelled(
+    path: str,
+    table_file: str,
+    target: str,
+    test_fraction: float,
+    size: int,
+    resize: str,
+    channels: int,
+    workers: int,
+) -> Splits:
+    """Return the splits of the images that a CSV file gives attributes or values, as files.
+
+    Paths in the file are relative to the folder. Those that begin with train/, val/ and test/ say their
+    split themselves; otherwise `test_fraction` is cut off, the same for every seed. Raises DataError.
+    """
+    root = Path(path).expanduser()
+    beside = root / table_file
+    table = read_table(beside if beside.is_file() else Path(table_file).expanduser(), target)
+    absent = [name for name in table.rows if not (root / name).is_file()]
+    if absent:
+        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+        raise DataError(
+            f"{table_file}: {', '.join(absent[:5])}{more} not found in {root}; paths start at data.path"
+        )
+    names = {split: [name for name in table.rows if name.startswith(f"{split}/")] for split in SPLITS}
+    if not names["train"]:
+        names = {"train": list(table.rows), "val": [], "test": []}
+    elif outside := [name for name in table.rows if not name.startswith(tuple(f"{s}/" for s in SPLITS))]:
+        raise DataError(
+            f"{table_file}: has train/ but also {outside[0]}; put each image into train/, val/ or test/"
+        )
+
+    def images(chosen: list[str]) -> FileImages:
+        labels = torch.tensor([table.rows[name] for name in chosen]).view(len(chosen), len(table.names))
+        return FileImages([str(root / name) for name in chosen], labels, size, resize, channels, workers)
+
+    train, val, test = (images(names[split]) for split in SPLITS)
+    if not len(test):
+        kept, cut = stratified_cut(train.labels, test_fraction, seed=0, purpose="folder test")
+        train, test = train.subset(kept), train.subset(cut)
+    return Splits(train, val, test, table.names)
 
 
 def read_imagenet(root: str, size: int, workers: int) -> Splits:
@@ -103,7 +147,7 @@ def into_memory(splits: Splits, limit_gb: float) -> Splits:
     if damaged:
         raise DamagedImages.of(damaged)
     train, val, test = decoded
-    return Splits(train, val, test, splits.class_names)
+    return Splits(train, val, test, splits.names)
 
 
 def _folders(root: Path) -> list[str]:

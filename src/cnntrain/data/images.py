@@ -14,7 +14,10 @@ from .decoding import DamagedImages, decode, reason
 
 
 class ImageSet(ABC):
-    """One split: N images of one size, and their labels int64 (N,)."""
+    """One split: N images of one size, and their labels.
+
+    Labels are classes int64 (N,), or attributes (0 or 1) or values, float32 (N, V).
+    """
 
     labels: Tensor
 
@@ -42,8 +45,7 @@ class MemoryImages(ImageSet):
         assert images.dtype == torch.uint8
         assert images.ndim == 4
         assert images.is_contiguous()
-        assert labels.dtype == torch.int64
-        assert labels.shape == images.shape[:1]
+        _check_labels(labels, len(images))
         self.images = images
         self.labels = labels
 
@@ -68,8 +70,7 @@ class FileImages(ImageSet):
     """
 
     def __init__(self, paths: list[str], labels: Tensor, size: int, resize: str, channels: int, workers: int):
-        assert labels.dtype == torch.int64
-        assert labels.shape == (len(paths),)
+        _check_labels(labels, len(paths))
         self.paths = paths
         self.labels = labels
         self.size = size
@@ -133,3 +134,8 @@ class FileImages(ImageSet):
             bar.close()
             pool.shutdown(cancel_futures=True)
         return images, damaged
+
+
+def _check_labels(labels: Tensor, images: int) -> None:
+    assert len(labels) == images
+    assert (labels.dtype, labels.ndim) in ((torch.int64, 1), (torch.float32, 2))

@@ -13,12 +13,12 @@ from .images import ImageSet
 
 @dataclass
 class Splits:
-    """The three splits of a data set; `class_names[label]` is the name of a class."""
+    """The three splits of a data set, and the names of its classes, attributes or values (D7)."""
 
     train: ImageSet
     val: ImageSet
     test: ImageSet
-    class_names: list[str]
+    names: list[str]
 
 
 def divide(stored: Splits, val_fraction: float, limit: int | None, seed: int) -> Splits:
@@ -32,7 +32,7 @@ def divide(stored: Splits, val_fraction: float, limit: int | None, seed: int) ->
     if not len(val) and val_fraction > 0:
         kept, cut = stratified_cut(train.labels, val_fraction, seed, "val")
         train, val = train.subset(kept), train.subset(cut)
-    return Splits(train, val, stored.test, stored.class_names)
+    return Splits(train, val, stored.test, stored.names)
 
 
 def stratified_cut(labels: Tensor, fraction: float, seed: int, purpose: str) -> tuple[Tensor, Tensor]:
@@ -49,9 +49,12 @@ def stratified_cut(labels: Tensor, fraction: float, seed: int, purpose: str) -> 
 def stratified_subset(labels: Tensor, count: int, seed: int, purpose: str) -> Tensor:
     """Return `count` ascending indices, drawn so that every class keeps its share as exactly as possible.
 
-    Shares are rounded by largest remainder, ties going to the lower class. labels: int64 (N,).
+    Shares are rounded by largest remainder, ties going to the lower class. labels: int64 (N,); attributes
+    and values (N, V) have no classes, and are drawn from all alike.
     """
     assert 0 <= count <= len(labels)
+    if labels.ndim > 1:
+        labels = torch.zeros(len(labels), dtype=torch.int64)
     rng = generator(seed, purpose)
     per_class = torch.bincount(labels)
     # In whole numbers, so that no rounding error decides a tie.

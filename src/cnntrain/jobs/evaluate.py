@@ -22,6 +22,7 @@ from ..device import Compute, prepare
 from ..durable import write_text
 from ..errors import ConfigError, DataError
 from ..evaluate import Measured, measure
+from ..metrics import in_words
 from ..model.dense import SlidingNetwork
 from ..run_folder import RunFolder
 from ..trained import restored_network
@@ -70,19 +71,18 @@ def evaluate(path: Path, config: Config) -> None:
     compute = prepare(config.trainer)
     splits = config.data.load(config.seed)
     images = getattr(splits, config.evaluate.split)
-    _check(state["class_names"], state["image_shape"], splits, config)
+    _check(state["names"], state["image_shape"], splits, config)
 
-    network = restored_network(config, state)
+    network, criterion = restored_network(config, state)
     place(network, compute)
+    criterion.to(compute.device)
     preprocess = restored_preprocessing(state, compute.device)
     dense = None
     if config.evaluate.dense:
         network, preprocess = _slid(network, preprocess, state, images, config, compute)
         dense = _compared_with_crops(network, preprocess, images, compute)
-    loss = config.loss.build(config.regularization.label_smoothing)
-    classes = len(splits.class_names)
     batches = evaluation_batches(images, config, compute)
-    measured = measure(network, preprocess, loss, batches, classes, compute)
+    measured = measure(network, preprocess, criterion, batches, compute)
 
     kind = "evaluate-dense" if dense else "evaluate"
     name = f"{kind}-{config.data.name}-{config.evaluate.split}.json"
@@ -90,22 +90,21 @@ def evaluate(path: Path, config: Config) -> None:
         "data": config.data.name,
         "split": config.evaluate.split,
         "images": len(images),
-        "accuracy": measured.accuracy,
         "loss": measured.loss,
+        **measured.result.values,
         "dense": None if dense is None else asdict(dense),
-        "per_class_accuracy": dict(zip(splits.class_names, measured.per_class_accuracy(), strict=True)),
-        "class_names": splits.class_names,
-        "confusion": measured.confusion.tolist(),
+        "names": splits.names,
+        **measured.result.details,
         "precision": compute.precision,
     }
     write_text(folder.path / name, json.dumps(result, indent=2, allow_nan=False) + "\n")
-    print(_report(config, measured, splits.class_names, len(images)))
+    print("\n".join(_report(config, measured, splits.names, len(images))) + "\n")
     if dense:
         print("\n".join(dense.lines()) + "\n")
     print(f"{folder.path / name}")
 
 
-def _check(class_names: list[str], image_shape: list[int], splits: Splits, config: Config) -> None:
+def _check(names: list[str], image_shape: list[int], splits: Splits, config: Config) -> None:
     split = config.evaluate.split
     images = getattr(splits, split)
     if not len(images):
@@ -120,10 +119,9 @@ def _check(class_names: list[str], image_shape: list[int], splits: Splits, confi
         raise DataError(
             f"data={config.data.name}: images of {ours}, the network was trained on {theirs}{hint}"
         )
-    if len(splits.class_names) != len(class_names):
-        raise DataError(
-            f"data={config.data.name}: has {len(splits.class_names)} classes, the network {len(class_names)}"
-        )
+    if len(splits.names) != len(names):
+        kind = config.data.target_kind()
+        raise DataError(f"data={config.data.name}: has {len(splits.names)} {kind}, the network {len(names)}")
 
 
 def _slid(
@@ -189,21 +187,41 @@ def _compared_with_crops(
     )
 
 
-def _report(config: Config, measured: Measured, names: list[str], images: int) -> str:
-    """Return the numbers as text: the whole, each class, and the matrix where it fits on a screen."""
-    lines = [
-        f"{config.data.name} {config.evaluate.split}: {images} images, accuracy {measured.accuracy:.2%}, "
-        f"loss {measured.loss:.4f}",
-        "",
-    ]
+def _report(config: Config, measured: Measured, names: list[str], images: int) -> list[str]:
+    """Return the numbers in lines: the whole, then each class, attribute or value."""
+    values = [in_words(name, value) for name, value in measured.result.values.items()]
+    head = f"{config.data.name} {config.evaluate.split}: {images} images, {', '.join(values)}, "
+    details = measured.result.details
+    if "confusion" in details:
+        table = _confusion_table(names, details["per_class_accuracy"], details["confusion"])
+    else:
+        (table,) = [_table(entries) for entries in details.values()]
+    return [f"{head}loss {measured.loss:.4f}", "", *table]
+
+
+def _confusion_table(
+    names: list[str], per_class: dict[str, float | None], confusion: list[list[int]]
+) -> list[str]:
+    """Return a line for each class, and who it was taken for where that fits on a screen."""
+    lines = []
     width = max(len(name) for name in names)
     small = len(names) <= 20
     if small:
-        lines.append(
-            f"  {'class':<{width}}  accuracy  predicted as {' '.join(f'{i:>5}' for i in range(len(names)))}"
-        )
-    for i, (name, accuracy) in enumerate(zip(names, measured.per_class_accuracy(), strict=True)):
+        numbers = " ".join(f"{i:>5}" for i in range(len(names)))
+        lines.append(f"  {'class':<{width}}  accuracy  predicted as {numbers}")
+    for name, counts in zip(names, confusion, strict=True):
+        accuracy = per_class[name]
         shown = "       –" if accuracy is None else f"{accuracy:>8.2%}"
-        row = " ".join(f"{count:>5}" for count in measured.confusion[i].tolist()) if small else ""
+        row = " ".join(f"{count:>5}" for count in counts) if small else ""
         lines.append(f"  {name:<{width}}  {shown}               {row}".rstrip())
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def _table(entries: dict[str, dict[str, float | None]]) -> list[str]:
+    """Return a line for each attribute or value."""
+    width = max(len(name) for name in entries)
+    return [
+        f"  {name:<{width}}  "
+        + ", ".join("–" if value is None else in_words(what, value) for what, value in found.items())
+        for name, found in entries.items()
+    ]

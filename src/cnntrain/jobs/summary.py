@@ -12,12 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..assemble import build_criterion, rebuild_network
 from ..config import stored
+from ..config.loss import Loss
 from ..config.model import enlarged
 from ..config.root import Config
 from ..device import prepare
 from ..durable import write_text
 from ..errors import ConfigError
+from ..loss.criterion import Criterion
 from ..memory import Simulation, Subject, TrainingMemory
 from ..model.arithmetic import LayerCost, layer_table, size_notices
 from ..run_folder import RunFolder, create
@@ -42,7 +45,7 @@ class NetworkSummary:
 
     network: str
     input: tuple[int, int, int]
-    classes: int
+    outputs: int
     rows: list[LayerCost]
     memory: Memory
     optimizer: str
@@ -74,25 +77,25 @@ def examine(config: Config) -> NetworkSummary:
 
     Raises ConfigError where the network does not fit the data.
     """
-    height, width, channels, classes = _shape(config)
+    height, width, channels, criterion = _subject(config)
     if config.summary.image_size is not None:
         height = width = config.summary.image_size
     larger = enlarged(config.model, (height, width))
     size = larger or (height, width)
-    problems = config.model.problems(channels, classes, size)
+    problems = config.model.problems(channels, criterion.outputs, size)
     if problems:
         raise ConfigError(problems)
     compute = prepare(config.trainer)
-    network = _build(config, channels, classes, size)
+    network = _build(config, criterion, channels, size)
     rows = layer_table(network, channels, size)
     notices = size_notices(rows)
     if larger is not None:
         notices.insert(0, f"images are enlarged from {height}x{width} to {size[0]}x{size[1]} for the network")
-    simulation = Simulation(config, network, compute, Subject((height, width, channels), size, classes))
+    simulation = Simulation(config, network, compute, Subject((height, width, channels), size, criterion))
     return NetworkSummary(
         network=stored.shown(config.model),
         input=(channels, *size),
-        classes=classes,
+        outputs=criterion.outputs,
         rows=rows,
         memory=_memory(simulation, config),
         optimizer=config.optim.name,
@@ -101,20 +104,21 @@ def examine(config: Config) -> NetworkSummary:
     )
 
 
-def _shape(config: Config) -> tuple[int, int, int, int]:
-    """Return height, width and channels of the images, and the number of classes."""
+def _subject(config: Config) -> tuple[int, int, int, Criterion]:
+    """Return height, width and channels of the images, and the loss; reads the data where it must."""
     facts = config.data.facts()
-    if facts is not None:
-        return facts.height, facts.width, facts.channels, facts.classes
-    splits = config.data.read()
-    return (*splits.train.shape, len(splits.class_names))
+    if facts is not None and type(config.loss).facts is Loss.facts:
+        names = [str(number) for number in range(facts.outputs)]
+        return facts.height, facts.width, facts.channels, build_criterion(config, names, {})
+    splits = config.data.load(config.seed)
+    learnt = config.loss.facts(splits.names, splits.train.labels)
+    return (*splits.train.shape, build_criterion(config, splits.names, learnt))
 
 
-def _build(config: Config, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def _build(config: Config, criterion: Criterion, channels: int, size: tuple[int, int]) -> nn.Module:
     """Return the network, its weights not read; without values, but for a user's own, which may need them."""
     with torch.device("cpu" if config.model.name == "custom" else "meta"):
-        network: nn.Module = config.model.rebuild(channels, classes, size, config.regularization.dropout)
-    return network
+        return rebuild_network(config, criterion, channels, size)
 
 
 def _memory(simulation: Simulation, config: Config) -> Memory:
@@ -174,7 +178,7 @@ def _json(found: NetworkSummary) -> dict[str, Any]:
     return {
         "network": found.network,
         "input": found.input,
-        "classes": found.classes,
+        "outputs": found.outputs,
         "layers": rows,
         "activations": found.total(lambda row: row.activations),
         "weights": found.total(lambda row: row.weights, with_auxiliary=True),

@@ -19,8 +19,9 @@ from ..config.options import GROUPS
 from ..config.root import Config
 from ..durable import write_text
 from ..errors import DataError, Diverged, Interrupted, UserError
-from ..evaluate import Measured, measure
+from ..evaluate import measure
 from ..interruption import StopSignals
+from ..metrics import in_words
 from ..progress import Progress
 from ..run_folder import RunFolder, create
 from ..trained import load_weights
@@ -98,10 +99,8 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled) -> None:
     load_weights(trainer.network, folder.checkpoints.load_best())
     batches = evaluation_batches(assembled.splits.test, config, trainer.compute)
     started = time.perf_counter()
-    test = measure(
-        trainer.network, trainer.preprocess, trainer.loss, batches, trainer.classes, trainer.compute
-    )
-    progress = trainer.progress
+    test = measure(trainer.network, trainer.preprocess, trainer.criterion, batches, trainer.compute)
+    progress, headline = trainer.progress, trainer.criterion.headline_name
     progress.wall_seconds += time.perf_counter() - started
     summary = {
         "status": FINISHED,
@@ -109,10 +108,9 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled) -> None:
         "epochs": progress.epoch,
         "stopped_early": progress.stopped_early,
         "steps": progress.step,
-        "val/accuracy": progress.best_accuracy,
-        "val/loss": progress.best_loss,
-        "test/accuracy": test.accuracy,
-        "test/loss": test.loss,
+        **({"best_weights": progress.best_weights} if trainer.average is not None else {}),
+        **(progress.best_values or dict.fromkeys(("val/loss", f"val/{headline}"))),
+        **test.row("test"),
         "parameters": count_parameters(trainer.network),
         "wall_seconds": round(progress.wall_seconds, 3),
         "images_per_second": round(progress.images / max(progress.training_seconds, 1e-9), 1),
@@ -122,16 +120,24 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled) -> None:
         "versions": versions(),
     }
     folder.write_summary(summary)
-    print(_table(summary, test))
+    print(_table(summary))
     print(f"{folder.path}: config.yaml, metrics.jsonl, summary.json, checkpoints/", flush=True)
 
 
-def _table(summary: dict[str, Any], test: Measured) -> str:
-    rows = [("best epoch", f"{summary['best_epoch']} of {summary['epochs']}")]
-    if summary["val/accuracy"] is not None:
-        rows.append(("validation", f"accuracy {summary['val/accuracy']:.2%}, loss {summary['val/loss']:.4f}"))
+def _table(summary: dict[str, Any]) -> str:
+    def measured(split: str) -> str:
+        found = {name.partition("/")[2]: value for name, value in summary.items() if name.startswith(split)}
+        loss = found.pop("loss")
+        return ", ".join(in_words(name, value) for name, value in (*found.items(), ("loss", loss)))
+
+    best = f"{summary['best_epoch']} of {summary['epochs']}"
+    if summary.get("best_weights") == "average":
+        best += ", the averaged weights"
+    rows = [("best epoch", best)]
+    if summary["val/loss"] is not None:
+        rows.append(("validation", measured("val/")))
     rows += [
-        ("test", f"accuracy {test.accuracy:.2%}, loss {test.loss:.4f}"),
+        ("test", measured("test/")),
         ("time", f"{summary['wall_seconds']:.1f} s, {summary['images_per_second']:.0f} images/s in training"),
     ]
     return "\n" + "\n".join(f"  {name:<11}{value}" for name, value in rows) + "\n"

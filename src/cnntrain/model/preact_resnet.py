@@ -35,12 +35,13 @@ class PreactBasicBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(width)
         self.conv2 = convolution(width, width, 3)
         self.relu = nn.ReLU(inplace=True)
+        self.drop_path = nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
         activated = self.relu(self.norm1(maps))
         kept = maps if self.fit is None else self.fit(activated)
         change = self.conv1(activated)
-        sum_: Tensor = kept + self.conv2(self.relu(self.norm2(change)))
+        sum_: Tensor = kept + self.drop_path(self.conv2(self.relu(self.norm2(change))))
         return sum_
 
 
@@ -60,13 +61,14 @@ class PreactBottleneck(nn.Module):
         self.norm3 = nn.BatchNorm2d(width)
         self.conv3 = convolution(width, channels, 1)
         self.relu = nn.ReLU(inplace=True)
+        self.drop_path = nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
         activated = self.relu(self.norm1(maps))
         kept = maps if self.fit is None else self.fit(activated)
         change = self.conv1(activated)
         change = self.conv2(self.relu(self.norm2(change)))
-        sum_: Tensor = kept + self.conv3(self.relu(self.norm3(change)))
+        sum_: Tensor = kept + self.drop_path(self.conv3(self.relu(self.norm3(change))))
         return sum_
 
 

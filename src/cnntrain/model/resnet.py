@@ -42,13 +42,14 @@ class BasicBlock(nn.Module):
         self.conv2 = convolution(width, width, 3)
         self.norm2 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
+        self.drop_path = nn.Identity()
         self.shortcut = shortcut(option, in_channels, width, stride)
 
     def forward(self, maps: Tensor) -> Tensor:
         change = self.relu(self.norm1(self.conv1(maps)))
         change = self.norm2(self.conv2(change))
         if self.shortcut is not None:
-            change = change + self.shortcut(maps)
+            change = self.drop_path(change) + self.shortcut(maps)
         activated: Tensor = self.relu(change)
         return activated
 
@@ -68,6 +69,7 @@ class Bottleneck(nn.Module):
         self.conv3 = convolution(width, channels, 1)
         self.norm3 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
+        self.drop_path = nn.Identity()
         self.shortcut = shortcut(option, in_channels, channels, stride)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -75,7 +77,7 @@ class Bottleneck(nn.Module):
         change = self.relu(self.norm2(self.conv2(change)))
         change = self.norm3(self.conv3(change))
         if self.shortcut is not None:
-            change = change + self.shortcut(maps)
+            change = self.drop_path(change) + self.shortcut(maps)
         activated: Tensor = self.relu(change)
         return activated
 

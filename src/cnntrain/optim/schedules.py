@@ -1,4 +1,7 @@
-"""Learning rates as functions of the step (plateau: of the record too), after a linear warm-up (O7–O10)."""
+"""Learning rates as functions of the step (plateau: of the record too), after a linear warm-up (O7–O10).
+
+And momentum as a function of the step (O3).
+"""
 
 from __future__ import annotations
 
@@ -109,3 +112,8 @@ def triangle(steps: int, warmup: int, peak: float, initial: float, final: float)
         return 1 + (final - 1) * (progress - peak) / (1 - peak)
 
     return factor
+
+
+def rising(start: float, end: float, steps: int) -> Shape:
+    """Return a straight line from `start` at the first step to `end` at the last of `steps`, then `end`."""
+    return lambda step: start + (end - start) * min(1.0, step / max(1, steps - 1))

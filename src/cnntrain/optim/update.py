@@ -6,6 +6,8 @@ fused optimizers and decay are told by a tensor. Elsewhere the answer costs noth
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from torch.optim import Optimizer
 from ..instruments.update_ratio import UpdateRatio
 from ..regularization import Regularization
 from .schedules import Schedule
+from .stages import Stage
 
 # fp16 halves its scale at each skipped update; this many in a row mean that no scale helps.
 MOST_SKIPPED_IN_A_ROW = 25
@@ -32,6 +35,16 @@ class NonFinite(Exception):
         self.grad_norm = grad_norm
 
 
+@dataclass
+class StepResult:
+    """What a step measured, still on the device."""
+
+    loss: Tensor
+    data_loss: Tensor
+    regularization_loss: Tensor | float
+    grad_norm: Tensor
+
+
 class Update:
     """Carries gradients into weights.
 
@@ -41,19 +54,17 @@ class Update:
     def __init__(
         self,
         network: nn.Module,
-        optimizer: Optimizer,
+        stages: list[Stage],
         regularization: Regularization,
         schedule: Schedule,
-        lr: float,
         max_grad_norm: float | None,
         device: torch.device,
         fp16: bool,
     ):
         self.weights = [weight for weight in network.parameters() if weight.requires_grad]
-        self.optimizer = optimizer
+        self.stages = stages
         self.regularization = regularization
         self.schedule = schedule
-        self.base_lr = lr
         self.max_grad_norm = max_grad_norm
         self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
         self.instrument = UpdateRatio(network)
@@ -63,52 +74,104 @@ class Update:
         self._counts_on_device = device.type == "cuda" or fp16
         self._skipped = torch.zeros(5, device=device)
 
+    def stage(self, step: int) -> Stage:
+        """Return the optimizer of the update that follows `step` updates."""
+        return [stage for stage in self.stages if stage.from_step <= step][-1]
+
     def lr(self, step: int) -> float:
         """Return the learning rate of the update that follows `step` updates."""
-        return self.base_lr * self.schedule.factor(step)
+        return self.stage(step).lr * self.schedule.factor(step)
 
-    def apply(self, step: int, loss: Tensor, recording: bool) -> Tensor:
-        """Update the weights by their gradients, or skip; return the gradient norm before clipping.
+    def momentum(self, step: int) -> float | None:
+        """Return the momentum of the update that follows `step` updates, None where there is none."""
+        stage = self.stage(step)
+        if stage.momentum is not None:
+            return stage.momentum(step)
+        group = stage.optimizer.param_groups[0]
+        found = group["betas"][0] if "betas" in group else group.get("momentum")
+        return None if found is None else float(found)
 
-        Raises NonFinite at once where asking the device costs nothing; elsewhere `check` raises it.
+    def apply(self, step: int, backward: Callable[[], Tensor], recording: bool) -> StepResult:
+        """Update the weights, or skip where loss or gradient is not finite.
+
+        `backward` adds the gradients of the data loss at the weights as they are, and returns that loss;
+        it is called once, or at every place that a line search tries. The result's gradient norm is that
+        before clipping. Raises NonFinite at once where asking the device costs nothing; elsewhere `check`
+        raises it.
         """
+        stage = self.stage(step)
+        self._set_groups(stage, step)
+        data_loss = backward()
+        result = self._with_penalty(stage.optimizer, data_loss)
+        finite = torch.isfinite(result.grad_norm + result.loss)
+        if self._counts_on_device:
+            finite = self._count(step, finite, result.loss, result.grad_norm)
+        elif not finite:
+            raise NonFinite(step, result.loss.item(), result.grad_norm.item())
+        with self.instrument.around_update(recording):
+            if stage.searches_lines:
+                self._search(stage, result.loss, backward)
+            else:
+                if self.max_grad_norm is not None:
+                    torch.nn.utils.clip_grads_with_norm_(
+                        self.weights, self.max_grad_norm, result.grad_norm, foreach=True
+                    )
+                self._step(stage, finite)
+            self.regularization.project()
+        stage.optimizer.zero_grad(set_to_none=True)
+        return result
+
+    def _set_groups(self, stage: Stage, step: int) -> None:
+        """Bring learning rate and momentum of this step into the optimizer."""
+        lr = self.lr(step)
+        for group in stage.optimizer.param_groups:
+            group["lr"] = lr * group.get(LR_SCALE, 1.0)
+            if stage.momentum is not None:
+                group["momentum"] = stage.momentum(step)
+                if "next_momentum" in group:
+                    group["next_momentum"] = stage.momentum(step + 1)
+
+    def _with_penalty(self, optimizer: Optimizer, data_loss: Tensor) -> StepResult:
+        """Add the penalty to the loss and to the gradients."""
         if self._fp16:
-            self.scaler.unscale_(self.optimizer)
+            self.scaler.unscale_(optimizer)
+        penalty = self.regularization.loss()
         self.regularization.add_gradients()
         gradients = [weight.grad for weight in self.weights if weight.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-        finite = torch.isfinite(norm + loss)
-        if self._counts_on_device:
-            finite = self._count(step, finite, loss, norm)
-        elif not finite:
-            raise NonFinite(step, loss.item(), norm.item())
-        if self.max_grad_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.weights, self.max_grad_norm, norm, foreach=True)
-        lr = self.lr(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr * group.get(LR_SCALE, 1.0)
-        with self.instrument.around_update(recording):
-            self._step(lr, finite)
-        self.optimizer.zero_grad(set_to_none=True)
-        return norm
+        return StepResult(data_loss + penalty, data_loss, penalty, norm)
 
-    def _step(self, lr: float, finite: Tensor) -> None:
+    def _search(self, stage: Stage, loss: Tensor, backward: Callable[[], Tensor]) -> None:
+        """Let an optimizer try several places, the first of which is where loss and gradients now stand."""
+        first = [loss]
+
+        def evaluate() -> Tensor:
+            if first:
+                return first.pop()
+            stage.optimizer.zero_grad(set_to_none=True)
+            return self._with_penalty(stage.optimizer, backward()).loss
+
+        self.regularization.decay(stage)
+        stage.optimizer.step(evaluate)  # type: ignore[arg-type]
+
+    def _step(self, stage: Stage, finite: Tensor) -> None:
+        optimizer = stage.optimizer
         if self._fp16:
-            self.regularization.decay(lr, finite)
-            self.scaler.step(self.optimizer)
+            self.regularization.decay(stage, finite)
+            self.scaler.step(optimizer)
             self.scaler.update()
         elif self._counts_on_device:
-            self.regularization.decay(lr, finite)
-            if self.optimizer.defaults.get("fused"):
+            self.regularization.decay(stage, finite)
+            if optimizer.defaults.get("fused"):
                 # The attributes by which a GradScaler tells a fused optimizer to skip.
-                self.optimizer.grad_scale = None  # type: ignore[attr-defined]
-                self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
-                self.optimizer.step()
+                optimizer.grad_scale = None  # type: ignore[attr-defined]
+                optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+                optimizer.step()
             elif finite:
-                self.optimizer.step()
+                optimizer.step()
         else:
-            self.regularization.decay(lr)
-            self.optimizer.step()
+            self.regularization.decay(stage)
+            optimizer.step()
 
     def _count(self, step: int, finite: Tensor, loss: Tensor, norm: Tensor) -> Tensor:
         """Count on the device; return whether this update is to be made.
@@ -140,7 +203,7 @@ class Update:
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next update depends on besides the weights."""
         return {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [stage.optimizer.state_dict() for stage in self.stages],
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "skipped": self._skipped.cpu(),
@@ -148,7 +211,8 @@ class Update:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the state of `state_dict`."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        for stage, stored in zip(self.stages, state["optimizers"], strict=True):
+            stage.optimizer.load_state_dict(stored)
         self.schedule.load_state_dict(state["schedule"])
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])

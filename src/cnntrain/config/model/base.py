@@ -57,6 +57,10 @@ class Model:
         """Return a line for each setting that does not fit the others or the data."""
         return []
 
+    def has_residual_blocks(self) -> bool:
+        """Return whether blocks add to their input, so that they can be skipped."""
+        return False
+
     def tiny(self) -> Self:
         """Return the same kind of network, as small as makes sense: for tests and first tries."""
         return self

@@ -40,6 +40,9 @@ class CifarResNet(Scalable):
     depth: int = setting(20, "layers with weights: 6n + 2", ge=8)
     shortcut: str = setting("A", SHORTCUTS, choices=("A", "B", "C", "none"))
 
+    def has_residual_blocks(self) -> bool:
+        return self.shortcut != "none"
+
     def least_size(self, image_size: tuple[int, int]) -> int:
         return 8
 
@@ -71,6 +74,9 @@ class ResNet(Scalable):
     shortcut: str = setting("B", SHORTCUTS, choices=("A", "B", "C", "none"))
     form: str = setting("auto", STEM, choices=FORMS)
 
+    def has_residual_blocks(self) -> bool:
+        return self.shortcut != "none"
+
     def least_size(self, image_size: tuple[int, int]) -> int:
         return 64 if chosen_form(self.form, image_size) == "imagenet" else 16
 
@@ -98,6 +104,9 @@ class CifarPreactResNet(Scalable):
     name: str = fixed("cifar_preact_resnet")
     depth: int = setting(110, "layers with weights: 6n + 2, of bottlenecks 9n + 2", ge=8)
     bottleneck: bool = setting(False, "blocks of 1x1, 3x3, 1x1 with four times the filters")
+
+    def has_residual_blocks(self) -> bool:
+        return True
 
     def least_size(self, image_size: tuple[int, int]) -> int:
         return 8
@@ -128,6 +137,9 @@ class PreactResNet(Scalable):
     name: str = fixed("preact_resnet")
     depth: int = setting(18, "layers with weights", choices=(18, 34, 50, 101, 152, 200))
     form: str = setting("auto", STEM, choices=FORMS)
+
+    def has_residual_blocks(self) -> bool:
+        return True
 
     def least_size(self, image_size: tuple[int, int]) -> int:
         return 64 if chosen_form(self.form, image_size) == "imagenet" else 16

@@ -1,0 +1,71 @@
+"""Labels from a CSV file beside the images: attributes or values, a line for each image (D7)."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DataError
+
+YES, NO = ("1", "yes", "true"), ("0", "no", "false")
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The names of the columns, and the numbers of each image by its file's path as written."""
+
+    names: list[str]
+    rows: dict[str, list[float]]
+
+
+def read_table(file: Path, target: str) -> LabelTable:
+    """Return the labels of a CSV file, for the target "attributes" or "values".
+
+    The first line names the columns; the first column is the path of an image, the others are numbers, or
+    for attributes yes and no, true and false, 1 and 0. Raises DataError naming the file and the line.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); write data.csv=FILE") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: is not UTF-8 text; save it as CSV in UTF-8") from error
+    reader = csv.reader(lines)
+    head = next(reader, [])
+    names = [name.strip() for name in head[1:]]
+    if not names or "" in names or len(set(names)) != len(names):
+        raise DataError(
+            f"{file}: its first line must name the columns, each once, as in: file,{'happy,outdoors'}"
+        )
+    rows: dict[str, list[float]] = {}
+    for cells in reader:
+        if not cells:
+            continue
+        where = f"{file}, line {reader.line_num}"
+        if len(cells) != len(head):
+            raise DataError(f"{where}: has {len(cells)} cells, the first line {len(head)}")
+        path = cells[0].strip()
+        if path in rows:
+            raise DataError(f"{where}: {path} has a line already; keep one")
+        rows[path] = [_number(cell.strip(), target, where) for cell in cells[1:]]
+    if not rows:
+        raise DataError(f"{file}: has no lines below the first; write one for each image")
+    return LabelTable(names, rows)
+
+
+def _number(cell: str, target: str, where: str) -> float:
+    if target == "attributes":
+        if cell.lower() in YES:
+            return 1.0
+        if cell.lower() in NO:
+            return 0.0
+        raise DataError(f"{where}: {cell or 'an empty cell'} is no attribute; write 1 or 0, yes or no")
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{where}: {cell or 'an empty cell'} is no number")
+    return value

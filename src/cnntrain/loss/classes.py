@@ -1,0 +1,98 @@
+"""Losses for one class per image."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..metrics import ClassMetrics, Metrics
+from .criterion import Criterion, at_least_float32, reduced
+
+
+class ClassCriterion(Criterion):
+    """A loss whose scores (N, K) say which of K classes each image is; labels int64 (N,)."""
+
+    def headline(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return (scores.argmax(1) == labels).float()
+
+    def metrics(self) -> Metrics:
+        return ClassMetrics(self.names)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        return scores.float().softmax(1)
+
+
+class Softmax(ClassCriterion):
+    """Softmax cross-entropy, -log p(label), with weights for classes and smoothed labels (C1, R8).
+
+    As torch's cross_entropy: with weights, the mean over the batch is weighted too.
+    """
+
+    weights: Tensor | None
+
+    def __init__(self, names: list[str], weights: Tensor | None, label_smoothing: float):
+        super().__init__(names)
+        self.register_buffer("weights", weights)
+        self.label_smoothing = label_smoothing
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        scores = at_least_float32(scores)
+        weights = None if self.weights is None else self.weights.to(scores.dtype)
+        return F.cross_entropy(scores, labels, weights, label_smoothing=self.label_smoothing)
+
+
+class MulticlassSvm(ClassCriterion):
+    """Mean over the batch of the sum over wrong classes of max(0, s_j - s_y + delta), or of its square (C2).
+
+    torch's MultiMarginLoss divides by the number of classes; the notes' loss, and this one, does not.
+    """
+
+    def __init__(self, names: list[str], delta: float, squared: bool):
+        super().__init__(names)
+        self.delta = delta
+        self.squared = squared
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        scores = at_least_float32(scores)
+        right = scores.gather(1, labels[:, None])
+        margins = (scores - right + self.delta).clamp(min=0)
+        if self.squared:
+            margins = margins.square()
+        # The right class always violates by exactly delta; take its share out again.
+        own = margins.gather(1, labels[:, None]).squeeze(1)
+        return (margins.sum(1) - own).mean()
+
+
+class RejectingSoftmax(ClassCriterion):
+    """LeNet-5's criterion: -s_y + log(e^-j + sum of e^s_i), mean over the batch (LeCun et al. 1998; N2).
+
+    It is softmax cross-entropy with one class more, "none of them", whose score is always -j. With scores
+    that are negative distances, classes already farther away than j are not pushed farther still.
+    """
+
+    def __init__(self, names: list[str], rejection: float):
+        super().__init__(names)
+        self.rejection = rejection
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(F.pad(at_least_float32(scores), (0, 1), value=-self.rejection), labels)
+
+
+class OneHotError(ClassCriterion):
+    """Squared difference of the scores from the label's one-hot vector: regression as a classifier (C5)."""
+
+    def __init__(self, names: list[str], reduction: str):
+        super().__init__(names)
+        self.reduction = reduction
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        scores = at_least_float32(scores)
+        wanted = F.one_hot(labels, scores.shape[1]).to(scores.dtype)
+        return reduced((scores - wanted).square(), self.reduction)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        shares = scores.float().clamp(min=0)
+        # Where no class has a positive score, all are as likely.
+        shares = torch.where(shares.sum(1, keepdim=True) > 0, shares, torch.ones_like(shares))
+        return shares / shares.sum(1, keepdim=True)

@@ -1,0 +1,165 @@
+"""What is measured over a split, for each kind of target (D7): the numbers, their details, their words."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Result:
+    """Numbers over a split by name, the first the most telling; `error` is what model selection lowers.
+
+    details: the same class by class, attribute by attribute or value by value, as JSON.
+    """
+
+    values: dict[str, float]
+    error: float
+    details: dict[str, Any]
+
+
+class Metrics(ABC):
+    """Takes predictions and labels batch by batch, and says the numbers over all of them."""
+
+    def __init__(self, names: list[str]):
+        self.names = names
+
+    @abstractmethod
+    def add(self, predictions: Tensor, labels: Tensor) -> None:
+        """Take a batch, as `Criterion.predictions` and the data give it."""
+
+    @abstractmethod
+    def result(self) -> Result:
+        """Return the numbers over all batches; waits for the device."""
+
+
+class ClassMetrics(Metrics):
+    """Accuracy, top-5 accuracy (of more than five classes), and who is taken for whom.
+
+    The confusion matrix has a row for each true class and a column for each predicted one.
+    """
+
+    def __init__(self, names: list[str]):
+        super().__init__(names)
+        self._confusion: Tensor | None = None
+        self._in_top: Tensor | None = None
+
+    def add(self, predictions: Tensor, labels: Tensor) -> None:
+        classes = len(self.names)
+        pairs = torch.bincount(labels * classes + predictions.argmax(1), minlength=classes**2)
+        self._confusion = pairs if self._confusion is None else self._confusion + pairs
+        if classes > TOP:
+            best = predictions.topk(TOP, 1).indices
+            hits = (best == labels[:, None]).sum()
+            self._in_top = hits if self._in_top is None else self._in_top + hits
+
+    def result(self) -> Result:
+        assert self._confusion is not None
+        confusion = self._confusion.view(len(self.names), -1).cpu()
+        images = int(confusion.sum())
+        accuracy = confusion.diagonal().sum().item() / images
+        values = {"accuracy": accuracy}
+        if self._in_top is not None:
+            values["top5_accuracy"] = self._in_top.item() / images
+        per_class = [
+            right / count if count else None
+            for right, count in zip(confusion.diagonal().tolist(), confusion.sum(1).tolist(), strict=True)
+        ]
+        details = {
+            "per_class_accuracy": dict(zip(self.names, per_class, strict=True)),
+            "confusion": confusion.tolist(),
+        }
+        return Result(values, 1 - accuracy, details)
+
+
+class _Collected(Metrics):
+    """Metrics that need all predictions at once."""
+
+    def __init__(self, names: list[str]):
+        super().__init__(names)
+        self._predictions: list[Tensor] = []
+        self._labels: list[Tensor] = []
+
+    def add(self, predictions: Tensor, labels: Tensor) -> None:
+        self._predictions.append(predictions)
+        self._labels.append(labels)
+
+    def _all(self) -> tuple[Tensor, Tensor]:
+        return torch.cat(self._predictions).double().cpu(), torch.cat(self._labels).double().cpu()
+
+
+class AttributeMetrics(_Collected):
+    """Accuracy (score > 0 means present) and average precision, for each attribute and in the mean.
+
+    Average precision, the area under precision over recall, is None for an attribute that no image has.
+    """
+
+    def result(self) -> Result:
+        from sklearn.metrics import average_precision_score
+
+        scores, labels = self._all()
+        accuracies = ((scores > 0) == (labels > 0.5)).double().mean(0).tolist()
+        precisions = [
+            float(average_precision_score(labels[:, i], scores[:, i])) if labels[:, i].any() else None
+            for i in range(len(self.names))
+        ]
+        known = [precision for precision in precisions if precision is not None]
+        accuracy = sum(accuracies) / len(accuracies)
+        values = {"accuracy": accuracy}
+        if known:
+            values["average_precision"] = sum(known) / len(known)
+        details = {
+            name: {"accuracy": right, "average_precision": precision}
+            for name, right, precision in zip(self.names, accuracies, precisions, strict=True)
+        }
+        return Result(values, 1 - accuracy, {"per_attribute": details})
+
+
+class ValueMetrics(_Collected):
+    """Mean absolute error and R², for each value and in the mean.
+
+    R², the share of the variance that is explained, is None for a value that is the same in all images.
+    """
+
+    def result(self) -> Result:
+        predictions, labels = self._all()
+        errors = (predictions - labels).abs().mean(0).tolist()
+        spread = (labels - labels.mean(0)).square().sum(0)
+        left = (predictions - labels).square().sum(0)
+        explained = [
+            1 - rest / whole if whole else None
+            for rest, whole in zip(left.tolist(), spread.tolist(), strict=True)
+        ]
+        known = [share for share in explained if share is not None]
+        error = sum(errors) / len(errors)
+        values = {"mean_absolute_error": error}
+        if known:
+            values["r2"] = sum(known) / len(known)
+        details = {
+            name: {"mean_absolute_error": one, "r2": share}
+            for name, one, share in zip(self.names, errors, explained, strict=True)
+        }
+        return Result(values, error, {"per_value": details})
+
+
+# How each number is called on screen, and whether it is a share shown in percent.
+WORDS = {
+    "loss": ("loss", False),
+    "accuracy": ("accuracy", True),
+    "top5_accuracy": ("top-5", True),
+    "average_precision": ("average precision", True),
+    "mean_absolute_error": ("mean absolute error", False),
+    "r2": ("R²", False),
+}
+
+
+def in_words(name: str, value: float) -> str:
+    """Return a number with its name as it stands on screen: "accuracy 98.89%"."""
+    word, is_share = WORDS[name]
+    return f"{word} {value:.2%}" if is_share else f"{word} {value:.4f}"

@@ -1,0 +1,104 @@
+"""Running averages of the weights: one network, smoother than that of any step (E4)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class Average(ABC):
+    """An average of weights over the steps of a run; `count` says how many have gone into it."""
+
+    def __init__(self, weights: Iterable[Tensor], batch_norm_batches: int):
+        self.weights = list(weights)
+        self.batch_norm_batches = batch_norm_batches
+        self.average = [weight.detach().clone() for weight in self.weights]
+        self.count = 0
+
+    @abstractmethod
+    def share(self, step: int) -> float | None:
+        """Return what share of the average the weights after `step` updates become, None if they are not."""
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        """Take in the weights as they are after `step` updates."""
+        share = self.share(step)
+        if share is not None:
+            torch._foreach_lerp_(self.average, self.weights, share)
+            self.count += 1
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Put the average into the network's weights, for as long as the context lasts."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        kept = [weight.clone() for weight in self.weights]
+        torch._foreach_copy_(self.weights, self.average)
+        torch._foreach_copy_(self.average, kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average, for a checkpoint."""
+        return {"average": self.average, "count": self.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state of `state_dict`."""
+        with torch.no_grad():
+            torch._foreach_copy_(self.average, state["average"])
+        self.count = state["count"]
+
+
+class Exponential(Average):
+    """w̄ = d·w̄ + (1 - d)·w, with d at most (1 + t)/(10 + t) after t steps."""
+
+    def __init__(self, weights: Iterable[Tensor], batch_norm_batches: int, decay: float):
+        super().__init__(weights, batch_norm_batches)
+        self.decay = decay
+
+    def share(self, step: int) -> float:
+        return 1 - min(self.decay, (1 + step) / (10 + step))
+
+
+class Mean(Average):
+    """The mean of the weights at the ends of the epochs after `start` steps."""
+
+    def __init__(self, weights: Iterable[Tensor], batch_norm_batches: int, steps_per_epoch: int, start: int):
+        super().__init__(weights, batch_norm_batches)
+        self.steps_per_epoch = steps_per_epoch
+        self.start = start
+
+    def share(self, step: int) -> float | None:
+        if step <= self.start or step % self.steps_per_epoch:
+            return None
+        return 1 / (self.count + 1)
+
+
+@contextmanager
+def own_batch_norm(network: nn.Module, anew: bool) -> Iterator[list[_BatchNorm]]:
+    """Let batch norms find their statistics `anew`, as a plain mean over the batches fed inside.
+
+    Yields those batch norms, none where statistics stay; the old statistics are back afterwards.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)] if anew else []
+    before = [(norm.momentum, [buffer.clone() for buffer in norm.buffers()]) for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's word for the plain mean
+    try:
+        yield norms
+    finally:
+        for norm, (momentum, buffers) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            for buffer, old in zip(norm.buffers(), buffers, strict=True):
+                buffer.copy_(old)

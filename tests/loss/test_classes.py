@@ -1,0 +1,104 @@
+"""Losses for classes against the notes' worked examples, torch's own and closed forms (C1, C2, C5)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.utils.class_weight import compute_class_weight
+
+from cnntrain.config.loss import Loss, OneHotError, Softmax, SquaredSvm, Svm
+from cnntrain.errors import ConfigError
+from cnntrain.loss.criterion import Criterion
+
+
+def built(
+    option: Loss, classes: int, label_smoothing: float = 0.0, labels: torch.Tensor | None = None
+) -> Criterion:
+    names = [str(label) for label in range(classes)]
+    facts = option.facts(names, torch.arange(classes) if labels is None else labels)
+    return option.build(names, facts, label_smoothing)
+
+
+@pytest.mark.parametrize(
+    ("scores", "delta", "expected"),
+    [
+        ([13.0, -7.0, 11.0], 10, 8),
+        ([10.0, -2.0, 3.0], 1, 0),
+        ([10.0, 9.0, 9.0], 1, 0),
+        ([10.0, -100.0, -100.0], 1, 0),
+    ],
+)
+def test_svm_gives_the_worked_examples(scores: list[float], delta: float, expected: float) -> None:
+    loss = built(Svm(delta=delta), 3)
+    assert loss(torch.tensor([scores]), torch.tensor([0])).item() == pytest.approx(expected)
+
+
+def test_softmax_tells_apart_what_the_svm_does_not() -> None:
+    loss = built(Softmax(), 10)
+    label = torch.tensor([0])
+    assert loss(torch.tensor([[10.0, 9.0, 9.0]]), label).item() == pytest.approx(0.5514, abs=1e-4)
+    assert loss(torch.tensor([[10.0, -100.0, -100.0]]), label).item() == pytest.approx(0.0, abs=1e-6)
+    assert loss(torch.zeros(4, 10), torch.arange(4)).item() == pytest.approx(math.log(10))
+
+
+@pytest.mark.parametrize(("option", "power"), [(Svm, 1), (SquaredSvm, 2)])
+def test_svm_is_torchs_multi_margin_loss_times_the_classes(option: type[Svm], power: int) -> None:
+    torch.manual_seed(0)
+    scores, labels = torch.randn(64, 7, dtype=torch.double), torch.randint(7, (64,))
+    expected = F.multi_margin_loss(scores, labels, p=power, margin=0.7) * 7
+    assert built(option(delta=0.7), 7)(scores, labels).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("option", [Svm, SquaredSvm])
+def test_svm_gradient_equals_torchs(option: type[Svm]) -> None:
+    torch.manual_seed(0)
+    scores, labels = torch.randn(16, 5).requires_grad_(), torch.randint(5, (16,))
+    power = 2 if option is SquaredSvm else 1
+    (ours,) = torch.autograd.grad(built(option(), 5)(scores, labels), scores)
+    (theirs,) = torch.autograd.grad(F.multi_margin_loss(scores, labels, p=power) * 5, scores)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_label_smoothing_is_cross_entropy_against_the_mixture() -> None:
+    torch.manual_seed(0)
+    scores, labels = torch.randn(8, 4), torch.randint(4, (8,))
+    targets = 0.8 * F.one_hot(labels, 4) + 0.2 / 4
+    expected = -(targets * scores.log_softmax(1)).sum(1).mean()
+    assert built(Softmax(), 4, 0.2)(scores, labels).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_class_weights_are_torchs() -> None:
+    torch.manual_seed(0)
+    scores, labels = torch.randn(8, 3), torch.randint(3, (8,))
+    weights = [0.5, 2.0, 1.0]
+    ours = built(Softmax(class_weights=weights), 3)(scores, labels)
+    torch.testing.assert_close(ours, F.cross_entropy(scores, labels, torch.tensor(weights)))
+    with pytest.raises(ConfigError, match="2 weights for 3 classes"):
+        built(Softmax(class_weights=[1.0, 2.0]), 3)
+
+
+def test_balanced_weights_are_scikit_learns() -> None:
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2])
+    weights = built(Softmax(balanced=True), 3, labels=labels).weights
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels.numpy())
+    torch.testing.assert_close(weights, torch.tensor(expected, dtype=torch.float32))
+
+
+@pytest.mark.parametrize(("reduction", "factor"), [("mean", 1.0), ("sum", 4.0), ("half_sum", 2.0)])
+def test_one_hot_error_is_torchs_mse_against_one_hot_vectors(reduction: str, factor: float) -> None:
+    torch.manual_seed(0)
+    scores, labels = torch.randn(6, 4), torch.randint(4, (6,))
+    ours = built(OneHotError(reduction=reduction), 4)(scores, labels)
+    torch.testing.assert_close(ours, factor * F.mse_loss(scores, F.one_hot(labels, 4).float()))
+
+
+@pytest.mark.parametrize("option", [Softmax(), Svm(), SquaredSvm(delta=0.3), OneHotError()])
+def test_gradients_equal_central_differences(option: Loss) -> None:
+    torch.manual_seed(0)
+    scores = torch.randn(5, 4, dtype=torch.double, requires_grad=True)
+    loss, labels = built(option, 4), torch.tensor([0, 1, 2, 3, 1])
+    assert torch.autograd.gradcheck(lambda given: loss(given, labels), scores)
