@@ -140,7 +140,7 @@ def build_network(
     seed_torch(config.seed, "initialization")
     network = config.model.build(channels, criterion.outputs, size, config.regularization.dropout)
     _regularized(network, criterion, config)
-    return network, config.initialization.apply(network)
+    return network, config.initialization.apply(network, config.model.nonlinearity())
 
 
 def rebuild_network(config: Config, criterion: Criterion, channels: int, size: tuple[int, int]) -> nn.Module:

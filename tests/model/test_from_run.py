@@ -84,7 +84,7 @@ def test_the_papers_layers_are_named_by_five_patterns(vgg11: Path, tmp_path: Pat
     folder = run_of(tmp_path / "run", vgg11, trained)
     network = Vgg(depth=16, form="imagenet", width=0.02).build(1, 10, SIZE, None)
     patterns = ["conv1_*", "conv2_*", "conv3_*", "fc*", "output"]
-    (line,) = FromRun(run=str(folder), layers=patterns).apply(network)
+    (line,) = FromRun(run=str(folder), layers=patterns).apply(network, "relu")
     assert "taken conv1_1, conv2_1, conv3_1, conv3_2, head (7 of 16 layers); new conv1_2" in line
     weights = {name for name in taken(network, trained.state_dict()) if name.endswith("weight")}
     assert weights == {
@@ -102,11 +102,11 @@ def test_with_new_layers_as_the_identity_the_deeper_network_computes_what_the_sh
     images = torch.randn(4, 1, *SIZE)
     for depth, new in ((13, 2), (16, 5), (19, 8)):
         deep = built(Vgg(depth=depth, width=0.125), 2).eval()
-        (line,) = FromRun(run=str(folder), new="identity").apply(deep)
+        (line,) = FromRun(run=str(folder), new="identity").apply(deep, "relu")
         assert line.endswith(f"{new} of them the identity")
         torch.testing.assert_close(deep(images), shallow(images))
     deep = built(Vgg(depth=19, width=0.125), 2).eval()
-    FromRun(run=str(folder)).apply(deep)
+    FromRun(run=str(folder)).apply(deep, "relu")
     assert (deep(images) - shallow(images)).abs().max() > 1e-4
 
 
@@ -168,7 +168,7 @@ def test_a_pattern_means_a_layer_or_a_module_around_it_with_or_without_the_part(
         tensor.add_(1)  # biases and statistics too differ from new ones
     folder = run_of(tmp_path / "run", vgg11, trained)
     network = built(settings, 2)
-    FromRun(run=str(folder), layers=[pattern]).apply(network)
+    FromRun(run=str(folder), layers=[pattern]).apply(network, "relu")
     source = trained.state_dict()
     assert {name.rpartition(".")[0] for name in taken(network, source)} == layers
     # Whole layers: weight and bias, and the running statistics of norms.
@@ -177,7 +177,7 @@ def test_a_pattern_means_a_layer_or_a_module_around_it_with_or_without_the_part(
 
 def test_other_classes_and_channels_start_anew_and_the_rest_is_taken(vgg11: Path) -> None:
     network = built(Vgg(depth=11, width=0.125), 1, channels=3, classes=7)
-    (line,) = FromRun(run=str(vgg11)).apply(network)
+    (line,) = FromRun(run=str(vgg11)).apply(network, "relu")
     assert line.endswith("(7 of 9 layers); new conv1_1, head")
     source = best(vgg11)
     new = ("head", "features.conv1_1")
@@ -190,27 +190,28 @@ def test_a_layer_without_the_bias_of_the_other_is_not_taken_in_part(vgg11: Path,
     trained = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 2))
     network = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
     before = network[0].weight.detach().clone()
-    (line,) = FromRun(run=str(run_of(tmp_path / "run", vgg11, trained))).apply(network)
+    (line,) = FromRun(run=str(run_of(tmp_path / "run", vgg11, trained))).apply(network, "relu")
     assert line.endswith("taken 1 (1 of 2 layers); new 0")
     assert torch.equal(network[0].weight, before)
 
 
 def test_the_same_network_takes_every_layer(vgg11: Path) -> None:
     network = built(Vgg(depth=11, width=0.125), 1)
-    assert FromRun(run=str(vgg11)).apply(network) == [f"weights   from {vgg11}: taken every layer (9)"]
+    lines = FromRun(run=str(vgg11)).apply(network, "relu")
+    assert lines == [f"weights   from {vgg11}: taken every layer (9)"]
     assert taken(network, best(vgg11)) == set(network.state_dict())
 
 
 def test_nothing_to_take_names_both_networks(vgg11: Path) -> None:
     network = Linear().build(1, 10, SIZE, None)
     with pytest.raises(ConfigError, match=r"no layer can be taken: none of LinearClassifier .* one of vgg "):
-        FromRun(run=str(vgg11)).apply(network)
+        FromRun(run=str(vgg11)).apply(network, "relu")
 
 
 def test_a_pattern_without_a_layer_gets_the_nearest_name(vgg11: Path) -> None:
     network = built(Vgg(depth=11, width=0.125), 1)
     with pytest.raises(ConfigError) as raised:
-        FromRun(run=str(vgg11), layers=["conv*", "outputs", "fc*"]).apply(network)
+        FromRun(run=str(vgg11), layers=["conv*", "outputs", "fc*"]).apply(network, "relu")
     assert [line.partition("; ")[0] for line in raised.value.problems] == [
         "initialization.layers: outputs names no layer",
         "initialization.layers: fc* names no layer",
@@ -246,7 +247,7 @@ def test_a_damaged_checkpoint_is_an_error_of_the_data(vgg11: Path, tmp_path: Pat
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"best\.pt: is damaged"):
-        FromRun(run=str(folder)).apply(built(Vgg(depth=11, width=0.125), 1))
+        FromRun(run=str(folder)).apply(built(Vgg(depth=11, width=0.125), 1), "relu")
 
 
 def test_a_run_goes_on_and_is_loaded_after_its_source_is_gone(vgg11: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from .fields import fixed, setting
 if TYPE_CHECKING:
     from torch import nn
 
+BIAS = "the constant at which biases start, 0 or small, such as 0.01 (I5)"
+
 
 @dataclass
 class Initialization:
@@ -18,10 +20,10 @@ class Initialization:
 
     name: str = ""
 
-    def apply(self, network: nn.Module) -> list[str]:
+    def apply(self, network: nn.Module, activation: str) -> list[str]:
         """Set the weights of a network in place, with torch's global generator; norms stay as they are.
 
-        Returns what to tell the user.
+        `activation` is what mostly follows the network's layers. Returns what to tell the user.
         """
         raise NotImplementedError
 
@@ -32,7 +34,7 @@ class Default(Initialization):
 
     name: str = fixed("default")
 
-    def apply(self, network: nn.Module) -> list[str]:
+    def apply(self, network: nn.Module, activation: str) -> list[str]:
         return []
 
 
@@ -46,7 +48,7 @@ class Zeros(Initialization):
 
     name: str = fixed("zeros")
 
-    def apply(self, network: nn.Module) -> list[str]:
+    def apply(self, network: nn.Module, activation: str) -> list[str]:
         from ..model.initialization import zeros
 
         zeros(network)
@@ -59,9 +61,9 @@ class Gaussian(Initialization):
 
     name: str = fixed("gaussian")
     std: float = setting(0.01, "standard deviation of the weights", gt=0)
-    bias: float = setting(0.0, "the constant at which biases start (I5)")
+    bias: float = setting(0.0, BIAS)
 
-    def apply(self, network: nn.Module) -> list[str]:
+    def apply(self, network: nn.Module, activation: str) -> list[str]:
         from ..model.initialization import gaussian
 
         gaussian(network, self.std, self.bias)
@@ -74,9 +76,9 @@ class Uniform(Initialization):
 
     name: str = fixed("uniform")
     scale: float = setting(0.01, "largest absolute weight", gt=0)
-    bias: float = setting(0.0, "the constant at which biases start (I5)")
+    bias: float = setting(0.0, BIAS)
 
-    def apply(self, network: nn.Module) -> list[str]:
+    def apply(self, network: nn.Module, activation: str) -> list[str]:
         from ..model.initialization import uniform
 
         uniform(network, self.scale, self.bias)
@@ -84,30 +86,64 @@ class Uniform(Initialization):
 
 
 @dataclass
-class Lecun(Initialization):
-    """N(0, 1/n) with n inputs per unit: keeps the variance of a linear layer (LeCun et al. 1998; I3)."""
+class VarianceScaling(Initialization):
+    """Weights of variance gain/n, which carry signals through layers of any number of inputs (I3).
 
-    name: str = fixed("lecun")
-    bias: float = setting(0.0, "the constant at which biases start (I5)")
+    With n inputs a unit and a gain of 1, a linear layer keeps the mean square of its input (LeCun et al.
+    1998). ReLU halves it, so He et al. 2015 take a gain of 2; Glorot and Bengio 2010 count inputs and
+    outputs alike, a compromise between signals and gradients. The files are these presets.
+    """
 
-    def apply(self, network: nn.Module) -> list[str]:
-        from ..model.initialization import by_fan_in
+    name: str = fixed("variance_scaling")
+    gain: float | None = setting(
+        None,
+        "variance of the weights times n; null: by the network's activation f, 1/E[f(z)²] with z from "
+        "N(0, 1), which is 2 for relu; but for tanh 25/9 and for sigmoid 1, as in torch",
+        gt=0,
+    )
+    fan: str = setting(
+        "in",
+        "what n counts; in: the inputs of a unit, which keeps signals; out: the units that an input feeds, "
+        "which keeps gradients; average: the mean of both",
+        choices=("in", "out", "average"),
+    )
+    distribution: str = setting(
+        "gaussian", "what weights are drawn from, of mean 0", choices=("gaussian", "uniform")
+    )
+    bias: float = setting(0.0, BIAS)
 
-        by_fan_in(network, 1.0, self.bias)
+    def apply(self, network: nn.Module, activation: str) -> list[str]:
+        from ..model.initialization import GAINS, variance_scaling
+
+        gain = GAINS[activation] if self.gain is None else self.gain
+        variance_scaling(network, gain, self.fan, self.distribution, self.bias)
         return []
 
 
 @dataclass
-class He(Initialization):
-    """N(0, 2/n) with n inputs per unit: keeps the variance through ReLU (He et al. 2015; I3)."""
+class Sparse(Initialization):
+    """Zeros but for a few Gaussian weights of each unit, so that units differ whatever their size (I4)."""
 
-    name: str = fixed("he")
-    bias: float = setting(0.0, "the constant at which biases start (I5)")
+    name: str = fixed("sparse")
+    connections: int = setting(10, "non-zero weights of each unit; all, where it has no more", ge=1)
+    direction: str = setting(
+        "in",
+        "which unit's weights are counted; in: those that feed each output (Martens 2010); out: those that "
+        "each input feeds, as torch.nn.init.sparse_ does, which leaves some outputs more than others",
+        choices=("in", "out"),
+    )
+    std: float | None = setting(
+        None,
+        "standard deviation of the non-zero weights; null: √(gain/n), the gain by the network's "
+        "activation as in variance_scaling, n the mean number of non-zero weights that feed an output",
+        gt=0,
+    )
+    bias: float = setting(0.0, BIAS)
 
-    def apply(self, network: nn.Module) -> list[str]:
-        from ..model.initialization import by_fan_in
+    def apply(self, network: nn.Module, activation: str) -> list[str]:
+        from ..model.initialization import GAINS, sparse
 
-        by_fan_in(network, 2.0, self.bias)
+        sparse(network, self.connections, self.direction, self.std, GAINS[activation], self.bias)
         return []
 
 
@@ -131,7 +167,7 @@ class FromRun(Initialization):
         choices=("own", "identity"),
     )
 
-    def apply(self, network: nn.Module) -> list[str]:
+    def apply(self, network: nn.Module, activation: str) -> list[str]:
         from ..model.from_run import take_layers
 
         return take_layers(network, Path(self.run), self.layers, identity=self.new == "identity")

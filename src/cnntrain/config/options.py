@@ -67,8 +67,8 @@ OPTIONS: dict[str, list[type]] = {
         initialization.Zeros,
         initialization.Gaussian,
         initialization.Uniform,
-        initialization.Lecun,
-        initialization.He,
+        initialization.VarianceScaling,
+        initialization.Sparse,
         initialization.FromRun,
     ],
     "loss": [

@@ -53,6 +53,11 @@ class Model:
         """Return the least height and width taken by the form used for images of (height, width)."""
         raise NotImplementedError
 
+    def nonlinearity(self) -> str:
+        """Return what follows its layers, one of ACTIVATIONS or "linear"; relu where it is no setting."""
+        chosen: str = getattr(self, "activation", "relu")
+        return chosen
+
     def problems(self, in_channels: int, classes: int, image_size: tuple[int, int]) -> list[str]:
         """Return a line for each setting that does not fit the others or the data."""
         return []

@@ -21,6 +21,9 @@ class Linear(Model):
     def least_size(self, image_size: tuple[int, int]) -> int:
         return 1
 
+    def nonlinearity(self) -> str:
+        return "linear"
+
     def build(
         self, in_channels: int, classes: int, image_size: tuple[int, int], dropout: float | None
     ) -> nn.Module:
