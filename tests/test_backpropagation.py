@@ -1,4 +1,4 @@
-"""The tables and examples of docs/backpropagation.md, by hand-written backward passes and by autograd (K0)."""
+"""The tables and examples of docs/backpropagation.md, by hand-written steps and by autograd (K0)."""
 
 from __future__ import annotations
 

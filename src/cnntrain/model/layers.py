@@ -51,7 +51,8 @@ class L2Pool2d(nn.Module):
         }
 
     def forward(self, maps: Tensor) -> Tensor:
-        sums = F.avg_pool2d(maps.float().square(), **self.window, divisor_override=1)
+        squares = maps.to(torch.promote_types(maps.dtype, torch.float32)).square()
+        sums = F.avg_pool2d(squares, **self.window, divisor_override=1)
         return (sums + 1e-12).sqrt().to(maps.dtype)
 
 

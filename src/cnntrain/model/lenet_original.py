@@ -98,8 +98,8 @@ class DistanceToCodes(nn.Module):
         self.register_buffer("codes", codes(classes).to(torch.empty(0).device))
 
     def forward(self, values: Tensor) -> Tensor:
-        # In float32: what tells two classes apart is small beside the squares of 84 values.
-        values = values.float()
+        # In float32 at least: what tells two classes apart is small beside the squares of 84 values.
+        values = values.to(torch.promote_types(values.dtype, torch.float32))
         codes = self.codes.reshape(*self.codes.shape, *[1] * (values.ndim - 2))
         return -(values[:, None] - codes).square().sum(2)
 
