@@ -51,22 +51,26 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     height, width, channels = splits.train.shape
 
     suited = config.data.augmentation_default()
-    augment = build_augmentation(config.augmentation, suited, height, width)
+    augment = build_augmentation(config.augmentation, suited, splits.train)
     images_per_update = config.data.batch_size * config.trainer.accumulate_steps
     train = Batches(splits.train, images_per_update, compute.device, config.seed, augment)
     val = evaluation_batches(splits.val, config, compute) if len(splits.val) else None
 
-    size = enlarged(config.model, (height, width))
-    preprocess, notices = build_preprocessing(config.preprocessing, splits.train, size)
+    shown = config.augmentation.cropped((height, width))
+    crop = None if shown == (height, width) else shown
+    size = enlarged(config.model, shown)
+    preprocess, notices = build_preprocessing(config.preprocessing, splits.train, size, crop)
     if size is not None:
-        notices.append(f"images are enlarged from {height}x{width} to {size[0]}x{size[1]} for the network")
+        notices.append(
+            f"images are enlarged from {shown[0]}x{shown[1]} to {size[0]}x{size[1]} for the network"
+        )
 
     facts = config.loss.facts(splits.names, splits.train.labels) if state is None else state["loss"]
     criterion = build_criterion(config, splits.names, facts)
     if state is None:
-        network, started = build_network(config, criterion, channels, size or (height, width))
+        network, started = build_network(config, criterion, channels, size or shown)
     else:
-        network, started = rebuild_network(config, criterion, channels, size or (height, width)), []
+        network, started = rebuild_network(config, criterion, channels, size or shown), []
     place(network, compute)
     preprocess.to(compute.device)
     criterion.to(compute.device)
@@ -83,6 +87,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
         "config": stored.to_yaml(config),
         "names": splits.names,
         "image_shape": [height, width, channels],
+        "crop_size": None if crop is None else list(crop),
         "input_size": None if size is None else list(size),
         "precision": compute.precision,
     }
@@ -182,10 +187,17 @@ def place(network: nn.Module, compute: Compute) -> None:
 
 def restored_preprocessing(state: State, device: torch.device) -> Preprocess:
     """Return the preprocessing stored in a checkpoint."""
-    size = state["input_size"]
+    size, crop = (
+        None if found is None else tuple(found) for found in (state["input_size"], state["crop_size"])
+    )
     buffers = state["preprocess"]
-    preprocess = Preprocess(buffers["scale"], buffers["shift"], None if size is None else (size[0], size[1]))
-    return preprocess.to(device)
+    return Preprocess(buffers["scale"], buffers["shift"], size, crop).to(device)
+
+
+def network_size(state: State) -> tuple[int, int]:
+    """Return the (height, width) that the network of a checkpoint was built for."""
+    height, width = state["input_size"] or state["crop_size"] or state["image_shape"][:2]
+    return height, width
 
 
 def count_parameters(network: nn.Module) -> int:

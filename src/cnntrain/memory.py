@@ -22,6 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .assemble import build_update
+from .config.augmentation import Augmentation, Strengths
 from .config.root import Config
 from .data.augmentation import build_augmentation
 from .data.batches import Batches
@@ -147,15 +148,13 @@ class Simulation:
         config, compute = self.config, self.compute
         images_per_update = batch_size * config.trainer.accumulate_steps
         with self._fake, torch.random.fork_rng(devices=[]):
-            height, width, _ = self.subject.shape
             count = steps * images_per_update
             images = torch.empty((count, *self.subject.shape), dtype=torch.uint8)
             labels = self.subject.labels(count)
             suited = config.data.augmentation_default()
-            augment = build_augmentation(config.augmentation, suited, height, width)
-            batches = Batches(
-                MemoryImages(images, labels), images_per_update, compute.device, config.seed, augment
-            )
+            train = MemoryImages(images, labels)
+            augment = build_augmentation(self._augmentation(), suited, train)
+            batches = Batches(train, images_per_update, compute.device, config.seed, augment)
             training_mode(self.network)
             watch = self._watch(heap)
             with watch:
@@ -170,11 +169,17 @@ class Simulation:
         watch.add([*self.network.parameters(), *self.network.buffers()])
         return watch
 
+    def _augmentation(self) -> Augmentation:
+        """Return the run's augmentation without a policy, which draws from values, one image at a time."""
+        settings: Augmentation = self.config.augmentation
+        return dataclasses.replace(settings, policy="none") if isinstance(settings, Strengths) else settings
+
     def _preprocess(self) -> Preprocess:
         height, width, channels = self.subject.shape
-        shape = (1, height, width, channels)
-        size = None if self.subject.input_size == (height, width) else self.subject.input_size
-        return Preprocess(torch.ones(shape), torch.zeros(shape), size).to(self.compute.device)
+        crop = self.config.augmentation.cropped((height, width))
+        shape = (1, *crop, channels)
+        size = None if self.subject.input_size == crop else self.subject.input_size
+        return Preprocess(torch.ones(shape), torch.zeros(shape), size, crop).to(self.compute.device)
 
     def _trainer(self) -> Trainer:
         config, compute, network = self.config, self.compute, self.network

@@ -24,3 +24,20 @@ def seed_torch(seed: int, *parts: str | int) -> None:
         torch.cuda.manual_seed_all(value)
     elif torch.backends.mps.is_available():
         torch.mps.manual_seed(value)
+
+
+def coins(seed: int, purpose: str, indices: torch.Tensor) -> torch.Tensor:
+    """Return true or false for each index (N,), on the CPU: drawn once for all, whatever else is asked for.
+
+    The top bit of splitmix64 (Steele et al. 2014), whose nth number can be had without the others.
+    """
+    mixed = (indices + 1) * _signed(0x9E3779B97F4A7C15) + derive(seed, purpose)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        # int64 shifts its sign in from the left; splitmix64 shifts zeros.
+        mixed = (mixed ^ ((mixed >> shift) & ((1 << (64 - shift)) - 1))) * _signed(factor)
+    mixed = mixed ^ ((mixed >> 31) & ((1 << 33) - 1))
+    return mixed < 0
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >= 1 << 63 else number

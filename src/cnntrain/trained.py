@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .assemble import build_criterion, rebuild_network, restored_preprocessing
+from .assemble import build_criterion, network_size, rebuild_network, restored_preprocessing
 from .checkpoint import State
 from .config import stored
 from .config.root import Config
@@ -77,10 +77,9 @@ def restored_network(config: Config, state: State) -> tuple[nn.Module, Criterion
 
     Raises DataError where the checkpoint is of another network.
     """
-    height, width, channels = state["image_shape"]
-    size = state["input_size"] or (height, width)
+    channels = state["image_shape"][2]
     criterion = build_criterion(config, state["names"], state["loss"])
-    network = rebuild_network(config, criterion, channels, (size[0], size[1]))
+    network = rebuild_network(config, criterion, channels, network_size(state))
     load_weights(network, state)
     return network, criterion
 

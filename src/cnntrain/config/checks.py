@@ -163,7 +163,22 @@ def _network(config: Config) -> Iterator[str]:
     if facts is not None:
         asked = config.summary.image_size if config.job == "summary" else None
         size = (facts.height, facts.width) if asked is None else (asked, asked)
+        misfits = config.augmentation.misfits(*size, facts.channels)
+        yield from misfits
+        if misfits:
+            return
+        size = config.augmentation.cropped(size)
         yield from config.model.problems(facts.channels, facts.outputs, enlarged(config.model, size) or size)
+
+
+def _augmentation(config: Config) -> Iterator[str]:
+    yield from config.augmentation.problems()
+    crop_size = getattr(config.augmentation, "crop_size", None)
+    if crop_size is not None and getattr(config.preprocessing, "per", "channel") == "pixel":
+        yield (
+            f"preprocessing.per=pixel: augmentation.crop_size={crop_size} leaves no pixel in its place; "
+            "write preprocessing.per=channel"
+        )
 
 
 def _trained_weights(config: Config) -> Iterator[str]:
@@ -278,6 +293,7 @@ CHECKS = (
     _schedule,
     _validation,
     _data,
+    _augmentation,
     _network,
     _trained_weights,
     _loss,

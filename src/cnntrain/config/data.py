@@ -193,18 +193,25 @@ class Svhn(_Downloaded):
 
 @dataclass
 class ImageNet(Data):
-    """ImageNet's 1000 classes at 224x224, from folders train/ and val/; val/ is the test split
+    """ImageNet's 1000 classes, from folders train/ and val/; val/ is the test split
     (Russakovsky et al. 2015)."""
 
     name: str = fixed("imagenet")
     root: str = setting(
         "data/imagenet", "folder with train/ and val/, one folder per class in each", resume="free"
     )
+    image_size: int = setting(
+        224,
+        "height and width in pixels: the shorter side is brought to it, and the centre kept; 256 to cut "
+        "224x224 from (augmentation.crop_size)",
+        ge=1,
+    )
     memory_limit_gb: float = setting(4.0, MEMORY, ge=0, resume="free")
     workers: int = setting(2, WORKERS, ge=0, resume="free")
 
     def facts(self) -> ImageFacts:
-        return ImageFacts(channels=3, height=224, width=224, outputs=1000, train_images=None)
+        side = self.image_size
+        return ImageFacts(channels=3, height=side, width=side, outputs=1000, train_images=None)
 
     def augmentation_default(self) -> str:
         return "crop_flip"
@@ -212,7 +219,7 @@ class ImageNet(Data):
     def read(self) -> Splits:
         from ..data.folder import read_imagenet
 
-        return read_imagenet(self.root, self.facts().height, self.workers)
+        return read_imagenet(self.root, self.image_size, self.workers)
 
     def load(self, seed: int) -> Splits:
         from ..data.folder import into_memory

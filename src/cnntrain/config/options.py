@@ -39,7 +39,7 @@ OPTIONS: dict[str, list[type]] = {
         data.Synthetic,
     ],
     "preprocessing": [preprocessing.NoPreprocessing, preprocessing.Center, preprocessing.Standardize],
-    "augmentation": [augmentation.Auto, augmentation.CropFlip],
+    "augmentation": [augmentation.Auto, augmentation.Strengths],
     "model": [
         model.Linear,
         model.Mlp,

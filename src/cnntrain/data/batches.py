@@ -53,9 +53,10 @@ class Batches:
         order = torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))
         size = self.batch_size
         indices = [order[i * size : (i + 1) * size] for i in range(start, min(stop, len(self)))]
-        for step, (images, labels) in enumerate(self._read(indices), start):
+        batches = zip(indices, self._read(indices), strict=True)
+        for step, (index, (images, labels)) in enumerate(batches, start):
             if self.augment is not None:
-                images = self.augment(images, self.seed, epoch, step)
+                images = self.augment(images, index, self.seed, epoch, step)
             yield images, labels
 
     def in_order(self) -> Iterator[Batch]:

@@ -16,18 +16,30 @@ from .images import ImageSet
 
 
 class Preprocess(nn.Module):
-    """Images (N, H, W, C) of 0…255 → network input (N, C, H', W') in float32, channels last in memory."""
+    """Images (N, H, W, C) of 0…255 → network input (N, C, H', W') in float32, channels last in memory.
+
+    `crop` (height, width) is what is kept of the middle of larger images; training images come cropped.
+    """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, scale: Tensor, shift: Tensor, size: tuple[int, int] | None):
+    def __init__(
+        self,
+        scale: Tensor,
+        shift: Tensor,
+        size: tuple[int, int] | None,
+        crop: tuple[int, int] | None = None,
+    ):
         super().__init__()
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
         self.size = size
+        self.crop = crop
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.crop is not None:
+            images = centre_crop(images, self.crop)
         inputs = torch.addcmul(self.shift, images.float(), self.scale).permute(0, 3, 1, 2)
         if self.size is not None:
             inputs = F.interpolate(inputs, self.size, mode="bilinear", align_corners=False)
@@ -52,14 +64,28 @@ class Preprocess(nn.Module):
         return Preprocess(scale, shift, size)
 
 
+def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the middle (N, height, width, C) of images (N, H, W, C), none of whose sides is shorter."""
+    top, left = (round((images.shape[1 + side] - size[side]) / 2) for side in (0, 1))
+    return images[:, top : top + size[0], left : left + size[1]]
+
+
 def build_preprocessing(
-    settings: Preprocessing, train: ImageSet, size: tuple[int, int] | None
+    settings: Preprocessing,
+    train: ImageSet,
+    size: tuple[int, int] | None,
+    crop: tuple[int, int] | None = None,
 ) -> tuple[Preprocess, list[str]]:
-    """Return the preprocessing for a training split, and notices; `size` enlarges images to (H', W')."""
-    height, width, channels = train.shape
+    """Return the preprocessing for a training split, and notices.
+
+    `crop` keeps the middle (height, width) of images, then `size` enlarges them to (H', W'); with `crop`,
+    statistics are per channel.
+    """
+    height, width = crop or train.shape[:2]
+    channels = train.shape[2]
     shape = (1, height, width, channels)
     if not isinstance(settings, Center | Standardize):
-        return Preprocess(torch.full(shape, 1 / 255), torch.zeros(shape), size), []
+        return Preprocess(torch.full(shape, 1 / 255), torch.zeros(shape), size, crop), []
     mean, deviation = statistics(train)
     if settings.per == "channel":
         # The deviation of a channel's pixels: the mean of squares is averaged, not the deviations.
@@ -79,7 +105,7 @@ def build_preprocessing(
         deviation = torch.where(constant, torch.full_like(deviation, 255.0), deviation)
     scale = (1 / deviation).expand(height, width, channels)
     shift = (-mean / deviation).expand(height, width, channels)
-    return Preprocess(scale.float()[None].contiguous(), shift.float()[None].contiguous(), size), notices
+    return Preprocess(scale.float()[None].contiguous(), shift.float()[None].contiguous(), size, crop), notices
 
 
 def statistics(train: ImageSet) -> tuple[Tensor, Tensor]:

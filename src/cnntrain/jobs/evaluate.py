@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..assemble import evaluation_batches, place, restored_preprocessing
+from ..assemble import evaluation_batches, network_size, place, restored_preprocessing
 from ..checkpoint import State
 from ..config.checks import dense_problems
 from ..config.root import Config
@@ -136,10 +136,11 @@ def _slid(
 
     Images are enlarged as much as those of training were, or to evaluate.dense_size.
     """
-    height, width, channels = state["image_shape"]
-    own = (height, width) if state["input_size"] is None else tuple(state["input_size"])
+    channels = state["image_shape"][2]
+    own = network_size(state)
+    trained_on = state["crop_size"] or state["image_shape"]
     size = config.evaluate.dense_size
-    factor = own[0] / height if size is None else size / min(images.shape[:2])
+    factor = own[0] / trained_on[0] if size is None else size / min(images.shape[:2])
     target = (round(images.shape[0] * factor), round(images.shape[1] * factor))
     if target[0] < own[0] or target[1] < own[1] or target == own:
         written = "dense=true" if size is None else f"dense_size={size}"

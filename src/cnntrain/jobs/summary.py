@@ -80,8 +80,12 @@ def examine(config: Config) -> NetworkSummary:
     height, width, channels, criterion = _subject(config)
     if config.summary.image_size is not None:
         height = width = config.summary.image_size
-    larger = enlarged(config.model, (height, width))
-    size = larger or (height, width)
+    problems = config.augmentation.misfits(height, width, channels)
+    if problems:
+        raise ConfigError(problems)
+    shown = config.augmentation.cropped((height, width))
+    larger = enlarged(config.model, shown)
+    size = larger or shown
     problems = config.model.problems(channels, criterion.outputs, size)
     if problems:
         raise ConfigError(problems)
@@ -90,7 +94,9 @@ def examine(config: Config) -> NetworkSummary:
     rows = layer_table(network, channels, size)
     notices = size_notices(rows)
     if larger is not None:
-        notices.insert(0, f"images are enlarged from {height}x{width} to {size[0]}x{size[1]} for the network")
+        notices.insert(
+            0, f"images are enlarged from {shown[0]}x{shown[1]} to {size[0]}x{size[1]} for the network"
+        )
     simulation = Simulation(config, network, compute, Subject((height, width, channels), size, criterion))
     return NetworkSummary(
         network=stored.shown(config.model),
