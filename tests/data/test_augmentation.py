@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
+from cnntrain.cli import main
 from cnntrain.config.augmentation import Auto, Strengths
+from cnntrain.config.choices import Choices
+from cnntrain.config.compose import Composer
 from cnntrain.data.augmentation import Augment, build_augmentation, colour, geometry
 from cnntrain.data.augmentation.erasing import ERASED_RATIOS, erase
 from cnntrain.data.augmentation.policies import build_policy, vary
@@ -21,6 +25,7 @@ from cnntrain.data.batches import Batches
 from cnntrain.data.images import MemoryImages
 from cnntrain.data.preprocessing import Preprocess, centre_crop
 from cnntrain.errors import ConfigError
+from cnntrain.trained import load_trained
 
 CPU = torch.device("cpu")
 EVERYTHING = Strengths(
@@ -484,3 +489,60 @@ def test_a_rotation_stays_within_its_degrees() -> None:
     angles = (0.5 * torch.atan2(2 * xy, xx - yy)).rad2deg()
     assert angles.abs().max() < 25.5
     assert angles.std().item() == pytest.approx(50 / math.sqrt(12), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("augmentation=alternating augmentation.flip=yes", ["alternating_flip=true", "flip=false"]),
+        (
+            "augmentation=crop_flip augmentation.crop_padding=2 augmentation.crop_size=6",
+            ["crop_size=6", "crop_padding=2", "write crop_padding=0"],
+        ),
+        (
+            "augmentation=crop augmentation.crop_size=6 preprocessing=center preprocessing.per=pixel",
+            ["preprocessing.per=pixel", "crop_size=6", "write preprocessing.per=channel"],
+        ),
+        ("augmentation=flip augmentation.crop_size=9", ["crop_size=9", "8x8", "at most 8"]),
+        ("augmentation=flip augmentation.num_ops=3", ["num_ops=3", "policy=randaugment"]),
+        (
+            "augmentation=trivialaugment augmentation.magnitude=3",
+            ["magnitude=3", "policy=randaugment"],
+        ),
+        ("augmentation=flip augmentation.erase_area=[0.1,0.2]", ["erase_area=[0.1, 0.2]", "erase > 0"]),
+        (
+            "augmentation=flip augmentation.erase=1 augmentation.erase_area=[0.3,0.2]",
+            ["erase_area=[0.3, 0.2]", "write [0.2, 0.3]"],
+        ),
+        ("augmentation=flip augmentation.hue=0.1", ["hue=0.1", "grey", "write 0"]),
+    ],
+)
+def test_strengths_that_contradict_each_other_or_the_data_set_are_refused(
+    words: str, parts: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        Composer(Choices()).compose(words.split())
+    (line,) = raised.value.problems
+    assert all(part in line for part in parts)
+
+
+def test_a_crop_of_the_whole_image_is_noticed() -> None:
+    composer = Composer(Choices())
+    notices = composer.compose(["data=imagenet", "augmentation=imagenet", "model=alexnet"]).notices
+    assert any("crop_size=224" in line and "data.image_size=256" in line for line in notices)
+    words = ["data=imagenet", "data.image_size=256", "augmentation=imagenet", "model=alexnet"]
+    assert not any("crop_size" in line for line in composer.compose(words).notices)
+
+
+def test_a_network_trained_on_crops_predicts_from_the_middle_of_whole_images(tmp_path: Path) -> None:
+    words = ["model=linear", "data.limit=200", "data.batch_size=50", "trainer.epochs=1", "trainer.threads=1"]
+    words += ["augmentation=none", "augmentation.crop_size=6", "trainer.precision=fp32"]
+    assert main([*words, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    trained = load_trained(tmp_path / "run")
+    images = torch.randint(17, (5, 8, 8, 1), dtype=torch.uint8)
+    framed = images.clone()
+    framed[:, [0, 7]] = 255
+    framed[:, :, [0, 7]] = 255
+    assert torch.equal(trained.probabilities(framed), trained.probabilities(images))
+    assert sum(weight.numel() for weight in trained.network.parameters()) == 36 * 10 + 10
+    assert main(["job=evaluate", f"run={tmp_path / 'run'}"]) == 0

@@ -174,11 +174,21 @@ def _network(config: Config) -> Iterator[str]:
 def _augmentation(config: Config) -> Iterator[str]:
     yield from config.augmentation.problems()
     crop_size = getattr(config.augmentation, "crop_size", None)
-    if crop_size is not None and getattr(config.preprocessing, "per", "channel") == "pixel":
+    if crop_size is None:
+        return
+    if getattr(config.preprocessing, "per", "channel") == "pixel":
         yield (
             f"preprocessing.per=pixel: augmentation.crop_size={crop_size} leaves no pixel in its place; "
             "write preprocessing.per=channel"
         )
+    facts = config.data.facts()
+    if facts is not None and facts.height == facts.width == crop_size:
+        larger = (
+            f"; data.image_size={crop_size * 8 // 7} leaves room"
+            if hasattr(config.data, "image_size")
+            else ""
+        )
+        yield Notice(f"augmentation.crop_size={crop_size}: images of that size leave nothing to cut{larger}")
 
 
 def _trained_weights(config: Config) -> Iterator[str]:
