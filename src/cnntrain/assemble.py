@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from .checkpoint import State
 from .config import stored
 from .config.checks import whole_batch_problems
-from .config.model import enlarged
+from .config.network_input import NetworkInput, input_problems, network_input
 from .config.root import Config
 from .data.augmentation import build_augmentation
 from .data.batches import Batches
 from .data.images import ImageSet
-from .data.preprocessing import Preprocess, build_preprocessing
+from .data.preprocessing import Preprocess, build_preprocessing, restore
 from .data.splits import Splits
 from .device import Compute, prepare
 from .errors import ConfigError, DataError
@@ -48,7 +48,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     compute = prepare(config.trainer)
     splits = config.data.load(config.seed)
     _check(config, splits)
-    height, width, channels = splits.train.shape
+    way = input_of(config, splits.train.shape)
 
     suited = config.data.augmentation_default()
     augment = build_augmentation(config.augmentation, suited, splits.train)
@@ -56,21 +56,15 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     train = Batches(splits.train, images_per_update, compute.device, config.seed, augment)
     val = evaluation_batches(splits.val, config, compute) if len(splits.val) else None
 
-    shown = config.augmentation.cropped((height, width))
-    crop = None if shown == (height, width) else shown
-    size = enlarged(config.model, shown)
-    preprocess, notices = build_preprocessing(config.preprocessing, splits.train, size, crop)
-    if size is not None:
-        notices.append(
-            f"images are enlarged from {shown[0]}x{shown[1]} to {size[0]}x{size[1]} for the network"
-        )
-
-    facts = config.loss.facts(splits.names, splits.train.labels) if state is None else state["loss"]
-    criterion = build_criterion(config, splits.names, facts)
     if state is None:
-        network, started = build_network(config, criterion, channels, size or shown)
+        learnt = config.loss.facts(splits.names, splits.train.labels)
+        criterion = build_criterion(config, splits.names, learnt)
+        network, started = build_network(config, criterion, way)
+        preprocess, told = build_preprocessing(config.preprocessing, splits.train, way)
     else:
-        network, started = rebuild_network(config, criterion, channels, size or shown), []
+        criterion = build_criterion(config, splits.names, state["loss"])
+        network, started = rebuild_network(config, criterion, way), []
+        preprocess, told = restored_preprocessing(config, state, compute.device), []
     place(network, compute)
     preprocess.to(compute.device)
     criterion.to(compute.device)
@@ -86,9 +80,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     description = {
         "config": stored.to_yaml(config),
         "names": splits.names,
-        "image_shape": [height, width, channels],
-        "crop_size": None if crop is None else list(crop),
-        "input_size": None if size is None else list(size),
+        "image_shape": list(splits.train.shape),
         "precision": compute.precision,
     }
     trainer = Trainer(
@@ -109,14 +101,16 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     )
     if state is not None:
         trainer.load(state)
+    height, width, channels = splits.train.shape
     lines = [
         f"data      {config.data.name}: {len(splits.train)} train, {len(splits.val)} val, "
         f"{len(splits.test)} test images of {height}x{width}x{channels}, "
         f"{len(splits.names)} {config.data.target_kind()}",
+        *told,
         f"network   {stored.shown(config.model)}: {count_parameters(network)} parameters",
         *started,
         f"device    {compute.describe()}",
-        *(f"notice    {notice}" for notice in notices),
+        *(f"notice    {notice}" for notice in way.notices()),
     ]
     return Assembled(trainer, splits, lines)
 
@@ -132,27 +126,32 @@ def build_criterion(config: Config, names: list[str], facts: dict[str, Tensor]) 
     return criterion
 
 
-def build_network(
-    config: Config, criterion: Criterion, channels: int, size: tuple[int, int]
-) -> tuple[nn.Module, list[str]]:
+def input_of(config: Config, image: tuple[int, int, int]) -> NetworkInput:
+    """Return how images (height, width, channels) come to the network; raises ConfigError if they cannot."""
+    if problems := input_problems(config, image):
+        raise ConfigError(problems)
+    return network_input(config, image)
+
+
+def build_network(config: Config, criterion: Criterion, way: NetworkInput) -> tuple[nn.Module, list[str]]:
     """Return the network of a new run, whose weights depend on the seed alone, and what to tell of them.
 
     Raises ConfigError where settings do not fit, DataError where trained weights cannot be had.
     """
-    problems = config.model.problems(channels, criterion.outputs, size)
+    problems = config.model.problems(way.channels, criterion.outputs, way.size)
     if problems:
         raise ConfigError(problems)
     seed_torch(config.seed, "initialization")
-    network = config.model.build(channels, criterion.outputs, size, config.regularization.dropout)
+    dropout = config.regularization.dropout
+    network = config.model.build(way.channels, criterion.outputs, way.size, dropout)
     _regularized(network, criterion, config)
     return network, config.initialization.apply(network, config.model.nonlinearity())
 
 
-def rebuild_network(config: Config, criterion: Criterion, channels: int, size: tuple[int, int]) -> nn.Module:
+def rebuild_network(config: Config, criterion: Criterion, way: NetworkInput) -> nn.Module:
     """Return the network of an earlier run for its checkpoint's weights; where they began is not read."""
-    network: nn.Module = config.model.rebuild(
-        channels, criterion.outputs, size, config.regularization.dropout
-    )
+    dropout = config.regularization.dropout
+    network: nn.Module = config.model.rebuild(way.channels, criterion.outputs, way.size, dropout)
     _regularized(network, criterion, config)
     return network
 
@@ -185,19 +184,10 @@ def place(network: nn.Module, compute: Compute) -> None:
     network.to(compute.device).to(memory_format=compute.memory_format)
 
 
-def restored_preprocessing(state: State, device: torch.device) -> Preprocess:
+def restored_preprocessing(config: Config, state: State, device: torch.device) -> Preprocess:
     """Return the preprocessing stored in a checkpoint."""
-    size, crop = (
-        None if found is None else tuple(found) for found in (state["input_size"], state["crop_size"])
-    )
-    buffers = state["preprocess"]
-    return Preprocess(buffers["scale"], buffers["shift"], size, crop).to(device)
-
-
-def network_size(state: State) -> tuple[int, int]:
-    """Return the (height, width) that the network of a checkpoint was built for."""
-    height, width = state["input_size"] or state["crop_size"] or state["image_shape"][:2]
-    return height, width
+    way = network_input(config, tuple(state["image_shape"]))
+    return restore(config.preprocessing, state["preprocess"], way).to(device)
 
 
 def count_parameters(network: nn.Module) -> int:

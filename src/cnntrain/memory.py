@@ -10,6 +10,7 @@ its next step. What kernels take for themselves while they run is in WORKSPACES.
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 import weakref
 from collections.abc import Callable
@@ -23,11 +24,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .assemble import build_update
 from .config.augmentation import Augmentation, Strengths
+from .config.network_input import NetworkInput
 from .config.root import Config
 from .data.augmentation import build_augmentation
 from .data.batches import Batches
 from .data.images import MemoryImages
-from .data.preprocessing import Preprocess
+from .data.preprocessing import Preprocess, without_values
 from .device import Compute
 from .heap import Heap, glibc
 from .loss.classes import ClassCriterion
@@ -45,13 +47,9 @@ CUDA_BLOCK = 512
 
 @dataclass(frozen=True)
 class Subject:
-    """What a network is fed: images (height, width, channels) as stored, their size at its input, and labels.
+    """What a network is fed: images on their way to it, and labels for the loss it is built for."""
 
-    criterion: the loss that the network is built for.
-    """
-
-    shape: tuple[int, int, int]
-    input_size: tuple[int, int]
+    way: NetworkInput
     criterion: Criterion
 
     def labels(self, count: int) -> Tensor:
@@ -99,9 +97,9 @@ class Simulation:
         entries = [entry for optimizer in optimizers for entry in optimizer.state.values()]
         state = [tensor for entry in entries for tensor in tensors_in(entry)]
         weights = list(self.network.parameters())
-        height, width, channels = self.subject.shape
-        images = batch_size * self.config.trainer.accumulate_steps * height * width * channels
-        inputs = 4 * batch_size * channels * self.subject.input_size[0] * self.subject.input_size[1]
+        way = self.subject.way
+        images = batch_size * self.config.trainer.accumulate_steps * math.prod(way.image)
+        inputs = 4 * batch_size * math.prod(way.shape)
         return TrainingMemory(
             batch_size,
             parameters=_bytes([*weights, *self.network.buffers()]),
@@ -134,10 +132,10 @@ class Simulation:
         network.eval()
         with self._fake, torch.no_grad():
             watch = self._watch(None)
-            preprocess = self._preprocess()
             with watch:
+                preprocess = self._preprocess()
                 images = torch.empty(
-                    (batch_size, *self.subject.shape), dtype=torch.uint8, device=compute.device
+                    (batch_size, *self.subject.way.image), dtype=torch.uint8, device=compute.device
                 )
                 inputs = preprocess(images)
                 with compute.autocast():
@@ -149,7 +147,7 @@ class Simulation:
         images_per_update = batch_size * config.trainer.accumulate_steps
         with self._fake, torch.random.fork_rng(devices=[]):
             count = steps * images_per_update
-            images = torch.empty((count, *self.subject.shape), dtype=torch.uint8)
+            images = torch.empty((count, *self.subject.way.image), dtype=torch.uint8)
             labels = self.subject.labels(count)
             suited = config.data.augmentation_default()
             train = MemoryImages(images, labels)
@@ -175,11 +173,7 @@ class Simulation:
         return dataclasses.replace(settings, policy="none") if isinstance(settings, Strengths) else settings
 
     def _preprocess(self) -> Preprocess:
-        height, width, channels = self.subject.shape
-        crop = self.config.augmentation.cropped((height, width))
-        shape = (1, *crop, channels)
-        size = None if self.subject.input_size == crop else self.subject.input_size
-        return Preprocess(torch.ones(shape), torch.zeros(shape), size, crop).to(self.compute.device)
+        return without_values(self.config.preprocessing, self.subject.way).to(self.compute.device)
 
     def _trainer(self) -> Trainer:
         config, compute, network = self.config, self.compute, self.network

@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .assemble import build_criterion, network_size, rebuild_network, restored_preprocessing
+from .assemble import build_criterion, rebuild_network, restored_preprocessing
 from .checkpoint import State
 from .config import stored
+from .config.network_input import network_input
 from .config.root import Config
 from .data.preprocessing import Preprocess
 from .errors import DataError
@@ -64,7 +65,7 @@ def load_trained(path: Path) -> TrainedNetwork:
     network, criterion = restored_network(config, state)
     return TrainedNetwork(
         network=network.eval(),
-        preprocess=restored_preprocessing(state, torch.device("cpu")),
+        preprocess=restored_preprocessing(config, state, torch.device("cpu")),
         criterion=criterion,
         names=state["names"],
         image_shape=tuple(state["image_shape"]),
@@ -77,9 +78,8 @@ def restored_network(config: Config, state: State) -> tuple[nn.Module, Criterion
 
     Raises DataError where the checkpoint is of another network.
     """
-    channels = state["image_shape"][2]
     criterion = build_criterion(config, state["names"], state["loss"])
-    network = rebuild_network(config, criterion, channels, network_size(state))
+    network = rebuild_network(config, criterion, network_input(config, tuple(state["image_shape"])))
     load_weights(network, state)
     return network, criterion
 

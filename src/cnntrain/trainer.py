@@ -290,7 +290,6 @@ class Trainer:
     def load(self, state: State) -> None:
         """Continue from a checkpoint's state."""
         self.network.load_state_dict(state["network"])
-        self.preprocess.load_state_dict(state["preprocess"])
         self.update.load_state_dict(state["update"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])

@@ -15,9 +15,10 @@ from ..errors import DataError
 from . import stored
 from .accelerators import cuda_devices, has_mps
 from .fields import problem, rule_of, settings_of, spelt, type_of
-from .model import enlarged
 from .model.external import TIMM_MISSING, timm_installed
+from .network_input import input_problems, network_input
 from .options import GROUPS, OPTIONS
+from .preprocessing import Projection
 from .root import JOB_SETTINGS, Config
 
 
@@ -159,16 +160,20 @@ def _network(config: Config) -> Iterator[str]:
     if config.model.name == "timm" and not timm_installed():
         yield TIMM_MISSING
         return
+    misfit = config.preprocessing.misfit(config.model.name)
+    if misfit is not None:
+        yield misfit
+        return
     facts = config.data.facts()
     if facts is not None:
         asked = config.summary.image_size if config.job == "summary" else None
         size = (facts.height, facts.width) if asked is None else (asked, asked)
-        misfits = config.augmentation.misfits(*size, facts.channels)
-        yield from misfits
-        if misfits:
-            return
-        size = config.augmentation.cropped(size)
-        yield from config.model.problems(facts.channels, facts.outputs, enlarged(config.model, size) or size)
+        image = (*size, facts.channels)
+        problems = input_problems(config, image)
+        yield from problems
+        if not problems:
+            way = network_input(config, image)
+            yield from config.model.problems(way.channels, facts.outputs, way.size)
 
 
 def _augmentation(config: Config) -> Iterator[str]:
@@ -180,6 +185,11 @@ def _augmentation(config: Config) -> Iterator[str]:
         yield (
             f"preprocessing.per=pixel: augmentation.crop_size={crop_size} leaves no pixel in its place; "
             "write preprocessing.per=channel"
+        )
+    if isinstance(config.preprocessing, Projection):
+        yield (
+            f"preprocessing={config.preprocessing.name}: augmentation.crop_size={crop_size} leaves no pixel "
+            "in its place; write preprocessing=standardize"
         )
     facts = config.data.facts()
     if facts is not None and facts.height == facts.width == crop_size:

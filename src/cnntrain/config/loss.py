@@ -33,6 +33,10 @@ class Loss:
         """
         return {}
 
+    def needs_data(self) -> bool:
+        """Return whether `facts` or `build` need the data set's own labels or names."""
+        return False
+
     def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
         """Return the loss for classes, attributes or values of these names.
 
@@ -52,6 +56,9 @@ class Softmax(Loss):
     balanced: bool = setting(
         False, "weigh each class by the inverse of its share of the training images, the mean weight being 1"
     )
+
+    def needs_data(self) -> bool:
+        return self.balanced
 
     def facts(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
         from ..loss.facts import balanced_weights, given_weights
@@ -124,6 +131,9 @@ class HierarchicalSoftmax(Loss):
     )
     branching: int = setting(2, "children of each node of a balanced tree", ge=2)
 
+    def needs_data(self) -> bool:
+        return self.tree != "balanced"
+
     def class_tree(self, names: list[str]) -> ClassTree:
         """Return the tree over classes of these names; raises DataError where a file does not fit them."""
         from .. import class_tree
@@ -179,6 +189,9 @@ class AttributeLogistic(Loss):
         False, "weigh an attribute's presence by absent over present training images: for rare attributes"
     )
 
+    def needs_data(self) -> bool:
+        return self.balanced
+
     def facts(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
         from ..loss.facts import balanced_positives
 
@@ -201,6 +214,9 @@ class Distance(Loss):
         "measure in units of the training split's deviation from its mean, so that any value's scale suits "
         "the learning rate; predictions stay in the values' own unit",
     )
+
+    def needs_data(self) -> bool:
+        return True
 
     def facts(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
         from ..loss.facts import center_and_scale
@@ -264,6 +280,9 @@ class Bins(Loss):
         "mean: of the bins' centers under their probabilities; mode: the most probable bin's center",
         choices=("mean", "mode"),
     )
+
+    def needs_data(self) -> bool:
+        return True
 
     def facts(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
         from ..loss.facts import bin_centers

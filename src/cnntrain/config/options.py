@@ -38,7 +38,14 @@ OPTIONS: dict[str, list[type]] = {
         data.Folder,
         data.Synthetic,
     ],
-    "preprocessing": [preprocessing.NoPreprocessing, preprocessing.Center, preprocessing.Standardize],
+    "preprocessing": [
+        preprocessing.NoPreprocessing,
+        preprocessing.Center,
+        preprocessing.Standardize,
+        preprocessing.MinMax,
+        preprocessing.Pca,
+        preprocessing.Whiten,
+    ],
     "augmentation": [augmentation.Auto, augmentation.Strengths],
     "model": [
         model.Linear,

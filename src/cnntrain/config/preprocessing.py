@@ -6,12 +6,32 @@ from dataclasses import dataclass
 
 from .fields import fixed, setting
 
+# The networks whose input may be a vector, k channels of 1x1.
+VECTOR_NETWORKS = ("linear", "mlp")
+# The eigenvectors of a covariance take time as the cube of its side and memory as the square: for images
+# of 32x32x3 half a minute, for these 64 times that, and 1.2 GB for the covariance alone.
+MOST_VALUES = 64 * 64 * 3
+
+PER = ("channel", "pixel")
+
 
 @dataclass
 class Preprocessing:
     """What every preprocessing has. Pixels are scaled from 0…255 to 0…1 before it."""
 
     name: str = ""
+
+    def input_shape(self, height: int, width: int, channels: int) -> tuple[int, int, int]:
+        """Return (height, width, channels) of what it makes of such images, before any enlarging."""
+        return height, width, channels
+
+    def problems(self, height: int, width: int, channels: int) -> list[str]:
+        """Return a line for each setting that does not fit such images."""
+        return []
+
+    def misfit(self, model: str) -> str | None:
+        """Return what keeps the network of this name from taking its output, None where nothing does."""
+        return None
 
 
 @dataclass
@@ -26,7 +46,7 @@ class Center(Preprocessing):
     """Subtract the mean of the training split (D2)."""
 
     name: str = fixed("center")
-    per: str = setting("channel", "one mean per channel, or one per pixel", choices=("channel", "pixel"))
+    per: str = setting("channel", "one mean per channel, or one per pixel", choices=PER)
 
 
 @dataclass
@@ -34,6 +54,111 @@ class Standardize(Preprocessing):
     """Subtract the mean of the training split and divide by its standard deviation (D3)."""
 
     name: str = fixed("standardize")
-    per: str = setting(
-        "channel", "one mean and deviation per channel, or per pixel", choices=("channel", "pixel")
+    per: str = setting("channel", "one mean and deviation per channel, or per pixel", choices=PER)
+
+
+@dataclass
+class MinMax(Preprocessing):
+    """Scale to [-1, 1], the smallest and the largest value in the training split (D3)."""
+
+    name: str = fixed("minmax")
+    per: str = setting("channel", "one smallest and largest value per channel, or per pixel", choices=PER)
+
+
+@dataclass
+class Projection(Preprocessing):
+    """What the kinds have that rotate an image, all its values together, into an eigenbasis."""
+
+    components: int | None = None
+
+    @property
+    def rotates_back(self) -> bool:
+        """Whether what is left is an image again, or a vector of its components."""
+        raise NotImplementedError
+
+    @property
+    def normalizes_contrast(self) -> bool:
+        """Whether each image's own contrast is normalized first."""
+        return False
+
+    def kept(self, values: int) -> int:
+        """Return how many components images of so many values keep."""
+        return values if self.components is None else self.components
+
+    def input_shape(self, height: int, width: int, channels: int) -> tuple[int, int, int]:
+        if self.rotates_back:
+            return height, width, channels
+        return 1, 1, self.kept(height * width * channels)
+
+    def problems(self, height: int, width: int, channels: int) -> list[str]:
+        values = height * width * channels
+        images = f"images of {height}x{width}x{channels} have {values} values"
+        if values > MOST_VALUES:
+            return [
+                f"preprocessing={self.name}: {images}, too many for their covariance; write "
+                f"preprocessing=standardize, or have smaller images (at most {MOST_VALUES} values)"
+            ]
+        if self.kept(values) > values:
+            return [f"preprocessing.components={self.components}: {images}; write at most {values}"]
+        return []
+
+    def misfit(self, model: str) -> str | None:
+        if self.rotates_back or model in VECTOR_NETWORKS:
+            return None
+        vector, image = self._spelt()
+        return (
+            f"preprocessing.{vector}: leaves a vector, and model={model} needs images; "
+            f"write preprocessing.{image}, or {' or '.join(f'model={name}' for name in VECTOR_NETWORKS)}"
+        )
+
+    def _spelt(self) -> tuple[str, str]:
+        """Return the settings that leave a vector and an image."""
+        raise NotImplementedError
+
+
+@dataclass
+class Pca(Projection):
+    """Subtract the mean and keep the directions in which the training split varies most (D4)."""
+
+    name: str = fixed("pca")
+    components: int = setting(32, "how many directions are kept; 144 of CIFAR-10's 3072 are usual", ge=1)
+    rotate_back: bool = setting(
+        True, "back to an image of the kept directions; false: a vector of components, for linear and mlp"
     )
+
+    @property
+    def rotates_back(self) -> bool:
+        return self.rotate_back
+
+    def _spelt(self) -> tuple[str, str]:
+        return "rotate_back=false", "rotate_back=true"
+
+
+@dataclass
+class Whiten(Projection):
+    """Subtract the mean, rotate into the eigenbasis and divide by the deviation of each direction (D5)."""
+
+    name: str = fixed("whiten")
+    rotate: str = setting(
+        "zca",
+        "zca: rotated back to an image; pca: a vector of components, for linear and mlp",
+        choices=("zca", "pca"),
+    )
+    components: int | None = setting(None, "how many directions are kept; null: all", ge=1)
+    epsilon: float = setting(
+        1e-5, "added to each variance before its root divides; larger is smoother and amplifies less", gt=0
+    )
+    contrast_normalization: bool = setting(
+        False, "first subtract from each image its own mean and divide by its own deviation (GCN)"
+    )
+
+    @property
+    def rotates_back(self) -> bool:
+        return self.rotate == "zca"
+
+    @property
+    def normalizes_contrast(self) -> bool:
+        return self.contrast_normalization
+
+    def _spelt(self) -> tuple[str, str]:
+        return "rotate=pca", "rotate=zca"

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..assemble import evaluation_batches, network_size, place, restored_preprocessing
+from ..assemble import evaluation_batches, place, restored_preprocessing
 from ..checkpoint import State
 from ..config.checks import dense_problems
+from ..config.network_input import network_input
 from ..config.root import Config
 from ..data.images import ImageSet
 from ..data.preprocessing import Preprocess
@@ -76,7 +77,7 @@ def evaluate(path: Path, config: Config) -> None:
     network, criterion = restored_network(config, state)
     place(network, compute)
     criterion.to(compute.device)
-    preprocess = restored_preprocessing(state, compute.device)
+    preprocess = restored_preprocessing(config, state, compute.device)
     dense = None
     if config.evaluate.dense:
         network, preprocess = _slid(network, preprocess, state, images, config, compute)
@@ -136,11 +137,10 @@ def _slid(
 
     Images are enlarged as much as those of training were, or to evaluate.dense_size.
     """
-    channels = state["image_shape"][2]
-    own = network_size(state)
-    trained_on = state["crop_size"] or state["image_shape"]
+    way = network_input(config, tuple(state["image_shape"]))
+    own = way.size
     size = config.evaluate.dense_size
-    factor = own[0] / trained_on[0] if size is None else size / min(images.shape[:2])
+    factor = own[0] / (way.crop or way.image)[0] if size is None else size / min(images.shape[:2])
     target = (round(images.shape[0] * factor), round(images.shape[1] * factor))
     if target[0] < own[0] or target[1] < own[1] or target == own:
         written = "dense=true" if size is None else f"dense_size={size}"
@@ -150,9 +150,10 @@ def _slid(
                 f"larger than its own {own[0]}x{own[1]}; write evaluate.dense_size={own[0] * 5 // 4} or more"
             ]
         )
-    sliding = SlidingNetwork(network, (channels, *own), config.evaluate.dense_stride)
+    larger = preprocess.for_size(target).to(compute.device)
+    sliding = SlidingNetwork(network, (way.channels, *own), config.evaluate.dense_stride)
     place(sliding, compute)
-    return sliding, preprocess.for_size(target).to(compute.device)
+    return sliding, larger
 
 
 @torch.inference_mode()

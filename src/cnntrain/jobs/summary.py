@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from ..assemble import build_criterion, rebuild_network
+from ..assemble import build_criterion, input_of, rebuild_network
 from ..config import stored
-from ..config.loss import Loss
-from ..config.model import enlarged
 from ..config.root import Config
 from ..device import prepare
 from ..durable import write_text
@@ -77,30 +74,23 @@ def examine(config: Config) -> NetworkSummary:
 
     Raises ConfigError where the network does not fit the data.
     """
-    height, width, channels, criterion = _subject(config)
+    image, criterion = _subject(config)
     if config.summary.image_size is not None:
-        height = width = config.summary.image_size
-    problems = config.augmentation.misfits(height, width, channels)
-    if problems:
-        raise ConfigError(problems)
-    shown = config.augmentation.cropped((height, width))
-    larger = enlarged(config.model, shown)
-    size = larger or shown
-    problems = config.model.problems(channels, criterion.outputs, size)
+        image = (config.summary.image_size, config.summary.image_size, image[2])
+    way = input_of(config, image)
+    problems = config.model.problems(way.channels, criterion.outputs, way.size)
     if problems:
         raise ConfigError(problems)
     compute = prepare(config.trainer)
-    network = _build(config, criterion, channels, size)
-    rows = layer_table(network, channels, size)
-    notices = size_notices(rows)
-    if larger is not None:
-        notices.insert(
-            0, f"images are enlarged from {shown[0]}x{shown[1]} to {size[0]}x{size[1]} for the network"
-        )
-    simulation = Simulation(config, network, compute, Subject((height, width, channels), size, criterion))
+    # Without values, but for a user's own network, which may need them.
+    with torch.device("cpu" if config.model.name == "custom" else "meta"):
+        network = rebuild_network(config, criterion, way)
+    rows = layer_table(network, way.channels, way.size)
+    notices = [*way.notices(), *size_notices(rows)]
+    simulation = Simulation(config, network, compute, Subject(way, criterion))
     return NetworkSummary(
         network=stored.shown(config.model),
-        input=(channels, *size),
+        input=(way.channels, *way.size),
         outputs=criterion.outputs,
         rows=rows,
         memory=_memory(simulation, config),
@@ -110,21 +100,16 @@ def examine(config: Config) -> NetworkSummary:
     )
 
 
-def _subject(config: Config) -> tuple[int, int, int, Criterion]:
-    """Return height, width and channels of the images, and the loss; reads the data where it must."""
+def _subject(config: Config) -> tuple[tuple[int, int, int], Criterion]:
+    """Return (height, width, channels) of the images, and the loss; reads the data where it must."""
     facts = config.data.facts()
-    if facts is not None and type(config.loss).facts is Loss.facts:
+    if facts is not None and not config.loss.needs_data():
         names = [str(number) for number in range(facts.outputs)]
-        return facts.height, facts.width, facts.channels, build_criterion(config, names, {})
+        learnt = config.loss.facts(names, torch.empty(0, dtype=torch.int64))
+        return (facts.height, facts.width, facts.channels), build_criterion(config, names, learnt)
     splits = config.data.load(config.seed)
     learnt = config.loss.facts(splits.names, splits.train.labels)
-    return (*splits.train.shape, build_criterion(config, splits.names, learnt))
-
-
-def _build(config: Config, criterion: Criterion, channels: int, size: tuple[int, int]) -> nn.Module:
-    """Return the network, its weights not read; without values, but for a user's own, which may need them."""
-    with torch.device("cpu" if config.model.name == "custom" else "meta"):
-        return rebuild_network(config, criterion, channels, size)
+    return splits.train.shape, build_criterion(config, splits.names, learnt)
 
 
 def _memory(simulation: Simulation, config: Config) -> Memory:

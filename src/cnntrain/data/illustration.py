@@ -1,0 +1,57 @@
+"""What preprocessing makes of a few training images, to be drawn (D2 to D5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..config.preprocessing import Whiten
+from .images import ImageSet
+from .preprocessing import Affine, Preprocess, Project
+
+IMAGES = 8
+# Where a run reduces without whitening: the epsilon of the figure's source.
+EPSILON = 1e-5
+
+
+@torch.inference_mode()
+def illustrate(preprocess: Preprocess, train: ImageSet) -> dict[str, Tensor]:
+    """Return rows of up to 8 images to draw, each float (n, H, W, C) of 0…1 on the CPU, by name.
+
+    originals: the first training images; preprocessed: as the network gets them, a vector rotated back,
+    without enlarging. Of a projection also eigenvectors: the first directions; reduced: the images in the
+    kept directions alone; whitened: these with all deviations made equal. Each image is stretched to 0…1,
+    but for originals and, where the contrast was not normalized, reduced.
+    """
+    device = next(preprocess.buffers()).device
+    images = next(train.chunks(IMAGES)).to(device)
+    rows = {"originals": images.float() / 255}
+    if isinstance(preprocess, Project):
+        rows |= _of_projection(preprocess, images)
+    elif isinstance(preprocess, Affine):
+        rows["preprocessed"] = _stretched(preprocess.values(images).permute(0, 2, 3, 1))
+    return {name: row.cpu() for name, row in rows.items()}
+
+
+def _of_projection(preprocess: Project, images: Tensor) -> dict[str, Tensor]:
+    settings, directions = preprocess.settings, preprocess.directions
+    components = (preprocess.vectors(images) - preprocess.mean) @ directions.T
+    reduced = (preprocess.mean + components @ directions).view(-1, *preprocess.shape)
+    epsilon = settings.epsilon if isinstance(settings, Whiten) else EPSILON
+    whitened = components * (preprocess.variances + epsilon).rsqrt() @ directions
+    rows = {
+        "preprocessed": whitened if isinstance(settings, Whiten) else components @ directions,
+        "eigenvectors": directions[:IMAGES],
+        "reduced": reduced,
+        "whitened": whitened,
+    }
+    rows = {name: _stretched(row.reshape(-1, *preprocess.shape)) for name, row in rows.items()}
+    if not settings.normalizes_contrast:
+        rows["reduced"] = reduced.clamp(0, 1)
+    return rows
+
+
+def _stretched(images: Tensor) -> Tensor:
+    """Return images with the smallest value of each at 0 and its largest at 1; of one value: 0."""
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    return (images - low) / (high - low).clamp(min=torch.finfo(images.dtype).tiny)
