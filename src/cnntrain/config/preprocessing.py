@@ -8,8 +8,8 @@ from .fields import fixed, setting
 
 # The networks whose input may be a vector, k channels of 1x1.
 VECTOR_NETWORKS = ("linear", "mlp")
-# The eigenvectors of a covariance take time as the cube of its side and memory as the square: for images
-# of 32x32x3 half a minute, for these 64 times that, and 1.2 GB for the covariance alone.
+# Eigenvectors take time as the cube of the covariance's side: the 3072 values of CIFAR-10's images take 50 s
+# on one core, half of it for the covariance; these would take half an hour, and 1.2 GB for one matrix.
 MOST_VALUES = 64 * 64 * 3
 
 PER = ("channel", "pixel")
