@@ -1,0 +1,243 @@
+"""Hierarchical softmax: one decision at each node of a class tree on the way to the class (C3).
+
+log p(class) = sum over the nodes on its path of log p(child | node), each a softmax over the node's
+children. Training needs the scores on the label's path alone, so the work for an image grows with the
+tree's depth and branching and not with the number of classes (Morin & Bengio 2005).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from .class_tree import ClassTree, Node
+from .model.initialization import LAST_STD
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Nodes of one depth with the same number of children; their rows and they themselves lie together."""
+
+    depth: int
+    children: int
+    rows: slice
+    nodes: slice
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The scores of consecutive decisions on each image's path, and which child leads to its label.
+
+    scores: (N, decisions, children), -inf where a node has fewer children. taken: (N, decisions). Where a
+    path is shorter than the longest, its last decisions are between a single child: probability 1.
+    """
+
+    scores: Tensor
+    taken: Tensor
+
+
+class TreeOutput(nn.Linear):
+    """The output layer of a hierarchical softmax, a linear layer with a row for each child of each node.
+
+    forward: (N, in_features) → the same features in training mode, where the loss computes the few scores
+    it needs; in evaluation mode → (N, K) log-probabilities of all classes, in float32 under autocast too.
+    """
+
+    parents: Tensor
+    leaf_rows: Tensor
+    paths: Tensor
+    firsts: Tensor
+    choices: Tensor
+
+    def __init__(self, in_features: int, tree: ClassTree):
+        super().__init__(in_features, tree.rows)
+        self.classes = tree.classes
+        self._blocks: list[_Block] = []
+        row = number = 0
+        for (depth, children), group in itertools.groupby(
+            tree.nodes, lambda node: (node.depth, node.children)
+        ):
+            nodes = len(list(group))
+            self._blocks.append(
+                _Block(depth, children, slice(row, row + nodes * children), slice(number, number + nodes))
+            )
+            row, number = row + nodes * children, number + nodes
+        self._runs = _runs(self._blocks)
+
+        # Derived from the tree, so not in the state. Row `rows` stands where a path has ended.
+        taken = [[row for _, row in tree.path(label)] for label in range(tree.classes)]
+        paths = torch.tensor([rows + [tree.rows] * (tree.depth - len(rows)) for rows in taken])
+        of_rows = [node for node in tree.nodes for _ in node.rows]
+        tables = {
+            "parents": torch.tensor([_within_depth(node, tree) for node in tree.nodes]),
+            "leaf_rows": torch.tensor(tree.leaf_rows),
+            "paths": paths,
+            "firsts": torch.tensor([*(node.first for node in of_rows), tree.rows]),
+            "choices": torch.tensor([*(node.children for node in of_rows), 1]),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear, tree: ClassTree) -> TreeOutput:
+        """Return the layer that takes the place of a network's last: weights N(0, 0.01²), biases 0."""
+        output = cls(linear.in_features, tree)
+        nn.init.normal_(output.weight, std=LAST_STD)
+        nn.init.zeros_(output.bias)
+        return output
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features if self.training else self.log_probabilities(features)
+
+    def log_probabilities(self, features: Tensor) -> Tensor:
+        """Return log p of all classes, (N, in_features) → (N, K)."""
+        with _without_autocast(features.device):
+            # Images along the last dimension: so softmax, and the way down the tree, go along whole vectors.
+            scores = torch.addmm(self.bias[:, None], self.weight, features.to(self.weight.dtype).t())
+        # log p of arriving at the child of each row, a depth at a time
+        depths: list[Tensor] = []
+        for _, blocks in itertools.groupby(self._blocks, lambda block: block.depth):
+            parts = []
+            for block in blocks:
+                own = scores[block.rows].view(-1, block.children, len(features)).log_softmax(1)
+                if depths:
+                    own = own + depths[-1].index_select(0, self.parents[block.nodes])[:, None]
+                parts.append(own.flatten(0, 1))
+            depths.append(torch.cat(parts))
+        return torch.cat(depths).index_select(0, self.leaf_rows).t()
+
+    def decisions(self, features: Tensor, labels: Tensor) -> list[Decisions]:
+        """Return the decisions on the way to each label, features (N, in_features), from the root down."""
+        taken = self.paths[labels]
+        firsts, choices = self.firsts[taken], self.choices[taken]
+        rows = []
+        for levels, width in self._runs:
+            row = firsts[:, levels, None] + torch.arange(width, device=labels.device)
+            rows.append(row.clamp(max=self.out_features - 1).flatten(1))
+        every = torch.cat(rows, 1)
+        # Autocast leaves these operations alone, so float32 features are all that float32 scores take.
+        scores = _PathScores.apply(features.to(self.weight.dtype), self.weight, every)
+        scores = scores + self.bias.index_select(0, every.flatten()).view_as(scores)
+        found = []
+        for (levels, width), part in zip(
+            self._runs, scores.split([row.shape[1] for row in rows], 1), strict=True
+        ):
+            absent = torch.arange(width, device=labels.device) >= choices[:, levels, None]
+            found.append(
+                Decisions(
+                    part.reshape(len(labels), -1, width).masked_fill(absent, -torch.inf),
+                    taken[:, levels] - firsts[:, levels],
+                )
+            )
+        return found
+
+
+class HierarchicalSoftmax(nn.Module):
+    """Mean over the batch of -log p(label), from what a network with a `TreeOutput` at its end returns.
+
+    The layer belongs to the network; here it is only referred to, and no part of this module's state.
+    """
+
+    def __init__(self, output: TreeOutput):
+        super().__init__()
+        self._output = (output,)
+
+    @property
+    def output(self) -> TreeOutput:
+        """The network's output layer."""
+        return self._output[0]
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss; outputs: features (N, D) in training mode, else log-probabilities (N, K)."""
+        if not self.output.training:
+            return F.nll_loss(outputs, labels)
+        parts = [
+            decisions.scores.log_softmax(2).gather(2, decisions.taken[:, :, None]).sum((1, 2))
+            for decisions in self.output.decisions(outputs, labels)
+        ]
+        return -torch.stack(parts).sum(0).mean()
+
+    @torch.no_grad()
+    def path_hits(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return (N,) whether the label's child has the largest score at every node of its path.
+
+        Then greedy descent ends at the label. outputs: features (N, D), as in training mode.
+        """
+        parts = [
+            (decisions.scores.argmax(2) == decisions.taken).all(1)
+            for decisions in self.output.decisions(outputs, labels)
+        ]
+        return torch.stack(parts).all(0)
+
+
+class _PathScores(torch.autograd.Function):
+    """features (N, D) · the rows (N, P) of weight (R, D) that each image needs → (N, P).
+
+    An embedding bag adds up an image's rows with weights of their own, and what it computes for their
+    gradient is just these products. Its kernels read the rows where they lie; gathered into (N, P, D) first,
+    the same takes longer (benchmarks/README.md). On a CPU all of them add up in a fixed order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(features, weight, rows)
+        offsets, images = _bags(rows)
+        scores: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+            features, weight, rows.flatten(), offsets, images, 0
+        )
+        return scores.view_as(rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        features, weight, rows = ctx.saved_tensors
+        offsets, images = _bags(rows)
+        shares = gradient.flatten()
+        of_features = F.embedding_bag(rows.flatten(), weight, offsets, mode="sum", per_sample_weights=shares)
+        sizes = torch.full_like(offsets, rows.shape[1])
+        of_weight = torch.ops.aten._embedding_bag_dense_backward(
+            features, rows.flatten(), images, sizes, sizes[:0], len(weight), False, 0, shares
+        )
+        return of_features, of_weight, None
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return the context without autocast; the meta device, on which costs are counted, never has it."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def _bags(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where each image's rows begin, and to which image each row belongs."""
+    images, width = rows.shape
+    numbers = torch.arange(images, device=rows.device)
+    return numbers * width, numbers.repeat_interleave(width)
+
+
+def _within_depth(node: Node, tree: ClassTree) -> int:
+    """Return the place of the row that leads to a node among the rows of its depth; 0 for the root."""
+    if node.parent is None:
+        return 0
+    return node.parent - tree.first_rows[node.depth - 1]
+
+
+def _runs(blocks: list[_Block]) -> list[tuple[slice, int]]:
+    """Return the depths of a tree in runs of equal width, the most children that a node of a depth has."""
+    widths = [
+        max(block.children for block in group)
+        for _, group in itertools.groupby(blocks, lambda block: block.depth)
+    ]
+    runs = []
+    for width, depths in itertools.groupby(range(len(widths)), lambda depth: widths[depth]):
+        found = list(depths)
+        runs.append((slice(found[0], found[-1] + 1), width))
+    return runs

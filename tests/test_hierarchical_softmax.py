@@ -1,0 +1,244 @@
+"""Hierarchical softmax against torch's cross-entropies, closed forms and finite differences (C3)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cnntrain.class_tree import ClassTree, balanced, read_tree
+from cnntrain.hierarchical_softmax import HierarchicalSoftmax, TreeOutput
+
+FEATURES = 6
+UNEVEN = """
+one: [a]
+two: {x: [b, c, d], y: {u: [e, f], v: {w: [g, h, i, j], z: [k]}}}
+three: [l, m, n, o, p]
+"""
+
+
+def numbered(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+@pytest.fixture(params=["binary", "ternary", "wide", "file"])
+def tree(request: pytest.FixtureRequest, tmp_path: Path) -> ClassTree:
+    if request.param == "file":
+        path = tmp_path / "tree.yaml"
+        path.write_text(UNEVEN)
+        return read_tree(path, list("abcdefghijklmnop"))
+    return {
+        "binary": balanced(numbered(13)),
+        "ternary": balanced(numbered(32), 3),
+        "wide": balanced(numbered(23), 10),
+    }[request.param]
+
+
+def layer(tree: ClassTree) -> TreeOutput:
+    """An output layer whose weights and biases are all different."""
+    torch.manual_seed(0)
+    output = TreeOutput(FEATURES, tree)
+    nn.init.normal_(output.weight)
+    nn.init.normal_(output.bias)
+    return output
+
+
+def batch(classes: int, each: int = 2) -> tuple[Tensor, Tensor]:
+    """Features and labels, every class `each` times."""
+    labels = torch.arange(classes).repeat(each)
+    return torch.randn(len(labels), FEATURES), labels
+
+
+def test_probabilities_of_all_classes_sum_to_one(tree: ClassTree) -> None:
+    output = layer(tree).eval()
+    features, _ = batch(tree.classes)
+    probabilities = output(features).exp()
+    assert probabilities.shape == (len(features), tree.classes)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(len(features)))
+
+
+def test_log_probability_is_the_sum_of_log_softmaxes_on_the_path(tree: ClassTree) -> None:
+    output = layer(tree).eval()
+    features, _ = batch(tree.classes, 1)
+    scores = F.linear(features, output.weight, output.bias)
+    expected = torch.stack(
+        [
+            sum(scores[:, node.rows].log_softmax(1)[:, row - node.first] for node, row in tree.path(label))
+            for label in range(tree.classes)
+        ],
+        1,
+    )
+    torch.testing.assert_close(output(features), expected)
+
+
+def test_the_loss_of_training_is_minus_log_p_of_evaluation(tree: ClassTree) -> None:
+    output = layer(tree)
+    loss = HierarchicalSoftmax(output)
+    features, labels = batch(tree.classes)
+    trained = loss(output(features), labels).item()
+    single = [loss(features[one, None], labels[one, None]).item() for one in range(len(labels))]
+    output.eval()
+    log_p = output(features)
+    assert trained == pytest.approx(loss(log_p, labels).item(), abs=1e-5)
+    assert single == pytest.approx((-log_p[torch.arange(len(labels)), labels]).tolist(), abs=1e-5)
+
+
+def test_gradients_equal_finite_differences(tree: ClassTree) -> None:
+    output = layer(tree).double()
+    loss = HierarchicalSoftmax(output)
+    features, labels = batch(tree.classes, 1)
+
+    def of(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        del output.weight, output.bias
+        output.weight, output.bias = weight, bias
+        return loss(output(features), labels)
+
+    values = [tensor.detach().clone().requires_grad_() for tensor in (output.weight, output.bias)]
+    inputs = (features.double().requires_grad_(), *values)
+    assert torch.autograd.gradcheck(of, inputs)
+    output.eval()
+    assert torch.autograd.gradcheck(of, inputs)
+
+
+def test_gradients_of_training_equal_those_of_evaluation(tree: ClassTree) -> None:
+    output = layer(tree)
+    loss = HierarchicalSoftmax(output)
+    features, labels = batch(tree.classes, 3)
+    features.requires_grad_()
+    inputs = (features, output.weight, output.bias)
+    along_paths = torch.autograd.grad(loss(output(features), labels), inputs)
+    output.eval()
+    of_all = torch.autograd.grad(loss(output(features), labels), inputs)
+    torch.testing.assert_close(along_paths, of_all)
+
+
+def test_all_classes_under_one_root_is_cross_entropy() -> None:
+    output = layer(balanced(numbered(9), 9))
+    loss = HierarchicalSoftmax(output)
+    features, labels = batch(9)
+    scores = F.linear(features, output.weight, output.bias)
+    expected = F.cross_entropy(scores, labels)
+    ours = loss(output(features), labels)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, output.weight), torch.autograd.grad(expected, output.weight)
+    )
+    torch.testing.assert_close(output.eval()(features), scores.log_softmax(1))
+
+
+def test_a_binary_tree_is_a_sum_of_binary_cross_entropies() -> None:
+    depth = 4
+    tree = balanced(numbered(2**depth))
+    output = layer(tree)
+    features, labels = batch(2**depth)
+    scores = F.linear(features, output.weight, output.bias)
+    expected = torch.zeros(())
+    for level in range(depth):
+        # In a perfect binary tree the nodes of a level follow each other, two rows each.
+        node = 2**level - 1 + (labels >> (depth - level))
+        logits = scores.gather(1, (2 * node + 1)[:, None]) - scores.gather(1, (2 * node)[:, None])
+        bit = labels >> (depth - 1 - level) & 1
+        expected = expected + F.binary_cross_entropy_with_logits(logits[:, 0], bit.float())
+    torch.testing.assert_close(HierarchicalSoftmax(output)(output(features), labels), expected)
+
+
+@pytest.mark.parametrize(("classes", "branching"), [(64, 2), (64, 4), (1000, 10), (9, 9)])
+def test_with_weights_of_zero_the_loss_is_log_of_the_classes(classes: int, branching: int) -> None:
+    output = TreeOutput(FEATURES, balanced(numbered(classes), branching))
+    nn.init.zeros_(output.weight)
+    nn.init.zeros_(output.bias)
+    features, labels = batch(classes, 1)
+    assert HierarchicalSoftmax(output)(output(features), labels).item() == pytest.approx(math.log(classes))
+
+
+def test_with_weights_of_zero_an_uneven_tree_gives_log_of_the_choices(tree: ClassTree) -> None:
+    output = TreeOutput(FEATURES, tree).eval()
+    nn.init.zeros_(output.weight)
+    nn.init.zeros_(output.bias)
+    expected = [
+        -sum(math.log(node.children) for node, _ in tree.path(label)) for label in range(tree.classes)
+    ]
+    assert output(torch.ones(1, FEATURES))[0].tolist() == pytest.approx(expected)
+
+
+def test_a_hit_is_the_largest_score_at_every_node_of_the_path(tree: ClassTree) -> None:
+    output = layer(tree)
+    features, labels = batch(tree.classes, 20)
+    scores = F.linear(features, output.weight, output.bias)
+    expected = [
+        all(node.first + one[node.rows].argmax().item() == row for node, row in tree.path(label))
+        for one, label in zip(scores, labels.tolist(), strict=True)
+    ]
+    hits = HierarchicalSoftmax(output).path_hits(output(features), labels)
+    assert hits.tolist() == expected
+    assert 0 < sum(expected) < len(expected)
+
+
+def test_each_image_hits_one_class(tree: ClassTree) -> None:
+    output = layer(tree)
+    features, _ = batch(tree.classes, 1)
+    loss = HierarchicalSoftmax(output)
+    hits = [loss.path_hits(features, torch.full((len(features),), label)) for label in range(tree.classes)]
+    assert torch.stack(hits).sum(0).tolist() == [1] * len(features)
+
+
+def test_scores_are_computed_in_float32_under_autocast(tree: ClassTree) -> None:
+    output = layer(tree)
+    loss = HierarchicalSoftmax(output)
+    features, labels = batch(tree.classes)
+    features = features.bfloat16()
+    expected = loss(output(features.float()), labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = loss(output(features), labels)
+        log_p = output.eval()(features)
+    assert trained.dtype == log_p.dtype == torch.float32
+    torch.testing.assert_close(trained, expected, rtol=0, atol=0)
+    torch.testing.assert_close(loss(log_p, labels), expected)
+
+
+def test_the_layer_replaces_a_linear_one_and_has_its_state_alone(tree: ClassTree) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(500, 10)
+    output = TreeOutput.from_linear(linear, tree)
+    assert isinstance(output, nn.Linear)
+    assert {name: tuple(tensor.shape) for name, tensor in output.state_dict().items()} == {
+        "weight": (tree.rows, 500),
+        "bias": (tree.rows,),
+    }
+    assert output.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not output.bias.any()
+    loss = HierarchicalSoftmax(output)
+    assert not list(loss.parameters())
+    assert not loss.state_dict()
+
+
+def test_gradients_are_the_same_bits_each_time() -> None:
+    output = layer(balanced(numbered(40), 5))
+    loss = HierarchicalSoftmax(output)
+    features, labels = batch(40, 10)
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, second = (torch.autograd.grad(loss(output(features), labels), output.weight) for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(first[0], second[0])
+
+
+def test_a_network_learns_classes_that_the_tree_splits() -> None:
+    """Sixteen points on a grid in the plane, one class each."""
+    torch.manual_seed(0)
+    points = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)) - 1.5
+    output = TreeOutput.from_linear(nn.Linear(64, 16), balanced(numbered(16)))
+    network = nn.Sequential(nn.Linear(2, 64), nn.Tanh(), output)
+    loss, labels = HierarchicalSoftmax(output), torch.arange(16)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss(network(points), labels).backward()
+        optimizer.step()
+    assert loss.path_hits(network(points), labels).all()
+    assert network.eval()(points).argmax(1).tolist() == labels.tolist()
