@@ -242,3 +242,13 @@ def test_a_network_learns_classes_that_the_tree_splits() -> None:
         optimizer.step()
     assert loss.path_hits(network(points), labels).all()
     assert network.eval()(points).argmax(1).tolist() == labels.tolist()
+
+
+def test_shapes_are_found_without_values(tree: ClassTree) -> None:
+    """On the meta device, where costs are counted."""
+    output = TreeOutput(FEATURES, tree).to("meta")
+    features = torch.empty(3, FEATURES, device="meta", requires_grad=True)
+    loss = HierarchicalSoftmax(output)(output(features), torch.zeros(3, dtype=torch.int64, device="meta"))
+    shapes = [gradient.shape for gradient in torch.autograd.grad(loss, (features, output.weight))]
+    assert shapes == [(3, FEATURES), (tree.rows, FEATURES)]
+    assert output.eval()(features).shape == (3, tree.classes)
