@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import __version__
 from .config import stored
-from .config.checks import dense_problems, summary_problems
+from .config.checks import dense_problems, other_jobs_problems
 from .config.choices import Choices
 from .config.compose import CONFIG_NAME, Composer
 from .config.help import help_text
@@ -138,6 +138,8 @@ def _sweep(command: Command, composer: Composer) -> int:
 def _on_earlier_run(command: Command, run: Path, choices: Choices) -> None:
     if "multirun" in command.flags:
         raise ConfigError(["run=…: one run is continued at a time; leave -m out"])
+    if "job=optimizers" in command.words:
+        raise ConfigError([f"run={run}: job=optimizers needs no run; leave run=… out"])
     before = stored.read(run)
     words = [word for word in command.words if not word.startswith("run=")]
     if "job=evaluate" in words:
@@ -152,7 +154,7 @@ def _on_earlier_run(command: Command, run: Path, choices: Choices) -> None:
         summarize_run(run, config)
     else:
         config = stored.with_changes(before, words)
-        if problems := [*dense_problems(config), *summary_problems(config)]:
+        if problems := [*dense_problems(config), *other_jobs_problems(config)]:
             raise ConfigError(problems)
         from .jobs.train import resume
 

@@ -14,9 +14,10 @@ from typing import Any
 from ..errors import DataError
 from . import stored
 from .accelerators import cuda_devices, has_mps
-from .fields import problem, rule_of, settings_of, spelt, type_of
+from .fields import default_of, problem, rule_of, settings_of, spelt, type_of
 from .model.external import TIMM_MISSING, timm_installed
 from .network_input import input_problems, network_input
+from .optim import Sgd
 from .options import GROUPS, OPTIONS
 from .preprocessing import Projection
 from .root import JOB_SETTINGS, Config
@@ -62,7 +63,12 @@ def _job(config: Config) -> Iterator[str]:
     if config.job == "evaluate" and config.run is None:
         yield "job=evaluate: needs the folder of a run: run=FOLDER"
     yield from dense_problems(config)
-    yield from summary_problems(config)
+    yield from other_jobs_problems(config)
+    if config.job == "optimizers" and config.optim != Sgd():
+        yield (
+            f"optim={config.optim.name}: job=optimizers runs every optimizer with settings of its own; leave "
+            "optim out, and write optimizers.lr=… for another rate"
+        )
 
 
 def dense_problems(config: Config) -> Iterator[str]:
@@ -73,13 +79,18 @@ def dense_problems(config: Config) -> Iterator[str]:
             yield f"evaluate.{name}={value}: acts in dense evaluation only; add evaluate.dense=true"
 
 
-def summary_problems(config: Config) -> Iterator[str]:
-    """Yield a line for each setting of job=summary that would do nothing."""
-    if config.job == "summary":
-        return
-    for name, value in vars(config.summary).items():
-        if value is not None:
-            yield f"summary.{name}={value}: acts in job=summary only; add job=summary"
+def other_jobs_problems(config: Config) -> Iterator[str]:
+    """Yield a line for each setting of another job than this, which would do nothing.
+
+    Those of job=evaluate wait in the run's folder until it is evaluated.
+    """
+    for job, settings in JOB_SETTINGS.items():
+        if job in (config.job, "evaluate"):
+            continue
+        for name, entry in settings_of(settings).items():
+            value = getattr(getattr(config, job), name)
+            if value != default_of(entry):
+                yield f"{job}.{name}={spelt(value)}: acts in job={job} only; add job={job}"
 
 
 def _device(config: Config) -> Iterator[str]:
@@ -137,6 +148,7 @@ def _data(config: Config) -> Iterator[str]:
             yield f"data.csv={config.data.csv}: acts with data.target=attributes or values only"
     if getattr(config.data, "path", None) == "":
         yield f"data.path: data={config.data.name} needs to know where the images are; write data.path=…"
+    yield from config.data.problems()
     images = _training_images(config)
     parts = config.trainer.accumulate_steps
     if images is not None and config.data.batch_size * parts > images:

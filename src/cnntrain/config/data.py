@@ -59,6 +59,10 @@ class Data:
         """Return what is known before any data is read, or None."""
         return None
 
+    def problems(self) -> list[str]:
+        """Return a line for each setting that does not fit the others, before any data is read."""
+        return []
+
     def augmentation_default(self) -> str:
         """Return what suits these images: "crop", "crop_flip" or "none"."""
         raise NotImplementedError
@@ -328,3 +332,42 @@ class Synthetic(Data):
         return make_synthetic(
             self.classes, self.image_size, self.channels, self.train_images, self.test_images
         )
+
+
+@dataclass
+class Toy2d(Data):
+    """Points of a plane, each an image of one pixel whose two channels are its coordinates on a grid of
+    256x256; at the end of a run decision_boundary.png shows what the network makes of the plane (D9)."""
+
+    name: str = fixed("toy2d")
+    batch_size: int = setting(16, PER_STEP, ge=1)
+    shape: str = setting(
+        "spiral",
+        "moons: two half circles, each in the other's hollow; rings: one circle in another; spiral: arms",
+        choices=("moons", "rings", "spiral"),
+    )
+    points: int = setting(1000, "points for training and validation together", ge=1)
+    test_points: int = setting(1000, "points of the test split", ge=1)
+    noise: float = setting(
+        0.03, "standard deviation of what is added to each coordinate; the square's side is 2", ge=0
+    )
+    classes: int = setting(2, "number of classes: 2, or for the spiral any number of arms", ge=2)
+
+    def facts(self) -> ImageFacts:
+        return ImageFacts(channels=2, height=1, width=1, classes=self.classes, train_images=self.points)
+
+    def problems(self) -> list[str]:
+        if self.shape == "spiral" or self.classes == 2:
+            return []
+        return [
+            f"data.classes={self.classes}: data.shape={self.shape} has 2 classes; write data.classes=2 or "
+            "data.shape=spiral"
+        ]
+
+    def augmentation_default(self) -> str:
+        return "none"
+
+    def read(self) -> Splits:
+        from ..data.toy2d import make_toy2d
+
+        return make_toy2d(self.shape, self.points, self.test_points, self.noise, self.classes)

@@ -37,6 +37,7 @@ OPTIONS: dict[str, list[type]] = {
         data.Npz,
         data.Folder,
         data.Synthetic,
+        data.Toy2d,
     ],
     "preprocessing": [
         preprocessing.NoPreprocessing,

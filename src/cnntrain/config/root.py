@@ -13,6 +13,7 @@ JOBS = {
     "train": "train a network (the default)",
     "evaluate": "measure a run's best network on a split: job=evaluate run=FOLDER",
     "summary": "say what a network costs, layer by layer and in memory, without training it",
+    "optimizers": "show the optimizers on a bowl and on a saddle: pictures, and in words what each did",
 }
 
 
@@ -58,8 +59,22 @@ class Summary:
     )
 
 
+@dataclass
+class Optimizers:
+    """Settings of job=optimizers."""
+
+    steps: int = setting(100, "updates of each optimizer on each surface", ge=1, resume="free")
+    lr: float | None = setting(
+        None,
+        "one learning rate for all; null: for each one that is good on the bowl",
+        gt=0,
+        le=10,
+        resume="free",
+    )
+
+
 # The settings of jobs, which stand under the job's name.
-JOB_SETTINGS: dict[str, type] = {"evaluate": Evaluate, "summary": Summary}
+JOB_SETTINGS: dict[str, type] = {"evaluate": Evaluate, "summary": Summary, "optimizers": Optimizers}
 
 
 @dataclass
@@ -83,3 +98,4 @@ class Config:
     logger: Any = MISSING
     evaluate: Evaluate = field(default_factory=Evaluate)
     summary: Summary = field(default_factory=Summary)
+    optimizers: Optimizers = field(default_factory=Optimizers)

@@ -11,21 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..assemble import Assembled, assemble, count_parameters, evaluation_batches
 from ..checkpoint import State
 from ..config import stored
 from ..config.options import GROUPS
 from ..config.root import Config
+from ..data.images import MemoryImages
+from ..data.toy2d import to_images, to_points
 from ..durable import write_text
 from ..errors import DataError, Diverged, Interrupted, UserError
 from ..evaluate import measure
 from ..interruption import StopSignals
 from ..metrics import in_words
+from ..pictures.boundary import draw_boundary
 from ..progress import Progress
 from ..run_folder import RunFolder, create
 from ..trained import load_weights
 
+BOUNDARY = "decision_boundary.png"
 FINISHED, INTERRUPTED, DIVERGED, FAILED = "finished", "interrupted", "diverged", "failed"
 
 
@@ -119,9 +124,26 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled) -> None:
         "seed": config.seed,
         "versions": versions(),
     }
+    files = "config.yaml, metrics.jsonl, summary.json, checkpoints/"
+    if config.data.name == "toy2d":
+        _draw_boundary(folder.path / BOUNDARY, assembled)
+        files += f", {BOUNDARY}"
     folder.write_summary(summary)
     print(_table(summary))
-    print(f"{folder.path}: config.yaml, metrics.jsonl, summary.json, checkpoints/", flush=True)
+    print(f"{folder.path}: {files}", flush=True)
+
+
+def _draw_boundary(path: Path, assembled: Assembled) -> None:
+    """Draw what the network makes of the plane, in float32 as `cnntrain.load` has it (D9)."""
+    trainer, train = assembled.trainer, assembled.splits.train
+    assert isinstance(train, MemoryImages)
+
+    @torch.inference_mode()
+    def classify(points: Tensor) -> Tensor:
+        scores: Tensor = trainer.network(trainer.preprocess(to_images(points).to(trainer.compute.device)))
+        return trainer.criterion.probabilities(scores.float())
+
+    draw_boundary(path, classify, to_points(train.images), train.labels, assembled.splits.names)
 
 
 def _table(summary: dict[str, Any]) -> str:

@@ -1,0 +1,64 @@
+"""A sheet of images: rows with a name each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .png import write_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# In pixels: small images come to about SIDE; GAP lies between images and around the sheet.
+SIDE = 64
+GAP = 4
+FONT_SIZE = 14
+
+
+def save_sheet(path: Path, rows: dict[str, Tensor]) -> None:
+    """Write rows of images as one PNG, each row's name at its left.
+
+    rows: name → (n, H, W, C) of 0…1; C = 3 is colour, of any other number the first channel is shown grey.
+    Images are enlarged by a whole factor to about 64 pixels. Raises DataError.
+    """
+    write_image(path, compose_sheet(rows))
+
+
+def compose_sheet(rows: dict[str, Tensor]) -> Image:
+    """Return the picture of `save_sheet`; its longest row ends GAP before the right edge."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    strips = {name: _strip(images) for name, images in rows.items()}
+    # matplotlib's font has far more letters than Pillow's own, and names of classes are the user's.
+    font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", FONT_SIZE)
+    left = 2 * GAP + round(max(font.getlength(name) for name in strips))
+    width = left + max(strip.shape[1] for strip in strips.values()) + GAP
+    height = GAP + sum(strip.shape[0] + GAP for strip in strips.values())
+    sheet = Image.new("RGB", (width, height), "white")
+    draw, top = ImageDraw.Draw(sheet), GAP
+    for name, strip in strips.items():
+        draw.text((GAP, top + strip.shape[0] // 2), name, fill="black", font=font, anchor="lm")
+        sheet.paste(Image.fromarray(strip.numpy()), (left, top))
+        top += strip.shape[0] + GAP
+    return sheet
+
+
+def _strip(images: Tensor) -> Tensor:
+    """Return images side by side with white gaps, uint8 (height, width, 3)."""
+    count, height, width, channels = images.shape
+    if channels != 3:
+        images = images[..., :1].expand(-1, -1, -1, 3)
+    factor = max(1, round(SIDE / max(height, width)))
+    large = images.cpu().repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    pixels = (large * 255).round().clamp(0, 255).to(torch.uint8)
+    height, width = height * factor, width * factor
+    strip = torch.full((height, count * (width + GAP) - GAP, 3), 255, dtype=torch.uint8)
+    for number, image in enumerate(pixels):
+        start = number * (width + GAP)
+        strip[:, start : start + width] = image
+    return strip
