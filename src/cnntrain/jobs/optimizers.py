@@ -75,7 +75,7 @@ def chosen(lr: float | None) -> dict[str, Optim]:
     return {
         "sgd": Sgd(lr=lr or 0.08, momentum=0.0),
         "momentum": Sgd(lr=lr or 0.05, momentum=0.9),
-        "nesterov": Nesterov(lr=lr or 0.05),
+        "nesterov": Nesterov(lr=lr or 0.04),
         "adagrad": Adagrad(lr=lr or 0.3),
         "rmsprop": RmsProp(lr=lr or 0.03),
         "adam": Adam(lr=lr or 0.1),
