@@ -17,13 +17,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnntrain.class_tree import balanced
 from cnntrain.device import keep_freed_memory
-from cnntrain.hierarchical_softmax import HierarchicalSoftmax, TreeOutput
+from cnntrain.loss.class_tree import balanced
+from cnntrain.loss.hierarchical_softmax import HierarchicalSoftmax, TreeOutput
 
 FEATURES, BATCH_SIZE = 512, 128
 CLASSES = (100, 1000, 10_000, 100_000)
 BRANCHINGS = (2, 10, 100)
+
+
+def criterion(output: TreeOutput) -> HierarchicalSoftmax:
+    """The loss of a network that has this output layer."""
+    loss = HierarchicalSoftmax([str(label) for label in range(output.classes)], output.tree)
+    loss.refer_to(output)
+    return loss
 
 
 def milliseconds(run: Callable[[], object], steps: int) -> float:
@@ -71,7 +78,7 @@ def row(classes: int, branching: int | None, steps: int) -> str:
     else:
         tree = balanced([str(number) for number in range(classes)], branching)
         layer = TreeOutput.from_linear(nn.Linear(FEATURES, 1), tree)
-        passes = training(layer, HierarchicalSoftmax(layer), steps)
+        passes = training(layer, criterion(layer), steps)
         on_path = sum(node.children for node, _ in tree.path(0))
     rows = layer.out_features
     zeros = milliseconds(lambda: torch.zeros(rows, FEATURES), steps)

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cnntrain.assemble import build_criterion
 from cnntrain.config.choices import Choices
 from cnntrain.config.compose import Composer
+from cnntrain.config.network_input import network_input
 from cnntrain.device import Compute
 from cnntrain.heap import Heap, glibc
 from cnntrain.memory import Simulation, Subject, TrainingMemory
@@ -22,7 +24,9 @@ MAP = BATCH * 3 * SIDE * SIDE  # values of one batch of maps of three channels
 def simulation(network: nn.Module, *words: str, precision: str = "fp32") -> Simulation:
     config = Composer(Choices()).compose(["model=linear", "augmentation=none", *words]).config
     compute = Compute(torch.device("cpu"), precision, torch.contiguous_format, "")
-    return Simulation(config, network, compute, Subject((SIDE, SIDE, 3), (SIDE, SIDE), CLASSES))
+    way = network_input(config, (SIDE, SIDE, 3))
+    criterion = build_criterion(config, [str(label) for label in range(CLASSES)], {})
+    return Simulation(config, network, compute, Subject(way, criterion))
 
 
 def training(network: nn.Module, *words: str, precision: str = "fp32") -> TrainingMemory:

@@ -18,8 +18,6 @@ from sklearn.datasets import load_digits
 import cnntrain
 from cnntrain.cli import main
 from cnntrain.config.choices import Choices
-from cnntrain.config.compose import Composer
-from cnntrain.config.model.base import Scalable
 
 QUICK = ["trainer.epochs=1", "trainer.max_steps_per_epoch=3"]
 
@@ -94,6 +92,8 @@ def test_the_files_of_a_run_hold_what_the_design_lists(default_run: Path) -> Non
         "metrics.jsonl",
         "summary.json",
         "checkpoints",
+        "schedule.png",
+        "images.png",
     }
 
 
@@ -120,9 +120,9 @@ def test_load_gives_the_best_network_with_its_preprocessing_and_names(default_ru
     names = trained.classify(images)
     right = sum(name == str(label) for name, label in zip(names, digits.target, strict=True))
     assert right / len(names) > 0.97
-    torch.testing.assert_close(trained.probabilities(images[:5]).sum(1), torch.ones(5))
+    torch.testing.assert_close(trained.predict(images[:5]).sum(1), torch.ones(5))
     with pytest.raises(ValueError, match="8, 8, 1"):
-        trained.probabilities(images[:, :4])
+        trained.predict(images[:, :4])
 
 
 def test_evaluate_repeats_the_recorded_test_metrics_exactly(
@@ -389,7 +389,8 @@ CHOICES = Choices()
 
 @pytest.mark.parametrize("name", CHOICES.names("optim"))
 def test_every_optimizer_with_its_own_learning_rate_recognizes_95_percent(name: str) -> None:
-    assert main(["hydra.run.dir=run", f"optim={name}"]) == 0
+    words = ["data.batch_size=1150"] if name == "lbfgs" else []
+    assert main(["hydra.run.dir=run", f"optim={name}", *words, "trainer.pictures=false"]) == 0
     assert summary(Path("run"))["test/accuracy"] >= 0.95
 
 
@@ -397,51 +398,3 @@ def test_every_optimizer_with_its_own_learning_rate_recognizes_95_percent(name: 
 def test_every_schedule_trains(name: str) -> None:
     assert main(["hydra.run.dir=run", f"schedule={name}", "trainer.epochs=8"]) == 0
     assert summary(Path("run"))["test/accuracy"] >= 0.9
-
-
-@pytest.mark.parametrize(
-    ("group", "name"),
-    [
-        (group, name)
-        for group in ("preprocessing", "augmentation", "initialization", "loss", "regularization", "logger")
-        for name in CHOICES.names(group)
-        if name != "from_run"
-    ],
-)
-def test_every_choice_makes_steps_that_stay_finite(group: str, name: str) -> None:
-    assert main(["hydra.run.dir=run", f"{group}={name}", *QUICK]) == 0
-    assert all(math.isfinite(row["train/loss"]) for row in rows(Path("run")))
-
-
-NEEDS_MORE = {
-    "torchvision": ["model.arch=squeezenet1_1"],
-    "timm": ["model.arch=test_resnet"],
-    "custom": ["model.factory=nets:tiny"],
-}
-
-
-@pytest.mark.parametrize("name", CHOICES.names("model"))
-def test_every_network_trains_on_the_default_data(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("nets.py").write_text(
-        "from torch import nn\n"
-        "def tiny(in_channels, classes):\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 64, classes))\n"
-    )
-    words = ["data.batch_size=4", "data.limit=64", "trainer.epochs=1", "trainer.max_steps_per_epoch=2"]
-    words += ["evaluate.batch_size=128"]
-    schema = CHOICES.schema("model", name)
-    assert schema is not None
-    if issubclass(schema, Scalable):
-        # At full width 46 networks would take two minutes, most of it for writing checkpoints.
-        words += ["model.width=0.25"]
-    assert main(["hydra.run.dir=run", f"model={name}", *NEEDS_MORE.get(name, []), *words]) == 0
-    shutil.rmtree("run/checkpoints")
-    assert all(math.isfinite(row["train/loss"]) for row in rows(Path("run")))
-
-
-def test_every_combination_of_a_single_changed_choice_composes() -> None:
-    composer = Composer(CHOICES)
-    for group in ("optim", "schedule", "trainer", "loss"):
-        for name in CHOICES.names(group):
-            composed = composer.compose([f"{group}={name}"])
-            assert getattr(composed.config, group).name

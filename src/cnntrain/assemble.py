@@ -22,6 +22,7 @@ from .device import Compute, prepare
 from .errors import ConfigError, DataError
 from .loss.criterion import Criterion
 from .model.layer_noise import scale_in_evaluation, skip_blocks
+from .optim.stages import Rates
 from .optim.update import LR_SCALE, Update
 from .progress import Progress
 from .recorder import Recorder
@@ -165,18 +166,26 @@ def _regularized(network: nn.Module, criterion: Criterion, config: Config) -> No
 
 
 def build_update(config: Config, network: nn.Module, compute: Compute, steps_per_epoch: int) -> Update:
-    """Return what carries gradients into a network's weights: penalties, optimizer, schedule, clipping."""
+    """Return what carries gradients into a network's weights: penalties, optimizers, schedule, clipping."""
     weights = _for_optimizer(config.model.parameter_groups(network))
-    epochs = config.trainer.epochs
+    fused = compute.device.type in ("cpu", "cuda")
     return Update(
         network,
-        config.optim.stages(weights, compute.device.type in ("cpu", "cuda"), steps_per_epoch, epochs),
+        build_rates(config, weights, fused, steps_per_epoch),
         Regularization(config.regularization, network),
-        config.schedule.build(steps_per_epoch, epochs),
         config.trainer.max_grad_norm,
         compute.device,
         fp16=compute.precision == "fp16",
     )
+
+
+def build_rates(
+    config: Config, weights: list[Tensor] | list[dict[str, Any]], fused: bool, steps_per_epoch: int
+) -> Rates:
+    """Return the optimizers of a run over these weights, with their schedule."""
+    epochs = config.trainer.epochs
+    stages = config.optim.stages(weights, fused, steps_per_epoch, epochs)
+    return Rates(stages, config.schedule.build(steps_per_epoch, epochs))
 
 
 def place(network: nn.Module, compute: Compute) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import __version__
 from .config import stored
-from .config.checks import dense_problems, other_jobs_problems
+from .config.checks import evaluation_problems, other_jobs_problems
 from .config.choices import Choices
 from .config.compose import CONFIG_NAME, Composer
 from .config.help import help_text
@@ -154,7 +154,7 @@ def _on_earlier_run(command: Command, run: Path, choices: Choices) -> None:
         summarize_run(run, config)
     else:
         config = stored.with_changes(before, words)
-        if problems := [*dense_problems(config), *other_jobs_problems(config)]:
+        if problems := [*evaluation_problems(config), *other_jobs_problems(config)]:
             raise ConfigError(problems)
         from .jobs.train import resume
 

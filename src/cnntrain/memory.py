@@ -93,7 +93,7 @@ class Simulation:
     def training(self, batch_size: int) -> TrainingMemory:
         """Return what training with batches of `batch_size` takes."""
         watch, trainer = self._train(batch_size, STEPS, None)
-        optimizers = [stage.optimizer for stage in trainer.update.stages]
+        optimizers = [stage.optimizer for stage in trainer.update.rates.stages]
         entries = [entry for optimizer in optimizers for entry in optimizer.state.values()]
         state = [tensor for entry in entries for tensor in tensors_in(entry)]
         weights = list(self.network.parameters())

@@ -166,8 +166,8 @@ class Trainer:
         row: Row = {
             "step": progress.step,
             "epoch": progress.epoch + progress.step_in_epoch / self.steps_per_epoch,
-            "lr": self.update.lr(progress.step - 1),
-            "momentum": self.update.momentum(progress.step - 1),
+            "lr": self.update.rates.lr(progress.step - 1),
+            "momentum": self.update.rates.momentum(progress.step - 1),
             "train/loss": loss,
             "train/data_loss": result.data_loss.item(),
             "train/regularization_loss": float(result.regularization_loss),
@@ -203,7 +203,7 @@ class Trainer:
         if averaged is not None and averaged.measured is not None:
             row |= averaged.measured.row("val_average")
         self.recorder.record(row)
-        self.update.schedule.after_epoch(None if measured is None else measured.result.error)
+        self.update.rates.schedule.after_epoch(None if measured is None else measured.result.error)
         self._note_best(measured, averaged)
         progress.stopped_early = self._out_of_patience()
         self.save()
@@ -257,7 +257,7 @@ class Trainer:
     def _diverged(self, error: NonFinite) -> Diverged:
         return Diverged(
             f"diverged: loss or gradient is not finite at step {error.step + 1} "
-            f"(epoch {error.step / self.steps_per_epoch:.2f}, lr {self.update.lr(error.step):g}, "
+            f"(epoch {error.step / self.steps_per_epoch:.2f}, lr {self.update.rates.lr(error.step):g}, "
             f"loss {error.loss:g}, gradient norm {error.grad_norm:g}); no update was made. "
             f"Last good checkpoint: {self.checkpoints.folder / 'last.pt'}. Try a lower optim.lr, a warm-up "
             "(schedule.warmup_epochs=1) or trainer.max_grad_norm=1"

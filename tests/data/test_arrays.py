@@ -37,7 +37,7 @@ def test_images_and_labels_are_the_arrays(tmp_path: Path) -> None:
     assert splits.train.labels.tolist() == GOOD["y_train"].tolist()
     assert splits.train.shape == (5, 6, 3)
     assert splits.test.labels.dtype == torch.int64
-    assert splits.class_names == ["0", "1", "2"]
+    assert splits.names == ["0", "1", "2"]
 
 
 def test_grey_images_need_no_channel_axis(tmp_path: Path) -> None:

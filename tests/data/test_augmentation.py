@@ -543,6 +543,6 @@ def test_a_network_trained_on_crops_predicts_from_the_middle_of_whole_images(tmp
     framed = images.clone()
     framed[:, [0, 7]] = 255
     framed[:, :, [0, 7]] = 255
-    assert torch.equal(trained.probabilities(framed), trained.probabilities(images))
+    assert torch.equal(trained.predict(framed), trained.predict(images))
     assert sum(weight.numel() for weight in trained.network.parameters()) == 36 * 10 + 10
     assert main(["job=evaluate", f"run={tmp_path / 'run'}"]) == 0

@@ -42,7 +42,7 @@ def test_facts_of_digits_are_what_is_read() -> None:
     facts, splits = Digits().facts(), Digits(val_fraction=0).load(0)
     assert facts.train_images == len(splits.train)
     assert (facts.height, facts.width, facts.channels) == splits.train.shape
-    assert facts.classes == len(splits.class_names)
+    assert facts.outputs == len(splits.names)
 
 
 def test_synthetic_images_are_the_same_for_every_seed_and_as_ordered() -> None:

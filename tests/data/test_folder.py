@@ -29,14 +29,14 @@ def fill(root: Path, count: int = 10, classes: tuple[str, ...] = ("cat", "ant", 
 
 def test_class_folders_become_labels_in_the_order_of_their_names(tmp_path: Path) -> None:
     splits = Folder(path=str(fill(tmp_path)), image_size=4, test_fraction=0.2, val_fraction=0.25).load(0)
-    assert splits.class_names == ["ant", "bee", "cat"]
+    assert splits.names == ["ant", "bee", "cat"]
     assert [len(part) for part in (splits.train, splits.val, splits.test)] == [18, 6, 6]
     seen = set()
     for part in (splits.train, splits.val, splits.test):
         assert isinstance(part, MemoryImages)
         assert torch.bincount(part.labels).unique().numel() == 1
         for image, label in zip(part.images, part.labels.tolist(), strict=True):
-            assert image[0, 0, 0] == SHADE[splits.class_names[label]]
+            assert image[0, 0, 0] == SHADE[splits.names[label]]
             seen.add((label, int(image[0, 0, 2])))
     assert len(seen) == 30
 
@@ -57,7 +57,7 @@ def test_train_val_and_test_folders_are_the_splits(tmp_path: Path) -> None:
         fill(tmp_path / split, count)
     splits = Folder(path=str(tmp_path), val_fraction=0.5, limit=12).load(0)
     assert [len(part) for part in (splits.train, splits.val, splits.test)] == [12, 12, 15]
-    assert splits.class_names == ["ant", "bee", "cat"]
+    assert splits.names == ["ant", "bee", "cat"]
 
 
 def test_a_missing_test_folder_is_cut_from_train(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_images_in_folders_within_count_and_hidden_and_other_files_do_not(tmp_pa
     (tmp_path / "ant" / ".cache" / "a.png").write_bytes(b"no image")
     splits = Folder(path=str(tmp_path), test_fraction=0.5, val_fraction=0).load(0)
     assert len(splits.train) + len(splits.test) == 7
-    assert len(splits.class_names) == 3
+    assert len(splits.names) == 3
 
 
 def test_images_beyond_the_memory_limit_stay_files(tmp_path: Path) -> None:

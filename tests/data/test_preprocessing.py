@@ -452,7 +452,7 @@ def test_evaluate_repeats_the_test_metrics_of_a_run_exactly(
     assert (result["accuracy"], result["loss"]) == (recorded["test/accuracy"], recorded["test/loss"])
     trained = cnntrain.load("run")
     test = trained.config.data.load(0).test
-    right = (trained.probabilities(test.images).argmax(1) == test.labels).double().mean().item()
+    right = (trained.predict(test.images).argmax(1) == test.labels).double().mean().item()
     assert right == pytest.approx(result["accuracy"], abs=0.02)  # float32 in place of bfloat16
 
 

@@ -254,7 +254,7 @@ def test_svhn_files_give_the_digit_0_for_its_label_10(
 def test_every_class_has_one_name(settings: Data) -> None:
     facts = settings.facts()
     assert facts is not None
-    assert len(set(CLASS_NAMES[settings.name])) == len(CLASS_NAMES[settings.name]) == facts.classes
+    assert len(set(CLASS_NAMES[settings.name])) == len(CLASS_NAMES[settings.name]) == facts.outputs
 
 
 def test_class_names_are_torchvisions() -> None:

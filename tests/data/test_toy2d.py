@@ -75,10 +75,10 @@ def test_classes_are_equally_large_and_no_seed_changes_the_points(shape: str, cl
         assert isinstance(other, MemoryImages)
         assert torch.equal(one.images, other.images)
         assert torch.bincount(one.labels).tolist() == [size // classes] * classes
-    assert first.class_names == [str(label) for label in range(classes)]
+    assert first.names == [str(label) for label in range(classes)]
     facts = settings.facts()
     assert (facts.height, facts.width, facts.channels) == first.train.shape
-    assert (facts.classes, facts.train_images) == (classes, 300)
+    assert (facts.outputs, facts.train_images) == (classes, 300)
 
 
 def test_noise_has_the_deviation_asked_for_and_stays_in_the_square() -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from cnntrain.config.optim import Sgd
 from cnntrain.config.regularization import Regularization as Strengths
 from cnntrain.config.schedule import Constant
-from cnntrain.optim.stages import Stage
+from cnntrain.optim.stages import Rates, Stage
 from cnntrain.optim.update import MOST_SKIPPED_IN_A_ROW, NonFinite, Update
 from cnntrain.regularization import Regularization
 
@@ -26,9 +26,11 @@ def make(max_grad_norm: float | None = None, fp16: bool = False, weight_decay: f
     weights = list(network.parameters())
     return Update(
         network,
-        Sgd(lr=0.1, momentum=0.9).stages(weights, not fp16, 10, 10),
+        Rates(
+            Sgd(lr=0.1, momentum=0.9).stages(weights, not fp16, 10, 10),
+            Constant(warmup_epochs=0).build(10, 10),
+        ),
         Regularization(Strengths(weight_decay=weight_decay), network),
-        Constant(warmup_epochs=0).build(10, 10),
         max_grad_norm,
         CPU,
         fp16,
@@ -46,7 +48,7 @@ def gives(loss: float) -> Callable[[], torch.Tensor]:
 
 
 def use(update: Update, optimizer: torch.optim.Optimizer) -> None:
-    update.stages = [Stage(0, optimizer, 0.1, 0.0)]
+    update.rates = Rates([Stage(0, optimizer, 0.1, 0.0)], update.rates.schedule)
 
 
 def test_clipping_is_torchs_clip_grad_norm() -> None:
@@ -72,14 +74,14 @@ def test_a_non_finite_loss_or_gradient_changes_nothing(gradient: float, loss: fl
     set_gradients(update, 0.2)
     update.apply(0, gives(1.0), recording=False)
     before = [weight.detach().clone() for weight in update.weights]
-    state = copy.deepcopy(update.stages[0].optimizer.state_dict())
+    state = copy.deepcopy(update.rates.stages[0].optimizer.state_dict())
     set_gradients(update, gradient)
     with pytest.raises(NonFinite) as caught:
         update.apply(7, gives(loss), recording=False)
     assert caught.value.step == 7
     for weight, old in zip(update.weights, before, strict=True):
         assert torch.equal(weight, old)
-    for index, entry in update.stages[0].optimizer.state_dict()["state"].items():
+    for index, entry in update.rates.stages[0].optimizer.state_dict()["state"].items():
         assert torch.equal(entry["momentum_buffer"], state["state"][index]["momentum_buffer"])
 
 
@@ -176,3 +178,47 @@ def test_groups_take_the_steps_of_optimizers_with_their_own_rates(name: str) -> 
         together.load_state_dict(saved)
     for mine, other in zip(together.weights, apart.weights, strict=True):
         torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_lbfgs_through_an_update_is_torchs_with_the_penalty_in_its_closure(
+    memory_format: torch.memory_format,
+) -> None:
+    from cnntrain.config.optim import Lbfgs
+
+    torch.manual_seed(0)
+    images, wanted = torch.randn(20, 2, 3, 3).double(), torch.randn(20, 2, 1, 1).double()
+    ours, theirs = nn.Conv2d(2, 2, 3).double(), nn.Conv2d(2, 2, 3).double()
+    theirs.load_state_dict(ours.state_dict())
+    ours.to(memory_format=memory_format)
+    update = Update(
+        ours,
+        Rates(Lbfgs().stages(list(ours.parameters()), False, 1, 3), Constant(warmup_epochs=0).build(1, 3)),
+        Regularization(Strengths(l2=0.1), ours),
+        0.01,  # no gradient is clipped: the line search would be told another slope than it walks on
+        CPU,
+        fp16=False,
+    )
+    optimizer = torch.optim.LBFGS(
+        theirs.parameters(), max_iter=4, history_size=10, line_search_fn="strong_wolfe"
+    )
+
+    def backward() -> torch.Tensor:
+        loss = (ours(images) - wanted).square().mean()
+        loss.backward()
+        return loss.detach()
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = (theirs(images) - wanted).square().mean() + 0.05 * theirs.weight.square().sum()
+        loss.backward()
+        return loss
+
+    for step in range(3):
+        update.apply(step, backward, recording=True)
+        optimizer.step(closure)
+    torch.testing.assert_close(ours.weight, theirs.weight)
+    # Three steps are all that a bowl of 36 weights needs to be nearly flat.
+    theirs.zero_grad()
+    closure()
+    assert theirs.weight.grad.norm() < 1e-2

@@ -62,7 +62,7 @@ def cross_checks(config: Config) -> tuple[list[str], list[str]]:
 def _job(config: Config) -> Iterator[str]:
     if config.job == "evaluate" and config.run is None:
         yield "job=evaluate: needs the folder of a run: run=FOLDER"
-    yield from dense_problems(config)
+    yield from evaluation_problems(config)
     yield from other_jobs_problems(config)
     if config.job == "optimizers" and config.optim != Sgd():
         yield (
@@ -71,12 +71,20 @@ def _job(config: Config) -> Iterator[str]:
         )
 
 
-def dense_problems(config: Config) -> Iterator[str]:
-    """Yield a line for each setting of dense evaluation that would do nothing."""
+def evaluation_problems(config: Config) -> Iterator[str]:
+    """Yield a line for each setting of job=evaluate that would do nothing or cannot be."""
     for name in ("dense_size", "dense_stride"):
         value = getattr(config.evaluate, name)
         if value is not None and not config.evaluate.dense:
             yield f"evaluate.{name}={value}: acts in dense evaluation only; add evaluate.dense=true"
+    if config.evaluate.shift is not None and config.evaluate.views != "shifts":
+        yield f"evaluate.shift={config.evaluate.shift}: acts on evaluate.views=shifts only; write null"
+    if config.evaluate.dense and config.evaluate.views != "none":
+        yield f"evaluate.views={config.evaluate.views}: dense evaluation has views of its own; keep one"
+    if config.evaluate.dense and config.loss.name == "hierarchical_softmax":
+        yield (
+            "evaluate.dense=true: a hierarchical softmax ends in a tree, which does not slide; write false"
+        )
 
 
 def other_jobs_problems(config: Config) -> Iterator[str]:
@@ -149,7 +157,7 @@ def _data(config: Config) -> Iterator[str]:
     if getattr(config.data, "path", None) == "":
         yield f"data.path: data={config.data.name} needs to know where the images are; write data.path=…"
     yield from config.data.problems()
-    images = _training_images(config)
+    images = training_images(config)
     parts = config.trainer.accumulate_steps
     if images is not None and config.data.batch_size * parts > images:
         times = f" times trainer.accumulate_steps={parts}" if parts > 1 else ""
@@ -159,7 +167,7 @@ def _data(config: Config) -> Iterator[str]:
         )
 
 
-def _training_images(config: Config) -> int | None:
+def training_images(config: Config) -> int | None:
     """Return the number of training images, None where the data must be asked."""
     facts = config.data.facts()
     if facts is None or facts.train_images is None:
@@ -286,7 +294,7 @@ def whole_batch_problems(config: Config, images: int) -> Iterator[str]:
 
 def _optimizer(config: Config) -> Iterator[str]:
     optim, trainer = config.optim, config.trainer
-    images = _training_images(config)
+    images = training_images(config)
     if images is not None:
         yield from whole_batch_problems(config, images)
     if optim.searches_lines and trainer.precision == "fp16":

@@ -354,7 +354,7 @@ class Toy2d(Data):
     classes: int = setting(2, "number of classes: 2, or for the spiral any number of arms", ge=2)
 
     def facts(self) -> ImageFacts:
-        return ImageFacts(channels=2, height=1, width=1, classes=self.classes, train_images=self.points)
+        return ImageFacts(channels=2, height=1, width=1, outputs=self.classes, train_images=self.points)
 
     def problems(self) -> list[str]:
         if self.shape == "spiral" or self.classes == 2:

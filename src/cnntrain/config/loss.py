@@ -10,7 +10,6 @@ from .fields import fixed, setting
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..class_tree import ClassTree
     from ..loss.criterion import Criterion
 
 PER_IMAGE = "an image's losses are brought to one number by their sum, their mean, or half their sum"
@@ -134,20 +133,23 @@ class HierarchicalSoftmax(Loss):
     def needs_data(self) -> bool:
         return self.tree != "balanced"
 
-    def class_tree(self, names: list[str]) -> ClassTree:
-        """Return the tree over classes of these names; raises DataError where a file does not fit them."""
-        from .. import class_tree
+    def facts(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
+        from pathlib import Path
+
+        from ..loss import class_tree
+        from ..loss.hierarchical_softmax import tables_of
 
         if self.tree == "balanced":
-            return class_tree.balanced(names, self.branching)
+            return tables_of(class_tree.balanced(names, self.branching))
         if self.tree == "superclasses":
-            return class_tree.cifar100_superclasses(names)
-        return class_tree.read_tree(self.tree, names)
+            return tables_of(class_tree.cifar100_superclasses(names))
+        return tables_of(class_tree.read_tree(Path(self.tree).expanduser(), names))
 
     def build(self, names: list[str], facts: dict[str, Tensor], label_smoothing: float) -> Criterion:
         from ..loss.hierarchical_softmax import HierarchicalSoftmax as Criterion
+        from ..loss.hierarchical_softmax import tree_of
 
-        return Criterion(names, self.class_tree(names))
+        return Criterion(names, tree_of(facts))
 
 
 @dataclass

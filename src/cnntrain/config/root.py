@@ -25,6 +25,17 @@ class Evaluate:
     batch_size: int | None = setting(
         None, "images per forward pass; null: the batch size of training", ge=1, resume="free"
     )
+    views: str = setting(
+        "none",
+        "average predictions over several views of each image, reported beside the plain numbers: mirror: "
+        "and its mirror image; shifts: moved by a few pixels in nine ways; ten_crops: corners and middle, "
+        "mirrored too, as AlexNet's (E7)",
+        choices=("none", "mirror", "shifts", "ten_crops"),
+        resume="free",
+    )
+    shift: int | None = setting(
+        None, "views=shifts: by how many pixels; null: a sixteenth of the side", ge=1, resume="free"
+    )
     dense: bool = setting(
         False,
         "slide the network over images larger than its own input in one pass, and average the scores (E5)",

@@ -42,6 +42,9 @@ class Trainer:
         gt=0,
         resume="free",
     )
+    pictures: bool = setting(
+        True, "draw what the network sees and the learning rate into the run's folder", resume="free"
+    )
     record_every_steps: int = setting(50, "updates between two rows of metrics.jsonl", ge=1, resume="free")
     checkpoint_every_steps: int | None = setting(
         None, "updates between two checkpoints, besides one per epoch; null: none", ge=1, resume="free"

@@ -1,4 +1,4 @@
-"""What preprocessing makes of a few training images, to be drawn (D2 to D5)."""
+"""What augmentation and preprocessing make of a few training images, to be drawn (D2 to D6)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,41 @@ import torch
 from torch import Tensor
 
 from ..config.preprocessing import Whiten
+from ..config.regularization import Regularization
+from ..mixing import mix, noisy
+from ..seeding import seed_torch
+from .augmentation import Augment
 from .images import ImageSet
 from .preprocessing import Affine, Preprocess, Project
 
-IMAGES = 8
+IMAGES, EPOCHS = 8, 4
 # Where a run reduces without whitening: the epsilon of the figure's source.
 EPSILON = 1e-5
+
+
+@torch.inference_mode()
+def as_trained_on(
+    preprocess: Preprocess, augment: Augment | None, strengths: Regularization, train: ImageSet, seed: int
+) -> dict[str, Tensor]:
+    """Return rows of up to 8 images: as stored, and as the network gets them in four epochs, mixed and noisy.
+
+    Each is float (n, H, W, C) of 0…1 on the CPU, those of the network stretched to it.
+    """
+    device = next(preprocess.buffers()).device
+    images = next(train.chunks(IMAGES)).to(device)
+    indices = torch.arange(len(images))
+    rows = {"as stored": images.float() / 255}
+    for epoch in range(EPOCHS):
+        varied = images if augment is None else augment(images, indices, seed, epoch, 0)
+        seed_torch(seed, "illustration", epoch)
+        inputs = preprocess.values(varied)
+        if inputs.shape[2:] == (1, 1):
+            # A vector is no picture: what it was made from is shown.
+            inputs = varied.permute(0, 3, 1, 2).float()
+        mixed = mix(inputs, train.labels[: len(images)].to(device), strengths, seed, epoch, 0)
+        seen = noisy(mixed.inputs, strengths.input_noise)
+        rows[f"epoch {epoch + 1}"] = _stretched(seen.permute(0, 2, 3, 1))
+    return {name: row.cpu() for name, row in rows.items()}
 
 
 @torch.inference_mode()

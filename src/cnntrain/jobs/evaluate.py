@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..assemble import evaluation_batches, place, restored_preprocessing
 from ..checkpoint import State
-from ..config.checks import dense_problems
+from ..config.checks import evaluation_problems
 from ..config.network_input import network_input
 from ..config.root import Config
 from ..data.images import ImageSet
@@ -27,6 +27,7 @@ from ..metrics import in_words
 from ..model.dense import SlidingNetwork
 from ..run_folder import RunFolder
 from ..trained import restored_network
+from ..views import build_views, measure_views
 
 # Dense evaluation is compared with crops on this many images.
 COMPARED = 2
@@ -65,7 +66,7 @@ class Dense:
 
 def evaluate(path: Path, config: Config) -> None:
     """Print and store accuracy, per-class accuracy and confusion matrix of a run's best network."""
-    if problems := list(dense_problems(config)):
+    if problems := list(evaluation_problems(config)):
         raise ConfigError(problems)
     folder = RunFolder(path)
     state = folder.checkpoints.load_best()
@@ -84,6 +85,10 @@ def evaluate(path: Path, config: Config) -> None:
         dense = _compared_with_crops(network, preprocess, images, compute)
     batches = evaluation_batches(images, config, compute)
     measured = measure(network, preprocess, criterion, batches, compute)
+    views = build_views(config.evaluate, network_input(config, tuple(state["image_shape"])))
+    of_views = (
+        None if views is None else measure_views(network, preprocess, criterion, batches, compute, views)
+    )
 
     kind = "evaluate-dense" if dense else "evaluate"
     name = f"{kind}-{config.data.name}-{config.evaluate.split}.json"
@@ -93,6 +98,7 @@ def evaluate(path: Path, config: Config) -> None:
         "images": len(images),
         "loss": measured.loss,
         **measured.result.values,
+        "views": None if of_views is None else {"kind": config.evaluate.views} | of_views.values,
         "dense": None if dense is None else asdict(dense),
         "names": splits.names,
         **measured.result.details,
@@ -100,6 +106,9 @@ def evaluate(path: Path, config: Config) -> None:
     }
     write_text(folder.path / name, json.dumps(result, indent=2, allow_nan=False) + "\n")
     print("\n".join(_report(config, measured, splits.names, len(images))) + "\n")
+    if views is not None and of_views is not None:
+        words = ", ".join(in_words(name, value) for name, value in of_views.values.items())
+        print(f"{views.words}, predictions averaged: {words}\n")
     if dense:
         print("\n".join(dense.lines()) + "\n")
     print(f"{folder.path / name}")

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from ..assemble import build_criterion, input_of, rebuild_network
+from ..assemble import build_criterion, build_rates, input_of, rebuild_network
 from ..config import stored
+from ..config.checks import training_images
 from ..config.root import Config
 from ..device import prepare
 from ..durable import write_text
@@ -20,7 +21,11 @@ from ..errors import ConfigError
 from ..loss.criterion import Criterion
 from ..memory import Simulation, Subject, TrainingMemory
 from ..model.arithmetic import LayerCost, layer_table, size_notices
+from ..optim.stages import Rates
+from ..pictures.of_run import SCHEDULE, draw_rates
 from ..run_folder import RunFolder, create
+
+STEPS_IN_PICTURE = 100
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,13 @@ def summarize(config: Config, path: Path, named_by_user: bool) -> None:
     folder = create(path, named_by_user, with_checkpoints=False)
     with folder.locked():
         write_text(folder.config, stored.to_yaml(config))
-        _report(found, folder)
+        _report(found, folder, config)
 
 
 def summarize_run(path: Path, config: Config) -> None:
     """Print the costs of an earlier run's network and write them into its folder."""
     found = examine(config)
-    _report(found, RunFolder(path))
+    _report(found, RunFolder(path), config)
 
 
 def examine(config: Config) -> NetworkSummary:
@@ -153,11 +158,22 @@ def largest_batch(peak: Callable[[int], int], limit: float) -> int:
     raise AssertionError("counting never ends")
 
 
-def _report(found: NetworkSummary, folder: RunFolder) -> None:
+def _report(found: NetworkSummary, folder: RunFolder, config: Config) -> None:
     print("\n".join(_lines(found)))
     write_text(folder.path / "network.md", _markdown(found))
     write_text(folder.path / "network.json", json.dumps(_json(found), indent=2, allow_nan=False) + "\n")
-    print(f"\n{folder.path}: network.md, network.json", flush=True)
+    draw_rates(folder.path / SCHEDULE, *_rates(config))
+    print(f"\n{folder.path}: network.md, network.json, {SCHEDULE}", flush=True)
+
+
+def _rates(config: Config) -> tuple[Rates, int, int]:
+    """Return learning rates and momenta of a run, its steps per epoch and its epochs."""
+    images = training_images(config)
+    per_update = config.data.batch_size * config.trainer.accumulate_steps
+    # Where the number of images is not known, any number of steps gives the picture its shape.
+    steps = STEPS_IN_PICTURE if images is None else max(1, images // per_update)
+    steps = min(steps, config.trainer.max_steps_per_epoch or steps)
+    return build_rates(config, [torch.zeros(1)], False, steps), steps, config.trainer.epochs
 
 
 def _json(found: NetworkSummary) -> dict[str, Any]:

@@ -11,26 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..assemble import Assembled, assemble, count_parameters, evaluation_batches
 from ..checkpoint import State
 from ..config import stored
 from ..config.options import GROUPS
 from ..config.root import Config
-from ..data.images import MemoryImages
-from ..data.toy2d import to_images, to_points
 from ..durable import write_text
 from ..errors import DataError, Diverged, Interrupted, UserError
 from ..evaluate import measure
 from ..interruption import StopSignals
 from ..metrics import in_words
-from ..pictures.boundary import draw_boundary
+from ..pictures.of_run import draw_end, draw_start
 from ..progress import Progress
 from ..run_folder import RunFolder, create
 from ..trained import load_weights
 
-BOUNDARY = "decision_boundary.png"
 FINISHED, INTERRUPTED, DIVERGED, FAILED = "finished", "interrupted", "diverged", "failed"
 
 
@@ -88,6 +84,7 @@ def _run(config: Config, folder: RunFolder, state: State | None) -> None:
     with StopSignals().caught() as signals:
         assembled = assemble(config, folder, state)
         print("\n".join(assembled.lines), flush=True)
+        drawn = draw_start(folder.path, config, assembled) if config.trainer.pictures else []
         if signals.received is None:
             try:
                 assembled.trainer.train(signals)
@@ -95,11 +92,14 @@ def _run(config: Config, folder: RunFolder, state: State | None) -> None:
                 assembled.trainer.recorder.close()
     if signals.received is not None:
         raise signals.received
-    _finish(config, folder, assembled)
+    _finish(config, folder, assembled, drawn)
 
 
-def _finish(config: Config, folder: RunFolder, assembled: Assembled) -> None:
-    """Measure the best network on the test split, once, and write and print the summary."""
+def _finish(config: Config, folder: RunFolder, assembled: Assembled, drawn: list[str]) -> None:
+    """Measure the best network on the test split, once, and write and print the summary.
+
+    `drawn` names the pictures that are there already.
+    """
     trainer = assembled.trainer
     load_weights(trainer.network, folder.checkpoints.load_best())
     batches = evaluation_batches(assembled.splits.test, config, trainer.compute)
@@ -124,26 +124,11 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled) -> None:
         "seed": config.seed,
         "versions": versions(),
     }
-    files = "config.yaml, metrics.jsonl, summary.json, checkpoints/"
-    if config.data.name == "toy2d":
-        _draw_boundary(folder.path / BOUNDARY, assembled)
-        files += f", {BOUNDARY}"
+    drawn += draw_end(folder.path, config, assembled) if config.trainer.pictures else []
     folder.write_summary(summary)
     print(_table(summary))
+    files = ", ".join(["config.yaml", "metrics.jsonl", "summary.json", "checkpoints/", *drawn])
     print(f"{folder.path}: {files}", flush=True)
-
-
-def _draw_boundary(path: Path, assembled: Assembled) -> None:
-    """Draw what the network makes of the plane, in float32 as `cnntrain.load` has it (D9)."""
-    trainer, train = assembled.trainer, assembled.splits.train
-    assert isinstance(train, MemoryImages)
-
-    @torch.inference_mode()
-    def classify(points: Tensor) -> Tensor:
-        scores: Tensor = trainer.network(trainer.preprocess(to_images(points).to(trainer.compute.device)))
-        return trainer.criterion.probabilities(scores.float())
-
-    draw_boundary(path, classify, to_points(train.images), train.labels, assembled.splits.names)
 
 
 def _table(summary: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,6 +24,9 @@ class AttributeCriterion(Criterion):
 
     def probabilities(self, scores: Tensor) -> Tensor:
         return scores.float().sigmoid()
+
+    def combine(self, scores: list[Tensor]) -> Tensor:
+        return torch.stack([self.probabilities(one) for one in scores]).mean(0).logit()
 
 
 class AttributeHinge(AttributeCriterion):

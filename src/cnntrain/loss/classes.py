@@ -22,6 +22,9 @@ class ClassCriterion(Criterion):
     def probabilities(self, scores: Tensor) -> Tensor:
         return scores.float().softmax(1)
 
+    def combine(self, scores: list[Tensor]) -> Tensor:
+        return torch.stack([self.probabilities(one) for one in scores]).mean(0)
+
 
 class Softmax(ClassCriterion):
     """Softmax cross-entropy, -log p(label), with weights for classes and smoothed labels (C1, R8).

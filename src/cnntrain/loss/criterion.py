@@ -48,6 +48,10 @@ class Criterion(nn.Module, ABC):
         """Return what a user is told: probabilities of classes or attributes, or values."""
         return self.predictions(scores)
 
+    @abstractmethod
+    def combine(self, scores: list[Tensor]) -> Tensor:
+        """Return what the metrics compare with labels, averaged over several scores for the same images."""
+
     def adopt(self, network: nn.Module) -> None:
         """Fit a new network to this loss, where its last layer alone cannot know how."""
 

@@ -21,6 +21,9 @@ class ValueCriterion(Criterion):
     def metrics(self) -> Metrics:
         return ValueMetrics(self.names)
 
+    def combine(self, scores: list[Tensor]) -> Tensor:
+        return torch.stack([self.predictions(one) for one in scores]).mean(0)
+
 
 class Distance(ValueCriterion):
     """|f - y|², |f - y| or its smooth form, of values in units of the training split's deviations.

@@ -1,4 +1,4 @@
-"""The optimizers of a run, one after the other (O11)."""
+"""The optimizers of a run, one after the other (O11), and their learning rates and momenta."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch.optim import Optimizer
+
+from .schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -22,3 +24,28 @@ class Stage:
     weight_decay: float
     searches_lines: bool = False
     momentum: Callable[[int], float] | None = None
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Which optimizer makes each update of a run, with which learning rate and momentum."""
+
+    stages: list[Stage]
+    schedule: Schedule
+
+    def stage(self, step: int) -> Stage:
+        """Return the optimizer of the update that follows `step` updates."""
+        return [stage for stage in self.stages if stage.from_step <= step][-1]
+
+    def lr(self, step: int) -> float:
+        """Return the learning rate of the update that follows `step` updates."""
+        return self.stage(step).lr * self.schedule.factor(step)
+
+    def momentum(self, step: int) -> float | None:
+        """Return the momentum of the update that follows `step` updates, None where there is none."""
+        stage = self.stage(step)
+        if stage.momentum is not None:
+            return stage.momentum(step)
+        group = stage.optimizer.param_groups[0]
+        found = group["betas"][0] if "betas" in group else group.get("momentum")
+        return None if found is None else float(found)

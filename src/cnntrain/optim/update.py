@@ -16,8 +16,7 @@ from torch.optim import Optimizer
 
 from ..instruments.update_ratio import UpdateRatio
 from ..regularization import Regularization
-from .schedules import Schedule
-from .stages import Stage
+from .stages import Rates, Stage
 
 # fp16 halves its scale at each skipped update; this many in a row mean that no scale helps.
 MOST_SKIPPED_IN_A_ROW = 25
@@ -54,17 +53,15 @@ class Update:
     def __init__(
         self,
         network: nn.Module,
-        stages: list[Stage],
+        rates: Rates,
         regularization: Regularization,
-        schedule: Schedule,
         max_grad_norm: float | None,
         device: torch.device,
         fp16: bool,
     ):
         self.weights = [weight for weight in network.parameters() if weight.requires_grad]
-        self.stages = stages
+        self.rates = rates
         self.regularization = regularization
-        self.schedule = schedule
         self.max_grad_norm = max_grad_norm
         self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
         self.instrument = UpdateRatio(network)
@@ -74,23 +71,6 @@ class Update:
         self._counts_on_device = device.type == "cuda" or fp16
         self._skipped = torch.zeros(5, device=device)
 
-    def stage(self, step: int) -> Stage:
-        """Return the optimizer of the update that follows `step` updates."""
-        return [stage for stage in self.stages if stage.from_step <= step][-1]
-
-    def lr(self, step: int) -> float:
-        """Return the learning rate of the update that follows `step` updates."""
-        return self.stage(step).lr * self.schedule.factor(step)
-
-    def momentum(self, step: int) -> float | None:
-        """Return the momentum of the update that follows `step` updates, None where there is none."""
-        stage = self.stage(step)
-        if stage.momentum is not None:
-            return stage.momentum(step)
-        group = stage.optimizer.param_groups[0]
-        found = group["betas"][0] if "betas" in group else group.get("momentum")
-        return None if found is None else float(found)
-
     def apply(self, step: int, backward: Callable[[], Tensor], recording: bool) -> StepResult:
         """Update the weights, or skip where loss or gradient is not finite.
 
@@ -99,7 +79,7 @@ class Update:
         before clipping. Raises NonFinite at once where asking the device costs nothing; elsewhere `check`
         raises it.
         """
-        stage = self.stage(step)
+        stage = self.rates.stage(step)
         self._set_groups(stage, step)
         data_loss = backward()
         result = self._with_penalty(stage.optimizer, data_loss)
@@ -123,7 +103,7 @@ class Update:
 
     def _set_groups(self, stage: Stage, step: int) -> None:
         """Bring learning rate and momentum of this step into the optimizer."""
-        lr = self.lr(step)
+        lr = self.rates.lr(step)
         for group in stage.optimizer.param_groups:
             group["lr"] = lr * group.get(LR_SCALE, 1.0)
             if stage.momentum is not None:
@@ -147,9 +127,14 @@ class Update:
 
         def evaluate() -> Tensor:
             if first:
-                return first.pop()
-            stage.optimizer.zero_grad(set_to_none=True)
-            return self._with_penalty(stage.optimizer, backward()).loss
+                found = first.pop()
+            else:
+                stage.optimizer.zero_grad(set_to_none=True)
+                found = self._with_penalty(stage.optimizer, backward()).loss
+            # torch's L-BFGS lays gradients out as one vector, which those in channels-last order are not.
+            for weight in self.weights:
+                weight.grad = None if weight.grad is None else weight.grad.contiguous()
+            return found
 
         self.regularization.decay(stage)
         stage.optimizer.step(evaluate)  # type: ignore[arg-type]
@@ -203,17 +188,17 @@ class Update:
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next update depends on besides the weights."""
         return {
-            "optimizers": [stage.optimizer.state_dict() for stage in self.stages],
-            "schedule": self.schedule.state_dict(),
+            "optimizers": [stage.optimizer.state_dict() for stage in self.rates.stages],
+            "schedule": self.rates.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "skipped": self._skipped.cpu(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the state of `state_dict`."""
-        for stage, stored in zip(self.stages, state["optimizers"], strict=True):
+        for stage, stored in zip(self.rates.stages, state["optimizers"], strict=True):
             stage.optimizer.load_state_dict(stored)
-        self.schedule.load_state_dict(state["schedule"])
+        self.rates.schedule.load_state_dict(state["schedule"])
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self._skipped = state["skipped"].to(self._skipped.device)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 RATE, MOMENTUM = "tab:blue", "tab:orange"
 
 
-def draw_schedule(path: Path, lrs: list[float], momenta: list[float] | None, steps_per_epoch: int) -> None:
+def draw_schedule(path: Path, lrs: list[float], momenta: list[float] | None, steps_per_epoch: float) -> None:
     """Write learning rate (left axis) and momentum (right axis) of every update over epochs as one PNG.
 
     lrs[i] and momenta[i] are those of the update that follows i updates. Raises DataError.
@@ -21,7 +21,7 @@ def draw_schedule(path: Path, lrs: list[float], momenta: list[float] | None, ste
     write_figure(path, schedule_figure(lrs, momenta, steps_per_epoch))
 
 
-def schedule_figure(lrs: list[float], momenta: list[float] | None, steps_per_epoch: int) -> Figure:
+def schedule_figure(lrs: list[float], momenta: list[float] | None, steps_per_epoch: float) -> Figure:
     """Return the picture of `draw_schedule`."""
     from matplotlib.figure import Figure
 

@@ -18,8 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ..errors import ConfigError
+from ..model.fine_tuning import heads
+from ..model.initialization import LAST_STD
 from .class_tree import ClassTree, Node
-from .model.initialization import LAST_STD
+from .classes import ClassCriterion
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class TreeOutput(nn.Linear):
 
     def __init__(self, in_features: int, tree: ClassTree):
         super().__init__(in_features, tree.rows)
+        self.tree = tree
         self.classes = tree.classes
         self._blocks: list[_Block] = []
         row = number = 0
@@ -140,20 +144,56 @@ class TreeOutput(nn.Linear):
         return found
 
 
-class HierarchicalSoftmax(nn.Module):
+class HierarchicalSoftmax(ClassCriterion):
     """Mean over the batch of -log p(label), from what a network with a `TreeOutput` at its end returns.
 
-    The layer belongs to the network; here it is only referred to, and no part of this module's state.
+    That layer belongs to the network; here it is only referred to, and no part of this module's state. The
+    tree is: a checkpoint needs no file to be read again.
     """
 
-    def __init__(self, output: TreeOutput):
-        super().__init__()
-        self._output = (output,)
+    def __init__(self, names: list[str], tree: ClassTree):
+        super().__init__(names, tree.rows)
+        self.tree = tree
+        for name, table in tables_of(tree).items():
+            self.register_buffer(name, table)
+        self._output: tuple[TreeOutput, ...] = ()
 
     @property
     def output(self) -> TreeOutput:
         """The network's output layer."""
-        return self._output[0]
+        (output,) = self._output
+        return output
+
+    def refer_to(self, output: TreeOutput) -> None:
+        """Take a network's output layer for one's own."""
+        self._output = (output,)
+
+    def adopt(self, network: nn.Module) -> None:
+        """Put a `TreeOutput` in the place of a new network's last layer.
+
+        Raises ConfigError where that is no linear layer.
+        """
+        names = heads(network)
+        last = network.get_submodule(names[0])
+        if len(names) > 1 or not isinstance(last, nn.Linear) or last.out_features != self.outputs:
+            raise ConfigError(
+                [
+                    "loss=hierarchical_softmax: needs a network whose scores come from one linear layer, "
+                    f"here they come from {' and '.join(names)} ({type(last).__name__}); write loss=softmax"
+                ]
+            )
+        parent, _, name = names[0].rpartition(".")
+        output = TreeOutput.from_linear(last, self.tree)
+        setattr(network.get_submodule(parent), name, output)
+        self.refer_to(output)
+
+    def headline(self, scores: Tensor, labels: Tensor) -> Tensor:
+        if self.output.training:
+            return self.path_hits(scores, labels).float()
+        return super().headline(scores, labels)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        return scores.float().exp()
 
     def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the loss; outputs: features (N, D) in training mode, else log-probabilities (N, K)."""
@@ -176,6 +216,23 @@ class HierarchicalSoftmax(nn.Module):
             for decisions in self.output.decisions(outputs, labels)
         ]
         return torch.stack(parts).all(0)
+
+
+TABLES = ("tree_parents", "tree_children", "tree_leaf_rows")
+
+
+def tables_of(tree: ClassTree) -> dict[str, Tensor]:
+    """Return a tree as tensors: parents and children of its nodes, the rows of its classes."""
+    return {
+        "tree_parents": torch.tensor([-1 if node.parent is None else node.parent for node in tree.nodes]),
+        "tree_children": torch.tensor([node.children for node in tree.nodes]),
+        "tree_leaf_rows": torch.tensor(tree.leaf_rows),
+    }
+
+
+def tree_of(tables: dict[str, Tensor]) -> ClassTree:
+    """Return the tree that `tables_of` gave these tensors for."""
+    return ClassTree.laid_out(*(tables[name].tolist() for name in TABLES))
 
 
 class _PathScores(torch.autograd.Function):

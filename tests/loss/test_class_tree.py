@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cnntrain.class_tree import ClassTree, balanced, cifar100_superclasses, read_tree
 from cnntrain.data.torchvision_sets import CLASS_NAMES
 from cnntrain.errors import DataError
+from cnntrain.loss.class_tree import ClassTree, balanced, cifar100_superclasses, read_tree
 
 NAMES = ["cat", "dog", "frog", "car", "truck", "ship", "plane"]
 FILE = """

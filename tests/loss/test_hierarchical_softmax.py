@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnntrain.class_tree import ClassTree, balanced, read_tree
-from cnntrain.hierarchical_softmax import HierarchicalSoftmax, TreeOutput
+from cnntrain.errors import ConfigError
+from cnntrain.loss.class_tree import ClassTree, balanced, read_tree
+from cnntrain.loss.hierarchical_softmax import HierarchicalSoftmax, TreeOutput, tables_of, tree_of
 
 FEATURES = 6
 UNEVEN = """
@@ -19,6 +20,13 @@ one: [a]
 two: {x: [b, c, d], y: {u: [e, f], v: {w: [g, h, i, j], z: [k]}}}
 three: [l, m, n, o, p]
 """
+
+
+def criterion(output: TreeOutput) -> HierarchicalSoftmax:
+    """The loss of a network that has this output layer."""
+    loss = HierarchicalSoftmax([str(label) for label in range(output.classes)], output.tree)
+    loss.refer_to(output)
+    return loss
 
 
 def numbered(count: int) -> list[str]:
@@ -77,7 +85,7 @@ def test_log_probability_is_the_sum_of_log_softmaxes_on_the_path(tree: ClassTree
 
 def test_the_loss_of_training_is_minus_log_p_of_evaluation(tree: ClassTree) -> None:
     output = layer(tree)
-    loss = HierarchicalSoftmax(output)
+    loss = criterion(output)
     features, labels = batch(tree.classes)
     trained = loss(output(features), labels).item()
     single = [loss(features[one, None], labels[one, None]).item() for one in range(len(labels))]
@@ -89,7 +97,7 @@ def test_the_loss_of_training_is_minus_log_p_of_evaluation(tree: ClassTree) -> N
 
 def test_gradients_equal_finite_differences(tree: ClassTree) -> None:
     output = layer(tree).double()
-    loss = HierarchicalSoftmax(output)
+    loss = criterion(output)
     features, labels = batch(tree.classes, 1)
 
     def of(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -106,7 +114,7 @@ def test_gradients_equal_finite_differences(tree: ClassTree) -> None:
 
 def test_gradients_of_training_equal_those_of_evaluation(tree: ClassTree) -> None:
     output = layer(tree)
-    loss = HierarchicalSoftmax(output)
+    loss = criterion(output)
     features, labels = batch(tree.classes, 3)
     features.requires_grad_()
     inputs = (features, output.weight, output.bias)
@@ -118,7 +126,7 @@ def test_gradients_of_training_equal_those_of_evaluation(tree: ClassTree) -> Non
 
 def test_all_classes_under_one_root_is_cross_entropy() -> None:
     output = layer(balanced(numbered(9), 9))
-    loss = HierarchicalSoftmax(output)
+    loss = criterion(output)
     features, labels = batch(9)
     scores = F.linear(features, output.weight, output.bias)
     expected = F.cross_entropy(scores, labels)
@@ -143,7 +151,7 @@ def test_a_binary_tree_is_a_sum_of_binary_cross_entropies() -> None:
         logits = scores.gather(1, (2 * node + 1)[:, None]) - scores.gather(1, (2 * node)[:, None])
         bit = labels >> (depth - 1 - level) & 1
         expected = expected + F.binary_cross_entropy_with_logits(logits[:, 0], bit.float())
-    torch.testing.assert_close(HierarchicalSoftmax(output)(output(features), labels), expected)
+    torch.testing.assert_close(criterion(output)(output(features), labels), expected)
 
 
 @pytest.mark.parametrize(("classes", "branching"), [(64, 2), (64, 4), (1000, 10), (9, 9)])
@@ -152,7 +160,7 @@ def test_with_weights_of_zero_the_loss_is_log_of_the_classes(classes: int, branc
     nn.init.zeros_(output.weight)
     nn.init.zeros_(output.bias)
     features, labels = batch(classes, 1)
-    assert HierarchicalSoftmax(output)(output(features), labels).item() == pytest.approx(math.log(classes))
+    assert criterion(output)(output(features), labels).item() == pytest.approx(math.log(classes))
 
 
 def test_with_weights_of_zero_an_uneven_tree_gives_log_of_the_choices(tree: ClassTree) -> None:
@@ -173,7 +181,7 @@ def test_a_hit_is_the_largest_score_at_every_node_of_the_path(tree: ClassTree) -
         all(node.first + one[node.rows].argmax().item() == row for node, row in tree.path(label))
         for one, label in zip(scores, labels.tolist(), strict=True)
     ]
-    hits = HierarchicalSoftmax(output).path_hits(output(features), labels)
+    hits = criterion(output).path_hits(output(features), labels)
     assert hits.tolist() == expected
     assert 0 < sum(expected) < len(expected)
 
@@ -181,14 +189,14 @@ def test_a_hit_is_the_largest_score_at_every_node_of_the_path(tree: ClassTree) -
 def test_each_image_hits_one_class(tree: ClassTree) -> None:
     output = layer(tree)
     features, _ = batch(tree.classes, 1)
-    loss = HierarchicalSoftmax(output)
+    loss = criterion(output)
     hits = [loss.path_hits(features, torch.full((len(features),), label)) for label in range(tree.classes)]
     assert torch.stack(hits).sum(0).tolist() == [1] * len(features)
 
 
 def test_scores_are_computed_in_float32_under_autocast(tree: ClassTree) -> None:
     output = layer(tree)
-    loss = HierarchicalSoftmax(output)
+    loss = criterion(output)
     features, labels = batch(tree.classes)
     features = features.bfloat16()
     expected = loss(output(features.float()), labels)
@@ -211,14 +219,13 @@ def test_the_layer_replaces_a_linear_one_and_has_its_state_alone(tree: ClassTree
     }
     assert output.weight.std().item() == pytest.approx(0.01, rel=0.05)
     assert not output.bias.any()
-    loss = HierarchicalSoftmax(output)
+    loss = criterion(output)
     assert not list(loss.parameters())
-    assert not loss.state_dict()
 
 
 def test_gradients_are_the_same_bits_each_time() -> None:
     output = layer(balanced(numbered(40), 5))
-    loss = HierarchicalSoftmax(output)
+    loss = criterion(output)
     features, labels = batch(40, 10)
     torch.use_deterministic_algorithms(True)
     try:
@@ -234,7 +241,7 @@ def test_a_network_learns_classes_that_the_tree_splits() -> None:
     points = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)) - 1.5
     output = TreeOutput.from_linear(nn.Linear(64, 16), balanced(numbered(16)))
     network = nn.Sequential(nn.Linear(2, 64), nn.Tanh(), output)
-    loss, labels = HierarchicalSoftmax(output), torch.arange(16)
+    loss, labels = criterion(output), torch.arange(16)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
     for _ in range(300):
         optimizer.zero_grad()
@@ -248,7 +255,30 @@ def test_shapes_are_found_without_values(tree: ClassTree) -> None:
     """On the meta device, where costs are counted."""
     output = TreeOutput(FEATURES, tree).to("meta")
     features = torch.empty(3, FEATURES, device="meta", requires_grad=True)
-    loss = HierarchicalSoftmax(output)(output(features), torch.zeros(3, dtype=torch.int64, device="meta"))
+    loss = criterion(output)(output(features), torch.zeros(3, dtype=torch.int64, device="meta"))
     shapes = [gradient.shape for gradient in torch.autograd.grad(loss, (features, output.weight))]
     assert shapes == [(3, FEATURES), (tree.rows, FEATURES)]
     assert output.eval()(features).shape == (3, tree.classes)
+
+
+def test_a_tree_survives_as_tensors(tree: ClassTree) -> None:
+    again = tree_of(tables_of(tree))
+    assert again.nodes == tree.nodes
+    assert again.leaf_rows == tree.leaf_rows
+    assert [again.path(label) for label in range(tree.classes)] == [
+        tree.path(label) for label in range(tree.classes)
+    ]
+
+
+@pytest.mark.parametrize("name", ["lenet5_original", "convolution"])
+def test_networks_without_a_last_linear_layer_are_refused(name: str) -> None:
+    from cnntrain.config.model import LeNet5Original
+
+    loss = HierarchicalSoftmax(numbered(5), balanced(numbered(5)))
+    network = (
+        LeNet5Original().build(1, loss.outputs, (32, 32), None)
+        if name == "lenet5_original"
+        else nn.Sequential(nn.Conv2d(1, loss.outputs, 1), nn.Flatten())
+    )
+    with pytest.raises(ConfigError, match="one linear layer"):
+        loss.adopt(network)

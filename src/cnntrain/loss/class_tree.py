@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from .config.suggest import did_you_mean
-from .errors import DataError
+from ..config.suggest import did_you_mean
+from ..errors import DataError
 
 # A group is the list of what it holds: classes (names, later labels) and groups.
 Group = list[Any]
@@ -96,6 +96,19 @@ class ClassTree:
             level = below
         self.leaf_rows = [rows_of_labels[label] for label in range(len(rows_of_labels))]
         self._firsts = [node.first for node in self.nodes]
+
+    @classmethod
+    def laid_out(cls, parents: Sequence[int], children: Sequence[int], leaf_rows: Sequence[int]) -> ClassTree:
+        """Return the tree whose nodes, in order, have these parents (-1 at the root) and children."""
+        labels = {row: label for label, row in enumerate(leaf_rows)}
+        below = {parent: number for number, parent in enumerate(parents)}
+        firsts = [0, *itertools.accumulate(children)]
+
+        def group(number: int) -> Group:
+            rows = range(firsts[number], firsts[number + 1])
+            return [labels[row] if row in labels else group(below[row]) for row in rows]
+
+        return cls(group(0))
 
     @property
     def classes(self) -> int:

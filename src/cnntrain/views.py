@@ -1,0 +1,98 @@
+"""Several views of an image at test time, whose predictions are averaged (E7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config.network_input import NetworkInput
+from .config.root import Evaluate
+from .data.batches import Batches
+from .device import Compute
+from .loss.criterion import Criterion
+from .metrics import Result
+
+# Of images that no smaller window was trained on, ten crops take this share of each side: 224 of 256.
+CROP = 7 / 8
+
+
+@dataclass(frozen=True)
+class Views:
+    """A function from a batch (N, H, W, C) to its views, and what they are in words."""
+
+    make: Callable[[Tensor], list[Tensor]]
+    words: str
+
+
+def build_views(settings: Evaluate, way: NetworkInput) -> Views | None:
+    """Return the views that the settings ask for, of images on their way to the network; None for none."""
+    height, width, _ = way.image
+    shift = max(1, min(height, width) // 16) if settings.shift is None else settings.shift
+    crop = way.crop or (max(1, round(height * CROP)), max(1, round(width * CROP)))
+    return {
+        "none": None,
+        "mirror": Views(mirrored, "2 views: as it is and mirrored"),
+        "shifts": Views(
+            lambda images: shifted(images, shift), f"9 views: shifted by {shift} pixels each way"
+        ),
+        "ten_crops": Views(
+            lambda images: ten_crops(images, crop, None if way.crop else (height, width)),
+            f"10 views: corners and middle of {crop[0]}x{crop[1]}, and mirrored",
+        ),
+    }[settings.views]
+
+
+def mirrored(images: Tensor) -> list[Tensor]:
+    """Return the images, and their left-right mirror images."""
+    return [images, images.flip(2)]
+
+
+def shifted(images: Tensor, shift: int) -> list[Tensor]:
+    """Return the images moved by -shift, 0 and shift pixels down and right, black where nothing was."""
+    height, width = images.shape[1:3]
+    padded = F.pad(images, (0, 0, shift, shift, shift, shift))
+    moves = (0, shift, 2 * shift)
+    return [padded[:, top : top + height, left : left + width] for top in moves for left in moves]
+
+
+def ten_crops(images: Tensor, crop: tuple[int, int], back: tuple[int, int] | None) -> list[Tensor]:
+    """Return the four corners and the middle, (height, width) = crop, and their mirror images.
+
+    `back` enlarges them to that size again, in float32 (Krizhevsky et al. 2012, section 4.1).
+    """
+    down, right = images.shape[1] - crop[0], images.shape[2] - crop[1]
+    corners = [(0, 0), (0, right), (down, 0), (down, right), (round(down / 2), round(right / 2))]
+    found = []
+    for top, left in corners:
+        cut = images[:, top : top + crop[0], left : left + crop[1]]
+        if back is not None:
+            maps = cut.permute(0, 3, 1, 2).float()
+            cut = F.interpolate(maps, back, mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+        found += [cut, cut.flip(2)]
+    return found
+
+
+@torch.inference_mode()
+def measure_views(
+    network: nn.Module,
+    preprocess: Callable[[Tensor], Tensor],
+    criterion: Criterion,
+    batches: Batches,
+    compute: Compute,
+    views: Views,
+) -> Result:
+    """Return the metrics of predictions averaged over the views of each image of a split."""
+    network.eval()
+    metrics = criterion.metrics()
+    for images, labels in batches.in_order():
+        scores = []
+        for view in views.make(images):
+            inputs = preprocess(view)
+            with compute.autocast():
+                scores.append(network(inputs).float())
+        metrics.add(criterion.combine(scores), labels)
+    return metrics.result()
