@@ -200,7 +200,7 @@ def test_a_folder_in_use_is_refused_naming_the_process(capsys: pytest.CaptureFix
     words = ["hydra.run.dir=mine", "trainer.epochs=100000"]
     process = subprocess.Popen([sys.executable, "-m", "cnntrain", *words], stdout=subprocess.DEVNULL)
     try:
-        while not Path("mine/metrics.jsonl").exists():
+        while not Path("mine/checkpoints/last.pt").exists():
             assert process.poll() is None
             time.sleep(0.01)
         assert main(["run=mine"]) == 3

@@ -23,7 +23,7 @@ from cnntrain.data.augmentation.erasing import ERASED_RATIOS, erase
 from cnntrain.data.augmentation.policies import build_policy, vary
 from cnntrain.data.batches import Batches
 from cnntrain.data.images import MemoryImages
-from cnntrain.data.preprocessing import Preprocess, centre_crop
+from cnntrain.data.preprocessing import Affine, centre_crop
 from cnntrain.errors import ConfigError
 from cnntrain.trained import load_trained
 
@@ -146,7 +146,7 @@ def test_crop_size_cuts_windows_everywhere_and_evaluation_sees_the_middle() -> N
     for window, row, column in zip(windows, rows, columns, strict=True):
         assert torch.equal(window, places[0, row : row + 4, column : column + 4])
     scale, shift = torch.ones(1, 4, 4, 1), torch.zeros(1, 4, 4, 1)
-    preprocess = Preprocess(scale, shift, None, (4, 4))
+    preprocess = Affine(scale, shift, None, (4, 4))
     assert torch.equal(preprocess(places[:1])[0, 0], places[0, 1:5, 1:5, 0].float())
     assert torch.equal(preprocess(windows)[:, 0], windows[..., 0].float())
 

@@ -19,9 +19,10 @@ import cnntrain
 from cnntrain.assemble import restored_preprocessing
 from cnntrain.checkpoint import Checkpoints, State
 from cnntrain.cli import main
-from cnntrain.config import stored
 from cnntrain.config.choices import Choices
 from cnntrain.config.compose import Composer
+from cnntrain.config.model import Mlp
+from cnntrain.config.network_input import NetworkInput
 from cnntrain.config.preprocessing import (
     Center,
     MinMax,
@@ -82,8 +83,16 @@ def image_set(images: Tensor) -> MemoryImages:
     return MemoryImages(images.to(torch.uint8).contiguous(), torch.zeros(len(images), dtype=torch.int64))
 
 
+def way(
+    settings: Preprocessing, shape: tuple[int, int, int], size: tuple[int, int] | None = None
+) -> NetworkInput:
+    """The way of whole images, enlarged to `size`."""
+    height, width, channels = settings.input_shape(*shape)
+    return NetworkInput(shape, None, size, (*(size or (height, width)), channels))
+
+
 def fitted(settings: Preprocessing, train: MemoryImages, size: tuple[int, int] | None = None) -> Preprocess:
-    return build_preprocessing(settings, train, size)[0]
+    return build_preprocessing(settings, train, way(settings, train.shape, size))[0]
 
 
 def table(images: Tensor) -> np.ndarray:
@@ -101,7 +110,9 @@ def rows(inputs: Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("per", ["channel", "pixel"])
 def test_standardize_gives_mean_0_and_deviation_1(train: MemoryImages, per: str) -> None:
-    preprocess, notices = build_preprocessing(Standardize(per=per), train, None)
+    preprocess, notices = build_preprocessing(
+        Standardize(per=per), train, way(Standardize(per=per), train.shape)
+    )
     values = preprocess(train.images).double()
     assert values.shape == (1500, 3, 4, 5)
     axes = (0, 2, 3) if per == "channel" else (0,)
@@ -150,7 +161,7 @@ def test_what_is_constant_is_centred_only_with_a_notice(
     train: MemoryImages, kind: Callable[..., Preprocessing], per: str
 ) -> None:
     train.images[..., 2] = 77
-    preprocess, lines = build_preprocessing(kind(per=per), train, None)
+    preprocess, lines = build_preprocessing(kind(per=per), train, way(kind(per=per), train.shape))
     values = preprocess(train.images)
     assert values.isfinite().all()
     assert values[:, 2].abs().max() < 1e-5
@@ -244,7 +255,7 @@ def test_variances_after_whitening_are_v_over_v_plus_epsilon(digits: MemoryImage
 
 
 def test_a_pixel_that_is_constant_in_training_stays_finite_with_a_notice(digits: MemoryImages) -> None:
-    preprocess, lines = build_preprocessing(Whiten(), digits, None)
+    preprocess, lines = build_preprocessing(Whiten(), digits, way(Whiten(), digits.shape))
     other = digits.images.clone()
     other[:, 0, 0] = 255
     assert preprocess(other).isfinite().all()
@@ -253,7 +264,7 @@ def test_a_pixel_that_is_constant_in_training_stays_finite_with_a_notice(digits:
 
 def test_what_is_told_of_the_spectrum_is_scikit_learns(digits: MemoryImages) -> None:
     theirs = np.cumsum(PCA().fit(table(digits.images)).explained_variance_ratio_)
-    _, (line,) = build_preprocessing(Pca(components=10), digits, None)
+    _, (line,) = build_preprocessing(Pca(components=10), digits, way(Pca(components=10), digits.shape))
     most, nearly_all = (int((theirs < share).sum()) + 1 for share in (0.9, 0.99))
     assert f"{most} have 90 % of it, {nearly_all} have 99 %; the 10 kept have {theirs[9]:.2%}" in line
 
@@ -346,7 +357,7 @@ def test_the_shape_of_the_output_is_known_without_images(
         inputs = preprocess(train.images[:2])
         assert inputs.shape[1:] == (channels, *(size or (height, width)))
         assert preprocess.output_shape == inputs.shape[1:]
-        assert without_values(settings, train.shape, size).output_shape == inputs.shape[1:]
+        assert without_values(settings, way(settings, train.shape, size)).output_shape == inputs.shape[1:]
         assert inputs.dtype == torch.float32
         assert inputs.is_contiguous(memory_format=torch.channels_last)
 
@@ -363,18 +374,12 @@ def test_images_given_as_floats_are_left_as_they_are(train: MemoryImages, settin
 def test_a_checkpoint_gives_back_the_same_preprocessing(
     train: MemoryImages, settings: Preprocessing, default_config: Config, tmp_path: Path
 ) -> None:
-    config = dataclasses.replace(default_config, preprocessing=settings)
-    is_vector = settings.input_shape(*train.shape)[:2] == (1, 1)
-    preprocess = fitted(settings, train, None if is_vector else (8, 10))
-    state: State = {
-        "config": stored.to_yaml(config),
-        "image_shape": list(train.shape),
-        "input_size": None if is_vector else [8, 10],
-        "preprocess": preprocess.state_dict(),
-    }
+    config = dataclasses.replace(default_config, preprocessing=settings, model=Mlp())
+    preprocess = fitted(settings, train)
+    state: State = {"image_shape": list(train.shape), "preprocess": preprocess.state_dict()}
     Checkpoints(tmp_path).save_last(state)
     read, _ = Checkpoints(tmp_path).load_last()
-    again = restored_preprocessing(read, torch.device("cpu"))
+    again = restored_preprocessing(config, read, torch.device("cpu"))
     assert torch.equal(again(train.images), preprocess(train.images))
 
 
@@ -400,8 +405,9 @@ def test_what_does_not_fit_the_images_is_refused() -> None:
     assert Pca(components=60).problems(4, 5, 3) == []
     assert "write at most 60" in Pca(components=61).problems(4, 5, 3)[0]
     assert "preprocessing=standardize" in Whiten().problems(224, 224, 3)[0]
+    images = image_set(torch.zeros(9, 4, 5, 3))
     with pytest.raises(ConfigError, match="write at most 60"):
-        build_preprocessing(Whiten(components=61), image_set(torch.zeros(9, 4, 5, 3)), None)
+        build_preprocessing(Whiten(components=61), images, way(Whiten(), images.shape))
 
 
 # --- what is drawn

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 import cnntrain
-from cnntrain.assemble import build_network
+from cnntrain.assemble import build_criterion, build_network
 from cnntrain.checkpoint import Checkpoints
 from cnntrain.cli import main
 from cnntrain.config import stored
 from cnntrain.config.initialization import Default, FromRun
 from cnntrain.config.model import Linear, Model, Vgg
+from cnntrain.config.network_input import network_input
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.model.from_run import hand_on
 
@@ -66,12 +67,14 @@ def test_vgg16_begins_with_the_layers_of_vgg11_and_says_so(
         "conv5_2, head (9 of 14 layers); new conv1_2, conv2_2, conv3_3, conv4_3, conv5_3\n"
     ) in capsys.readouterr().out
     config = stored.read(folder)
-    network, _ = build_network(config, 1, 10, SIZE)
+    criterion = build_criterion(config, [str(label) for label in range(10)], {})
+    way = network_input(config, (*SIZE, 1))
+    network, _ = build_network(config, criterion, way)
     source = best(vgg11)
     assert taken(network, source) == set(source)
     # New layers start as they would without the earlier run.
     config.initialization = Default()
-    fresh, _ = build_network(config, 1, 10, SIZE)
+    fresh, _ = build_network(config, criterion, way)
     for name, weight in fresh.state_dict().items():
         if name not in source:
             torch.testing.assert_close(network.state_dict()[name], weight, rtol=0, atol=0)

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnntrain.assemble import build_network
+from cnntrain.assemble import build_criterion, build_network
+from cnntrain.config.choices import Choices
+from cnntrain.config.compose import Composer
 from cnntrain.config.initialization import (
     Default,
     Gaussian,
@@ -25,8 +27,7 @@ from cnntrain.config.initialization import (
     Zeros,
 )
 from cnntrain.config.model import ACTIVATIONS, ConvNet, LeNet5, Linear, Mlp, Model, ResNet, Vgg
-from cnntrain.config.regularization import Regularization
-from cnntrain.config.root import Config
+from cnntrain.config.network_input import network_input
 from cnntrain.model import initialization, layers
 from cnntrain.model.layers import LocallyConnected2d, TableConvolution
 from cnntrain.model.lenet_original import TABLE
@@ -177,10 +178,10 @@ def test_the_network_says_what_follows_its_layers() -> None:
     assert LeNet5().nonlinearity() == "tanh"
     assert Mlp(activation="elu").nonlinearity() == "elu"
     assert ResNet().nonlinearity() == "relu"
-    config = Config(
-        model=Mlp(activation="maxout"), initialization=VarianceScaling(), regularization=Regularization()
-    )
-    network, _ = build_network(config, 1, 10, (40, 40))
+    words = ["model=mlp", "model.activation=maxout", "initialization=variance_scaling"]
+    config = Composer(Choices()).compose(words).config
+    criterion = build_criterion(config, [str(label) for label in range(10)], {})
+    network, _ = build_network(config, criterion, network_input(config, (40, 40, 1)))
     weight = next(module.weight for module in network.modules() if isinstance(module, nn.Linear))
     assert float(weight.detach().std()) == pytest.approx(1 / 40, rel=0.01)  # 1/√(40·40), of gain 1
 
