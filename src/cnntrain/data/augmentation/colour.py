@@ -64,8 +64,8 @@ def colour_axes(train: ImageSet) -> Tensor:
     """Return the principal axes of a split's colours in columns (3, 3), as long as the deviations along them.
 
     AlexNet adds Gaussian multiples of them to all pixels of an image (Krizhevsky et al. 2012, section 4.1).
-    The paper says eigenvalues, whose size would depend on the unit of a pixel; it is their square roots, the
-    standard deviations, that the authors' cuda-convnet2 multiplies with.
+    The paper says eigenvalues, whose effect would depend on the unit of a pixel, which it does not say; here
+    they are the eigenvalues' roots, the standard deviations, which give the same images in any unit.
     """
     values, vectors = torch.linalg.eigh(colour_covariance(train))
     axes: Tensor = vectors * values.clamp(min=0).sqrt()
