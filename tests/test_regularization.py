@@ -163,3 +163,31 @@ def test_l2_and_decay_agree_under_sgd_and_part_under_adam() -> None:
     torch.testing.assert_close(after(torch.optim.SGD, penalty), after(torch.optim.SGD, decay))
     apart = (after(torch.optim.Adam, penalty) - after(torch.optim.Adam, decay)).abs().max()
     assert apart > 1e-3
+
+
+def test_l1_brings_useless_weights_to_nearly_0_where_l2_does_not() -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(400, 12)
+    # Only the first two of twelve inputs say anything; the others are noise beside the wanted value.
+    wanted = 2 * inputs[:, :1] - inputs[:, 1:2] + torch.randn(400, 1)
+    lr = 0.02
+
+    def useless(strengths: Strengths) -> torch.Tensor:
+        torch.manual_seed(1)
+        net = nn.Linear(12, 1)
+        regularization = Regularization(strengths, net)
+        optimizer = torch.optim.SGD(net.parameters(), lr=lr)
+        for _ in range(600):
+            optimizer.zero_grad()
+            (0.5 * (net(inputs) - wanted).square().mean()).backward()
+            regularization.add_gradients()
+            optimizer.step()
+        assert net.weight[0, 0] > 1.5  # what matters stays
+        weights: torch.Tensor = net.weight[0, 2:].detach().abs()
+        return weights
+
+    # A weight at 0 is pushed over it by at most lr·l1, and back by the next step.
+    assert (useless(Strengths(l1=0.2)) <= 2 * lr * 0.2).all()
+    assert useless(Strengths(l2=0.2)).max() > 4 * lr * 0.2
+    both = useless(Strengths(elastic_l1=0.2, elastic_l2=0.05))
+    assert (both <= 2 * lr * 0.2).all()

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from cnntrain.cli import main
+from cnntrain.config.choices import Choices
 
 # Everything that has a state: momentum, dropout, augmentation, plateau, early stopping, batch norm.
 EVENTFUL = [
@@ -53,6 +54,30 @@ def assert_same_run(one: Path, other: Path) -> None:
     for summary in summaries:
         del summary["wall_seconds"], summary["images_per_second"]
     assert summaries[0] == summaries[1]
+
+
+CHOICES = Choices()
+# Colour images and residual blocks, so that every option fits.
+SMALL = [
+    *("data=synthetic", "data.image_size=16", "data.train_images=100", "data.test_images=20"),
+    *("model=resnet20", "model.width=0.125", "trainer.epochs=3", "trainer.max_steps_per_epoch=2"),
+    *("trainer.record_every_steps=1", "trainer.pictures=false", "trainer.early_stopping_epochs=2"),
+]
+
+
+def grid() -> list[list[str]]:
+    """Options of every group with a state or with draws, each of them at least once."""
+    groups = ("optim", "schedule", "averaging", "augmentation", "regularization")
+    names = {group: CHOICES.names(group) for group in groups}
+    cases = []
+    for number in range(max(len(found) for found in names.values())):
+        chosen = {group: found[number % len(found)] for group, found in names.items()}
+        words = [f"{group}={name}" for group, name in chosen.items()]
+        words.append(f"data.batch_size={90 if chosen['optim'] == 'lbfgs' else 20}")
+        if chosen["augmentation"] == "imagenet":
+            words.append("augmentation.crop_size=14")
+        cases.append(words)
+    return cases
 
 
 def start(*words: str) -> subprocess.Popen[bytes]:
@@ -149,3 +174,18 @@ def test_changes_that_would_alter_the_run_are_refused_with_both_values(
         assert theirs in line
     free = ["trainer.record_every_steps=1", "trainer.device=cpu", "trainer.max_minutes=null"]
     assert main([f"run={folder}", *free]) == 0
+
+
+@pytest.mark.parametrize("words", grid(), ids=lambda words: " ".join(word.split("=")[1] for word in words))
+def test_every_optimizer_schedule_average_and_augmentation_continues_to_the_bit(
+    words: list[str], tmp_path: Path
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main([f"hydra.run.dir={whole}", *SMALL, *words]) == 0
+    # Stopped after the first step, at the end of an epoch, and in the middle of the second.
+    assert main([f"hydra.run.dir={parts}", *SMALL, *words, "trainer.max_minutes=1e-9"]) == 0
+    for _ in range(2):
+        assert main([f"run={parts}", "trainer.max_minutes=1e-9"]) == 0
+    assert torch.load(parts / "checkpoints" / "last.pt", weights_only=True)["progress"]["step"] == 3
+    assert main([f"run={parts}", "trainer.max_minutes=null"]) == 0
+    assert_same_run(whole, parts)

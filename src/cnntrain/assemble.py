@@ -111,9 +111,21 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
         f"network   {stored.shown(config.model)}: {count_parameters(network)} parameters",
         *started,
         f"device    {compute.describe()}",
-        *(f"notice    {notice}" for notice in way.notices()),
+        *(f"notice    {notice}" for notice in (*way.notices(), *_dropout_notices(config, network))),
     ]
     return Assembled(trainer, splits, lines)
+
+
+def _dropout_notices(config: Config, network: nn.Module) -> list[str]:
+    """Return a line where scores that a squared distance measures come after dropout (C5)."""
+    rates = [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout) and layer.p > 0]
+    if config.loss.name not in ("l2", "one_hot_error") or not rates:
+        return []
+    return [
+        f"dropout {max(rates):g} before loss={config.loss.name}: what is dropped changes the size of the "
+        "scores from step to step, which a squared distance takes for error; regularization.dropout=0 is "
+        "usually better"
+    ]
 
 
 def evaluation_batches(images: ImageSet, config: Config, compute: Compute) -> Batches:

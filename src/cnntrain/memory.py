@@ -93,9 +93,7 @@ class Simulation:
     def training(self, batch_size: int) -> TrainingMemory:
         """Return what training with batches of `batch_size` takes."""
         watch, trainer = self._train(batch_size, STEPS, None)
-        optimizers = [stage.optimizer for stage in trainer.update.rates.stages]
-        entries = [entry for optimizer in optimizers for entry in optimizer.state.values()]
-        state = [tensor for entry in entries for tensor in tensors_in(entry)]
+        state = tensors_in([stage.optimizer.state_dict() for stage in trainer.update.rates.stages])
         weights = list(self.network.parameters())
         way = self.subject.way
         images = batch_size * self.config.trainer.accumulate_steps * math.prod(way.image)
@@ -104,7 +102,7 @@ class Simulation:
             batch_size,
             parameters=_bytes([*weights, *self.network.buffers()]),
             gradients=_bytes([weight for weight in weights if weight.requires_grad]),
-            optimizer_state=_bytes(state),
+            optimizer_state=_bytes(list(state)),
             batch=images + inputs,
             activations=watch.before_backward - watch.at_step - inputs,
             peak=watch.peak,

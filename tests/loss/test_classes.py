@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
-from cnntrain.config.loss import Loss, OneHotError, Softmax, SquaredSvm, Svm
+from cnntrain.config.loss import Loss, OneHotError, RejectingSoftmax, Softmax, SquaredSvm, Svm
 from cnntrain.errors import ConfigError
 from cnntrain.loss.criterion import Criterion
 
@@ -96,7 +96,9 @@ def test_one_hot_error_is_torchs_mse_against_one_hot_vectors(reduction: str, fac
     torch.testing.assert_close(ours, factor * F.mse_loss(scores, F.one_hot(labels, 4).float()))
 
 
-@pytest.mark.parametrize("option", [Softmax(), Svm(), SquaredSvm(delta=0.3), OneHotError()])
+@pytest.mark.parametrize(
+    "option", [Softmax(), Svm(), SquaredSvm(delta=0.3), OneHotError(), RejectingSoftmax(rejection=0.5)]
+)
 def test_gradients_equal_central_differences(option: Loss) -> None:
     torch.manual_seed(0)
     scores = torch.randn(5, 4, dtype=torch.double, requires_grad=True)

@@ -253,11 +253,6 @@ def _loss(config: Config) -> Iterator[str]:
         yield f"loss={loss.name}: is for {loss.target}, data.target is {kind}; write loss={fitting}"
     if loss.name == "softmax" and loss.balanced and loss.class_weights is not None:
         yield "loss.balanced=true: loss.class_weights is given too; keep one of the two"
-    if loss.name in ("l2", "one_hot_error") and config.regularization.dropout:
-        yield Notice(
-            f"regularization.dropout={config.regularization.dropout:g}: dropout just before loss={loss.name} "
-            "changes the size of the scores from image to image, which a squared distance takes for error"
-        )
     if loss.name == "hierarchical_softmax":
         if loss.tree != "balanced" and loss.branching != 2:
             yield f"loss.branching={loss.branching}: acts on a balanced tree only; write loss.tree=balanced"
