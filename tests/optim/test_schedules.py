@@ -43,13 +43,17 @@ def ours(option: settings.Schedule, steps: int = STEPS * EPOCHS) -> list[float]:
         (settings.Step(milestones=[3, 5], factor=0.2), lambda o: lr_scheduler.MultiStepLR(o, [30, 50], 0.2)),
         (settings.Step(every_epochs=2, factor=0.5), lambda o: lr_scheduler.StepLR(o, 20, 0.5)),
         (settings.Exponential(rate=0.3), lambda o: lr_scheduler.ExponentialLR(o, math.exp(-0.03))),
+        (
+            settings.Exponential(rate=0.03, per="step"),
+            lambda o: lr_scheduler.ExponentialLR(o, math.exp(-0.03)),
+        ),
         (settings.Cosine(final=0.1), lambda o: lr_scheduler.CosineAnnealingLR(o, 80, eta_min=0.1)),
         (
             settings.Constant(warmup_epochs=2),
             lambda o: lr_scheduler.LinearLR(o, start_factor=1 / 20, total_iters=19),
         ),
     ],
-    ids=["constant", "milestones", "every", "exponential", "cosine", "warmup"],
+    ids=["constant", "milestones", "every", "exponential", "exponential in steps", "cosine", "warmup"],
 )
 def test_factor_equals_torchs_scheduler(option: settings.Schedule, make: Any) -> None:
     assert ours(option) == pytest.approx(torch_factors(make, STEPS * EPOCHS), abs=1e-9)
@@ -76,6 +80,8 @@ def test_inverse_is_a0_over_1_plus_kt() -> None:
     factors = ours(settings.Inverse(rate=0.5))
     for epoch in range(EPOCHS):
         assert factors[epoch * STEPS] == pytest.approx(1 / (1 + 0.5 * epoch))
+    by_step = ours(settings.Inverse(rate=0.5, per="step"))
+    assert by_step[:4] == pytest.approx([1, 1 / 1.5, 1 / 2, 1 / 2.5])
 
 
 def test_step_without_settings_falls_at_half_and_three_quarters() -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ..optim.schedules import Schedule as ScheduleFactor
 
 
+UNIT = "unit in which t and the rate count"
+
+
 @dataclass
 class Schedule:
     """What every schedule has: a linear warm-up before it."""
@@ -79,28 +82,30 @@ class Step(Schedule):
 
 @dataclass
 class Exponential(Schedule):
-    """lr·e^(-rate·t), t in epochs after the warm-up (O9)."""
+    """lr·e^(-rate·t), t in epochs or steps after the warm-up (O9)."""
 
     name: str = fixed("exponential")
-    rate: float = setting(0.1, "decay per epoch: after 1/rate epochs the rate has fallen to 37 %", gt=0)
+    rate: float = setting(0.1, "decay per unit: after 1/rate units the rate has fallen to 37 %", gt=0)
+    per: str = setting("epoch", UNIT, choices=("epoch", "step"))
 
     def shape(self, steps_per_epoch: int, steps: int, warmup: int) -> Callable[[int], float]:
         from ..optim import schedules
 
-        return schedules.exponential(self.rate / steps_per_epoch, warmup)
+        return schedules.exponential(_per_step(self.rate, self.per, steps_per_epoch), warmup)
 
 
 @dataclass
 class Inverse(Schedule):
-    """1/t decay: lr / (1 + rate·t), t in epochs after the warm-up (O9)."""
+    """1/t decay: lr / (1 + rate·t), t in epochs or steps after the warm-up (O9)."""
 
     name: str = fixed("inverse")
-    rate: float = setting(0.2, "decay per epoch: after 1/rate epochs the rate has halved", gt=0)
+    rate: float = setting(0.2, "decay per unit: after 1/rate units the rate has halved", gt=0)
+    per: str = setting("epoch", UNIT, choices=("epoch", "step"))
 
     def shape(self, steps_per_epoch: int, steps: int, warmup: int) -> Callable[[int], float]:
         from ..optim import schedules
 
-        return schedules.inverse(self.rate / steps_per_epoch, warmup)
+        return schedules.inverse(_per_step(self.rate, self.per, steps_per_epoch), warmup)
 
 
 @dataclass
@@ -145,3 +150,7 @@ class Plateau(Schedule):
 
         warmup = self.warmup_steps(steps_per_epoch, epochs)
         return schedules.Plateau(warmup, self.factor, self.patience_epochs)
+
+
+def _per_step(rate: float, per: str, steps_per_epoch: int) -> float:
+    return rate if per == "step" else rate / steps_per_epoch
