@@ -95,8 +95,8 @@ def examine(config: Config) -> NetworkSummary:
     if config.optim.searches_lines:
         kept = 2 * config.optim.history * 4 * sum(row.weights + row.biases for row in rows)
         notices.append(
-            f"optim={config.optim.name}: its history, up to {gigabytes(kept)}, is not in the memory above, as "
-            "its steps depend on values"
+            f"optim={config.optim.name}: its history, up to {gigabytes(kept)}, is not in the memory above, "
+            "as its steps depend on values"
         )
     simulation = Simulation(config, network, compute, Subject(way, criterion))
     return NetworkSummary(
