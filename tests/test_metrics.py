@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from sklearn import metrics as theirs
 
+from cnntrain.loss.attributes import AttributeLogistic
 from cnntrain.metrics import AttributeMetrics, ClassMetrics, Metrics, ValueMetrics
 
 
@@ -67,3 +70,15 @@ def test_value_metrics_are_scikit_learns() -> None:
     assert [entry["r2"] for entry in result.details["per_value"].values()] == pytest.approx(
         each.tolist(), rel=1e-5
     )
+
+
+def test_confident_scores_of_several_views_keep_their_order() -> None:
+    loss = AttributeLogistic(["a"], None)
+    low, high = torch.tensor([[18.0], [-200.0]]), torch.tensor([[20.0], [200.0]])
+    sure, torn = loss.combine([low, high])[:, 0].tolist()
+    assert math.isfinite(sure)
+    assert sure > 15
+    assert torn == pytest.approx(0.0, abs=1e-6)
+    metrics = loss.metrics()
+    metrics.add(torch.tensor([[float("nan")], [1.0]]), torch.tensor([[1.0], [0.0]]))
+    assert metrics.result().details["per_attribute"]["a"]["average_precision"] is None

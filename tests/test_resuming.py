@@ -69,13 +69,22 @@ def grid() -> list[list[str]]:
     """Options of every group with a state or with draws, each of them at least once."""
     groups = ("optim", "schedule", "averaging", "augmentation", "regularization")
     names = {group: CHOICES.names(group) for group in groups}
+    preprocessings = CHOICES.names("preprocessing")
     cases = []
     for number in range(max(len(found) for found in names.values())):
         chosen = {group: found[number % len(found)] for group, found in names.items()}
         words = [f"{group}={name}" for group, name in chosen.items()]
         words.append(f"data.batch_size={90 if chosen['optim'] == 'lbfgs' else 20}")
+        if chosen["optim"] in ("sgd", "nesterov"):
+            words.append("optim.final_momentum=0.95")
+        if chosen["averaging"] == "swa":
+            words.append("averaging.start=0")  # so that there is an average when the run is stopped
+        if number % 2:
+            words.append("loss.balanced=true")
         if chosen["augmentation"] == "imagenet":
             words.append("augmentation.crop_size=14")
+        else:
+            words.append(f"preprocessing={preprocessings[number % len(preprocessings)]}")
         cases.append(words)
     return cases
 

@@ -118,7 +118,12 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
 
 def _dropout_notices(config: Config, network: nn.Module) -> list[str]:
     """Return a line where scores that a squared distance measures come after dropout (C5)."""
-    rates = [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout) and layer.p > 0]
+    rates: list[float] = []
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            rates.clear()  # dropout before a convolution is not before the scores
+        elif isinstance(layer, nn.Dropout) and layer.p > 0:
+            rates.append(layer.p)
     if config.loss.name not in ("l2", "one_hot_error") or not rates:
         return []
     return [

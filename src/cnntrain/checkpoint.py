@@ -18,7 +18,7 @@ import torch
 from .durable import replacing
 from .errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 LABEL = b"cnntrain sha256 "
 COMMENT_LENGTH = len(LABEL) + 64

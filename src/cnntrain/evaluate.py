@@ -39,12 +39,13 @@ def measure(
     network.eval()
     metrics = criterion.metrics()
     total = torch.zeros((), dtype=torch.float32, device=compute.device)
-    images_seen = 0
+    weight = torch.zeros((), dtype=torch.float32, device=compute.device)
     for images, labels in batches.in_order():
         inputs = preprocess(images)
         with compute.autocast():
             scores = network(inputs).float()
-        total += criterion(scores, labels) * len(labels)
+        counts = criterion.weight(labels)
+        total += criterion(scores, labels) * counts
+        weight += counts
         metrics.add(criterion.predictions(scores), labels)
-        images_seen += len(labels)
-    return Measured(total.item() / images_seen, metrics.result())
+    return Measured((total / weight).item(), metrics.result())

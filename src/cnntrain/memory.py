@@ -89,6 +89,7 @@ class Simulation:
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         with self._fake:
             _materialize(network, compute)
+            _materialize(subject.criterion, compute)
 
     def training(self, batch_size: int) -> TrainingMemory:
         """Return what training with batches of `batch_size` takes."""

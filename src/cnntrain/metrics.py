@@ -97,7 +97,8 @@ class _Collected(Metrics):
 class AttributeMetrics(_Collected):
     """Accuracy (score > 0 means present) and average precision, for each attribute and in the mean.
 
-    Average precision, the area under precision over recall, is None for an attribute that no image has.
+    Average precision, the area under precision over recall, is None for an attribute that no image has, or
+    whose scores are not all numbers.
     """
 
     def result(self) -> Result:
@@ -106,7 +107,9 @@ class AttributeMetrics(_Collected):
         scores, labels = self._all()
         accuracies = ((scores > 0) == (labels > 0.5)).double().mean(0).tolist()
         precisions = [
-            float(average_precision_score(labels[:, i], scores[:, i])) if labels[:, i].any() else None
+            float(average_precision_score(labels[:, i], scores[:, i]))
+            if labels[:, i].any() and scores[:, i].isfinite().all()
+            else None
             for i in range(len(self.names))
         ]
         known = [precision for precision in precisions if precision is not None]

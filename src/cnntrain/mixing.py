@@ -49,7 +49,8 @@ def mix(inputs: Tensor, labels: Tensor, strengths: Regularization, seed: int, st
     kind, strength = alpha
     draws = np.random.default_rng(derive(seed, "mix", step, part))
     share = float(draws.beta(strength, strength))
-    order = torch.randperm(len(inputs), generator=generator(seed, "mix order", step, part)).to(inputs.device)
+    order = torch.randperm(len(inputs), generator=generator(seed, "mix order", step, part))
+    order = order.to(inputs.device, non_blocking=True)
     if kind == "mixup":
         return Mixed(mixup(inputs, order, share), labels, labels[order], share)
     row, column = draws.random(2)

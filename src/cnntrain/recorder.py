@@ -90,9 +90,9 @@ class Recorder:
 
     def record(self, row: Row) -> None:
         """Write one record; numbers that are not finite become null."""
-        finite = {name: _finite(value) for name, value in row.items()}
+        shown = {name: finite(value) for name, value in row.items()}
         for sink in self._sinks:
-            sink.write(finite)
+            sink.write(shown)
 
     def sync(self) -> None:
         """Flush metrics.jsonl to disk."""
@@ -104,7 +104,8 @@ class Recorder:
             sink.close()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return a value as JSON takes it: null in place of NaN and infinity."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -17,6 +17,7 @@ from .checkpoint import Checkpoints
 from .config import stored
 from .durable import write_text
 from .errors import DataError
+from .recorder import finite
 
 LOCK, OWNER = ".lock", ".process.json"
 
@@ -43,7 +44,8 @@ class RunFolder:
         return content if isinstance(content, dict) else None
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Write the summary whole or not at all."""
+        """Write the summary whole or not at all; numbers that are not finite become null."""
+        summary = {name: finite(value) for name, value in summary.items()}
         write_text(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
     @contextmanager

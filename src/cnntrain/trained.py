@@ -15,7 +15,7 @@ from .config import stored
 from .config.network_input import network_input
 from .config.root import Config
 from .data.preprocessing import Preprocess
-from .errors import DataError
+from .errors import ConfigError, DataError
 from .loss.classes import ClassCriterion
 from .loss.criterion import Criterion
 from .run_folder import RunFolder
@@ -73,13 +73,20 @@ def load_trained(path: Path) -> TrainedNetwork:
     )
 
 
-def restored_network(config: Config, state: State) -> tuple[nn.Module, Criterion]:
+def restored_network(config: Config, state: State, weights: str = "best") -> tuple[nn.Module, Criterion]:
     """Return the network of a configuration with a checkpoint's weights, and the loss it was trained by.
+
+    `weights`: "best", or those of the same epoch's "last_step" or "average" (E4).
 
     Raises DataError where the checkpoint is of another network.
     """
     criterion = build_criterion(config, state["names"], state["loss"])
     network = rebuild_network(config, criterion, network_input(config, tuple(state["image_shape"])))
+    if weights != "best":
+        kept = state.get(f"network_of_{weights}")
+        if kept is None:
+            raise ConfigError([f"evaluate.weights={weights}: this run has no average; write best"])
+        state = state | {"network": kept}
     load_weights(network, state)
     return network, criterion
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -149,12 +150,12 @@ class Trainer:
     def _scored(self, outputs: Tensor | tuple[Tensor, ...], mixed: Mixed) -> tuple[Tensor, Tensor]:
         """Return the scores and the data loss, to which auxiliary heads add their weighted losses."""
         if isinstance(outputs, Tensor):
-            return outputs, mixed.loss(self.criterion, outputs.float())
+            return outputs, mixed.loss(self.criterion, outputs)
         scores, *others = outputs
-        loss = mixed.loss(self.criterion, scores.float())
+        loss = mixed.loss(self.criterion, scores)
         for other in others:
             weight: Any = self.network.auxiliary_weight
-            loss = loss + weight * mixed.loss(self.criterion, other.float())
+            loss = loss + weight * mixed.loss(self.criterion, other)
         return scores, loss
 
     def record(self, result: StepResult, bar: tqdm[Any]) -> None:
@@ -220,11 +221,11 @@ class Trainer:
         if averaged is not None:
             candidates.append((averaged.measured, "average", averaged.network))
         candidates.append((measured, "last_step", self.network.state_dict()))
-        found, which, weights = min(candidates, key=lambda entry: entry[0].result.error if entry[0] else 0.0)
+        found, which, weights = min(candidates, key=lambda entry: _error(entry[0]))
         if found is not None:
-            if progress.best_error is not None and found.result.error >= progress.best_error:
+            if progress.best_error is not None and _error(found) >= progress.best_error:
                 return
-            progress.best_error, progress.best_values = found.result.error, found.row("val")
+            progress.best_error, progress.best_values = _error(found), found.row("val")
         progress.best_epoch, progress.best_weights = progress.epoch, which
         beside = {f"network_of_{name}": entry for _, name, entry in candidates if averaged is not None}
         self.checkpoints.save_best(self.trained_state() | {"network": weights} | beside)
@@ -246,13 +247,13 @@ class Trainer:
 
     @torch.no_grad()
     def _feed(self, batches: int) -> None:
-        """Pass the first training batches of the epoch just ended through the network in training mode."""
-        training_mode(self.network)
+        """Pass the first training batches of the epoch just ended through the network, in training mode."""
         stop = min(batches, self.steps_per_epoch)
         seed_torch(self.seed, "batch norm of the average", self.progress.epoch)
         for images, _ in self.train_batches.epoch(self.progress.epoch - 1, 0, stop):
-            with self.compute.autocast():
-                self.network(self.preprocess(images))
+            for part in images.chunk(self.settings.accumulate_steps):
+                with self.compute.autocast():
+                    self.network(self.preprocess(part))
 
     def _diverged(self, error: NonFinite) -> Diverged:
         return Diverged(
@@ -325,3 +326,10 @@ class Trainer:
             if words:
                 parts.append(f"{prefix.replace('val_', '')} {', '.join(words)}")
         return f"epoch {row['epoch']:>3}/{self.settings.epochs}   {'   '.join(parts)}{best}"
+
+
+def _error(measured: Measured | None) -> float:
+    """Return what model selection lowers: infinite where it is no number, 0 where nothing was measured."""
+    if measured is None:
+        return 0.0
+    return math.inf if math.isnan(measured.result.error) else measured.result.error

@@ -13,6 +13,7 @@ from .config.network_input import NetworkInput
 from .config.root import Evaluate
 from .data.batches import Batches
 from .device import Compute
+from .errors import ConfigError
 from .loss.criterion import Criterion
 from .metrics import Result
 
@@ -29,8 +30,16 @@ class Views:
 
 
 def build_views(settings: Evaluate, way: NetworkInput) -> Views | None:
-    """Return the views that the settings ask for, of images on their way to the network; None for none."""
+    """Return the views that the settings ask for, of images on their way to the network; None for none.
+
+    Raises ConfigError where images are too small for them.
+    """
     height, width, _ = way.image
+    least = (settings.shift or 1) + 1
+    if settings.views != "none" and min(height, width) < least:
+        written = "views" if settings.shift is None else "shift"
+        value = getattr(settings, written)
+        raise ConfigError([f"evaluate.{written}={value}: images of {height}x{width} are too small for it"])
     shift = max(1, min(height, width) // 16) if settings.shift is None else settings.shift
     crop = way.crop or (max(1, round(height * CROP)), max(1, round(width * CROP)))
     return {

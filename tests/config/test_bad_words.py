@@ -66,6 +66,12 @@ CASES = [
     ("loss=hierarchical_softmax loss.tree=t.yaml loss.branching=3", ["loss.branching=3", "balanced"]),
     ("loss=hierarchical_softmax model=googlenet", ["hierarchical_softmax", "model.auxiliary=false"]),
     ("optim=lbfgs", ["optim=lbfgs", "data.batch_size=1150", "mini_batches=true"]),
+    (
+        "optim=lbfgs optim.mini_batches=true regularization.max_norm=1",
+        ["optim=lbfgs", "write regularization.l2"],
+    ),
+    ("data=toy2d model=mlp regularization.cutmix=1", ["regularization.cutmix=1", "1x1", "mixup"]),
+    ("loss.class_weights=[1,0]", ["loss.class_weights", "> 0"]),
     ("optim.momentum_epochs=3", ["optim.momentum_epochs=3", "optim.final_momentum"]),
     ("optim=switch optim.switch_epoch=20", ["optim.switch_epoch=20", "trainer.epochs=20"]),
     ("optim=switch optim.then=adaam", ["optim.then=adaam", "did you mean adam?"]),

@@ -104,3 +104,20 @@ def test_gradients_equal_central_differences(option: Loss) -> None:
     scores = torch.randn(5, 4, dtype=torch.double, requires_grad=True)
     loss, labels = built(option, 4), torch.tensor([0, 1, 2, 3, 1])
     assert torch.autograd.gradcheck(lambda given: loss(given, labels), scores)
+
+
+def test_a_weighted_mean_over_a_split_does_not_depend_on_its_batches() -> None:
+    torch.manual_seed(0)
+    scores, labels = torch.randn(20, 3), torch.randint(3, (20,))
+    loss = built(Softmax(class_weights=[0.5, 4.0, 1.0]), 3)
+    parts = list(zip(scores.split(7), labels.split(7), strict=True))
+    total = sum(loss(part, of_part) * loss.weight(of_part) for part, of_part in parts)
+    weight = sum(loss.weight(of_part) for _, of_part in parts)
+    torch.testing.assert_close(total / weight, loss(scores, labels))
+
+
+def test_the_most_probable_class_is_the_one_of_the_largest_score_whatever_its_sign() -> None:
+    scores = torch.tensor([[-0.3, -0.1, -0.2], [0.2, -1.0, 0.9]])
+    found = built(OneHotError(), 3).probabilities(scores)
+    assert found.argmax(1).tolist() == [1, 2]
+    torch.testing.assert_close(found.sum(1), torch.ones(2))

@@ -82,10 +82,20 @@ def test_batch_norm_statistics_are_torchs_update_bn_and_the_old_ones_come_back()
     update_bn(batches, theirs)
     with own_batch_norm(ours, anew=True) as norms, torch.no_grad():
         assert norms == [ours[1]]
-        ours.train()
         for batch in batches:
             ours(batch)
         torch.testing.assert_close(ours[1].running_mean, theirs[1].running_mean)
         torch.testing.assert_close(ours[1].running_var, theirs[1].running_var)
     assert torch.equal(ours[1].running_mean, old)
     assert ours[1].momentum == 0.1
+
+
+def test_frozen_batch_norms_keep_their_statistics() -> None:
+    net = network()
+    net[1].running_mean.fill_(5.0)
+    for weight in net[1].parameters():
+        weight.requires_grad_(False)
+    with own_batch_norm(net, anew=True) as norms, torch.no_grad():
+        assert norms == []
+        net(torch.randn(8, 3))
+        assert (net[1].running_mean == 5.0).all()

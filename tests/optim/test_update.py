@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnntrain.config.optim import Sgd
+from cnntrain.config.optim import Adagrad, Muon, Nesterov, Optim, Sgd
 from cnntrain.config.regularization import Regularization as Strengths
 from cnntrain.config.schedule import Constant
 from cnntrain.optim.stages import Rates, Stage
@@ -85,8 +85,12 @@ def test_a_non_finite_loss_or_gradient_changes_nothing(gradient: float, loss: fl
         assert torch.equal(entry["momentum_buffer"], state["state"][index]["momentum_buffer"])
 
 
-def test_a_device_that_is_not_asked_skips_by_itself_and_remembers_the_first_step() -> None:
+@pytest.mark.parametrize(
+    "option", [Sgd(), Muon(), Nesterov(final_momentum=0.99), Adagrad()], ids=lambda o: o.name
+)
+def test_a_device_that_is_not_asked_skips_by_itself_and_remembers_the_first_step(option: Optim) -> None:
     update = make(weight_decay=0.1)
+    update.rates = Rates(option.stages(update.weights, True, 10, 10), update.rates.schedule)
     update._counts_on_device = True  # as on CUDA
     set_gradients(update, 0.2)
     update.apply(0, gives(1.0), recording=False)
@@ -222,3 +226,31 @@ def test_lbfgs_through_an_update_is_torchs_with_the_penalty_in_its_closure(
     theirs.zero_grad()
     closure()
     assert theirs.weight.grad.norm() < 1e-2
+
+
+def test_muon_told_by_the_device_leaves_filters_and_velocities_as_they_are() -> None:
+    torch.manual_seed(0)
+    filters = nn.Parameter(torch.randn(4, 2, 3, 3))
+    optimizer = Muon().build([filters], False)
+    for found, value in ((0.0, 0.2), (1.0, float("nan"))):
+        before = filters.detach().clone()
+        velocity = {key: entry["velocity"].clone() for key, entry in optimizer.state.items()}
+        filters.grad = torch.full_like(filters, value)
+        optimizer.found_inf = torch.tensor(found)
+        optimizer.step()
+        assert torch.equal(filters, before) == bool(found)
+    assert torch.equal(optimizer.state[filters]["velocity"], velocity[filters])
+
+
+def test_lbfgs_makes_no_step_from_a_gradient_that_is_not_finite() -> None:
+    from cnntrain.config.optim import Lbfgs
+
+    update = make()
+    update.rates = Rates(Lbfgs().stages(update.weights, False, 1, 1), update.rates.schedule)
+    update._counts_on_device = True  # as on CUDA
+    before = [weight.detach().clone() for weight in update.weights]
+    set_gradients(update, float("inf"))
+    with pytest.raises(NonFinite):
+        update.apply(0, gives(1.0), recording=False)
+    for weight, old in zip(update.weights, before, strict=True):
+        assert torch.equal(weight, old)

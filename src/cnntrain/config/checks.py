@@ -43,6 +43,10 @@ def _broken(node: Any, prefix: str, skip: tuple[str, ...] = ()) -> list[str]:
     return problems
 
 
+# CutMix's box is of whole pixels: on smaller images it would be all or nothing.
+LEAST_FOR_BOXES = 4
+
+
 class Notice(str):
     """A line about what works, though perhaps otherwise than it seems; other lines are problems."""
 
@@ -194,6 +198,11 @@ def _network(config: Config) -> Iterator[str]:
         if not problems:
             way = network_input(config, image)
             yield from config.model.problems(way.channels, facts.outputs, way.size)
+            if config.regularization.cutmix and min(way.size) < LEAST_FOR_BOXES:
+                yield (
+                    f"regularization.cutmix={config.regularization.cutmix:g}: images of "
+                    f"{way.size[0]}x{way.size[1]} have no room for a box; write 0, or mixup"
+                )
 
 
 def _augmentation(config: Config) -> Iterator[str]:
@@ -296,6 +305,13 @@ def _optimizer(config: Config) -> Iterator[str]:
         yield (
             f"trainer.precision=fp16: optim={optim.name} compares losses, which fp16 scales; "
             "write bf16 or fp32"
+        )
+    if optim.searches_lines and getattr(config.model, "head_lr", 1.0) != 1.0:
+        yield f"model.head_lr={config.model.head_lr:g}: optim={optim.name} has one rate for all; write 1"
+    if optim.searches_lines and config.regularization.changes_weights():
+        yield (
+            f"optim={optim.name}: weight_decay and max_norm of regularization change weights between its "
+            "searches, which takes them for curvature; write regularization.l2"
         )
     momentum_epochs = getattr(optim, "momentum_epochs", None)
     if momentum_epochs is not None and optim.final_momentum is None:

@@ -50,7 +50,7 @@ class Softmax(Loss):
 
     name: str = fixed("softmax")
     class_weights: list[float] | None = setting(
-        None, "how much each class's images count, in the order of the classes; null: all alike", ge=0
+        None, "how much each class's images count, in the order of the classes; null: all alike", gt=0
     )
     balanced: bool = setting(
         False, "weigh each class by the inverse of its share of the training images, the mean weight being 1"

@@ -166,6 +166,8 @@ class Muon(Optim):
     layers, norms, biases) go by another optimizer, which has a learning rate of its own.
     """
 
+    own_weight_decay: ClassVar[float] = 0.01
+
     name: str = fixed("muon")
     lr: float = setting(0.02, "learning rate of the filters, before the schedule scales it", gt=0)
     momentum: float = setting(0.95, "share of the filters' velocity kept at each step", ge=0, lt=1)

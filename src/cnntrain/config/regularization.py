@@ -71,6 +71,13 @@ class Regularization:
         0.0, "standard deviation of Gaussian noise on the network's inputs, in training only (R9)", ge=0
     )
 
+    def changes_weights(self) -> bool:
+        """Return whether weights are changed beside the optimizer: by decay or a largest norm."""
+        own = [strengths for strengths in self.layers.values() if isinstance(strengths, dict)]
+        return any(
+            strengths.get(name) for strengths in (vars(self), *own) for name in ("weight_decay", "max_norm")
+        )
+
     def layer_problems(self) -> list[str]:
         """Return a line for each entry of `layers` that is no strength, or has no value it may have."""
         lines = []

@@ -25,6 +25,13 @@ class Evaluate:
     batch_size: int | None = setting(
         None, "images per forward pass; null: the batch size of training", ge=1, resume="free"
     )
+    weights: str = setting(
+        "best",
+        "of a run with averaging, the better of the two by validation, or those of the same epoch's last "
+        "step, or their average (E4)",
+        choices=("best", "last_step", "average"),
+        resume="free",
+    )
     views: str = setting(
         "none",
         "average predictions over several views of each image, reported beside the plain numbers: mirror: "

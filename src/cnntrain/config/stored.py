@@ -34,6 +34,10 @@ def from_yaml(text: str, source: str) -> Config:
         stored: Any = OmegaConf.create(text)
         root = OmegaConf.structured(Config)
         for group in GROUPS:
+            if group not in stored:
+                raise DataError(
+                    f"{source}: was written by an earlier version (it has no {group}); start anew"
+                )
             entry = option(group, stored[group]["name"])
             if entry is None:
                 raise DataError(

@@ -31,7 +31,10 @@ class Trainer:
         2.0, "gradients longer than this are scaled down to it; null: never", gt=0
     )
     early_stopping_epochs: int | None = setting(
-        None, "stop after this many epochs without a better validation accuracy; null: never", ge=1
+        None,
+        "stop after this many epochs without a lower validation error (of values: the mean absolute error); "
+        "null: never",
+        ge=1,
     )
     max_steps_per_epoch: int | None = setting(
         None, "end each epoch after this many updates; null: a whole pass", ge=1

@@ -7,10 +7,10 @@ angle each image was turned.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..seeding import generator
+from .augmentation.geometry import resample
 from .images import MemoryImages
 from .splits import Splits, stratified_cut
 
@@ -33,7 +33,7 @@ def read_digits(target: str = "classes") -> Splits:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    pixels = torch.from_numpy(digits.images).float() * (255 / 16)
+    pixels = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8)[..., None].contiguous()
     classes = torch.from_numpy(digits.target).to(torch.int64)
     labels, names = classes, [str(name) for name in digits.target_names]
     if target == "attributes":
@@ -42,7 +42,7 @@ def read_digits(target: str = "classes") -> Splits:
         draws = torch.rand(len(pixels), generator=generator(0, "digits angles"))
         angles = (2 * draws - 1) * LARGEST_ANGLE
         pixels, labels, names = turned(pixels, angles), angles[:, None], ["angle"]
-    images = MemoryImages(pixels.round().to(torch.uint8)[..., None].contiguous(), labels)
+    images = MemoryImages(pixels, labels)
     train, test = stratified_cut(classes, 0.2, seed=0, purpose="digits test")
     return Splits(
         images.subset(train),
@@ -59,13 +59,8 @@ def attributes_of(classes: Tensor) -> Tensor:
     ).float()
 
 
-def turned(images: Tensor, angles: Tensor) -> Tensor:
-    """Return images (N, H, W) turned about their centres by angles in degrees (N,), counter-clockwise."""
-    radians = angles.deg2rad()
-    zero = torch.zeros_like(radians)
-    rows = [
-        torch.stack([radians.cos(), -radians.sin(), zero], 1),
-        torch.stack([radians.sin(), radians.cos(), zero], 1),
-    ]
-    grid = F.affine_grid(torch.stack(rows, 1), [len(images), 1, *images.shape[1:]], align_corners=False)
-    return F.grid_sample(images[:, None], grid, align_corners=False)[:, 0]
+def turned(images: Tensor, degrees: Tensor) -> Tensor:
+    """Return images uint8 (N, H, W, C) turned about their middles by degrees (N,), counter-clockwise."""
+    count, height, width, _ = images.shape
+    whole = torch.tensor([0.0, 0.0, height, width])[:, None].expand(4, count)
+    return resample(images, whole, degrees.deg2rad(), (height, width), "zeros")

@@ -75,7 +75,7 @@ def evaluate(path: Path, config: Config) -> None:
     images = getattr(splits, config.evaluate.split)
     _check(state["names"], state["image_shape"], splits, config)
 
-    network, criterion = restored_network(config, state)
+    network, criterion = restored_network(config, state, config.evaluate.weights)
     place(network, compute)
     criterion.to(compute.device)
     preprocess = restored_preprocessing(config, state, compute.device)

@@ -26,7 +26,9 @@ class AttributeCriterion(Criterion):
         return scores.float().sigmoid()
 
     def combine(self, scores: list[Tensor]) -> Tensor:
-        return torch.stack([self.probabilities(one) for one in scores]).mean(0).logit()
+        # In float64, and short of 0 and 1, so that confident scores keep their order.
+        shares = torch.stack([one.double().sigmoid() for one in scores]).mean(0)
+        return shares.logit(eps=torch.finfo(torch.float64).eps)
 
 
 class AttributeHinge(AttributeCriterion):

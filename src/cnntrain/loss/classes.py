@@ -44,6 +44,9 @@ class Softmax(ClassCriterion):
         weights = None if self.weights is None else self.weights.to(scores.dtype)
         return F.cross_entropy(scores, labels, weights, label_smoothing=self.label_smoothing)
 
+    def weight(self, labels: Tensor) -> Tensor:
+        return super().weight(labels) if self.weights is None else self.weights[labels].sum()
+
 
 class MulticlassSvm(ClassCriterion):
     """Mean over the batch of the sum over wrong classes of max(0, s_j - s_y + delta), or of its square (C2).
@@ -96,6 +99,6 @@ class OneHotError(ClassCriterion):
 
     def probabilities(self, scores: Tensor) -> Tensor:
         shares = scores.float().clamp(min=0)
-        # Where no class has a positive score, all are as likely.
-        shares = torch.where(shares.sum(1, keepdim=True) > 0, shares, torch.ones_like(shares))
+        # Where no class has a positive score, those nearer to it are the more likely ones.
+        shares = torch.where(shares.sum(1, keepdim=True) > 0, shares, scores.float().softmax(1))
         return shares / shares.sum(1, keepdim=True)

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from ..metrics import Metrics
 
-REDUCTIONS = ("sum", "mean", "half_sum")
-
 
 class Criterion(nn.Module, ABC):
     """scores (N, outputs), labels → mean loss over the batch.
@@ -39,6 +37,10 @@ class Criterion(nn.Module, ABC):
     @abstractmethod
     def metrics(self) -> Metrics:
         """Return an empty measurement of a whole split."""
+
+    def weight(self, labels: Tensor) -> Tensor:
+        """Return how much a batch counts in a mean over batches: by its images, unless they are weighted."""
+        return torch.tensor(float(len(labels)), device=labels.device)
 
     def predictions(self, scores: Tensor) -> Tensor:
         """Return what the metrics compare with labels; by default the scores themselves."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from ..errors import ConfigError
+
 
 class PlainDropout(nn.Dropout):
     """Dropout as it was first: units are dropped in training, all are scaled by the share kept in evaluation.
@@ -19,11 +21,17 @@ class PlainDropout(nn.Dropout):
 
 
 def scale_in_evaluation(network: nn.Module) -> None:
-    """Make every dropout layer of a network the plain kind."""
+    """Make every dropout layer of a network the plain kind; raises ConfigError where it has none."""
+    changed = 0
     for module in list(network.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
                 setattr(module, name, PlainDropout(child.p))
+                changed += 1
+    if not changed:
+        raise ConfigError(
+            ["regularization.dropout_kind=plain: the network has no dropout; add regularization.dropout=0.5"]
+        )
 
 
 def skip_blocks(network: nn.Module, last_rate: float) -> None:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..model.fine_tuning import training_mode
+
 
 class Average(ABC):
     """An average of weights over the steps of a run; `count` says how many have gone into it."""
@@ -88,9 +90,11 @@ class Mean(Average):
 def own_batch_norm(network: nn.Module, anew: bool) -> Iterator[list[_BatchNorm]]:
     """Let batch norms find their statistics `anew`, as a plain mean over the batches fed inside.
 
-    Yields those batch norms, none where statistics stay; the old statistics are back afterwards.
+    Yields those batch norms, none where statistics stay; the old statistics are back afterwards. Frozen
+    ones keep theirs, as in training.
     """
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)] if anew else []
+    training_mode(network)
+    norms = [one for one in network.modules() if isinstance(one, _BatchNorm) and one.training and anew]
     before = [(norm.momentum, [buffer.clone() for buffer in norm.buffers()]) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -35,13 +35,8 @@ class Muon(Optimizer):
         build_rest: Callable[[list[dict[str, Any]]], Optimizer],
         rest_scale: float,
     ):
-        given: list[dict[str, Any]] = [
-            entry if isinstance(entry, dict) else {"params": [entry]} for entry in weights
-        ]
-        if weights and isinstance(weights[0], Tensor):
-            given = [{"params": list(weights)}]
         groups = []
-        for group in given:
+        for group in groups_of(weights):
             for kind, scale in ((FILTERS, 1.0), (REST, rest_scale)):
                 chosen = [one for one in group["params"] if (one.ndim == 4) == (kind == FILTERS)]
                 if chosen:
@@ -51,6 +46,9 @@ class Muon(Optimizer):
         self.iterations = iterations
         others = [group for group in self.param_groups if group["kind"] == REST]
         self.rest = build_rest([{"params": group["params"]} for group in others]) if others else None
+
+    # Where it is not 0, the step is skipped; a tensor, so that the device is not waited for.
+    found_inf: Tensor | None = None
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -62,6 +60,9 @@ class Muon(Optimizer):
             mine = [group for group in self.param_groups if group["kind"] == REST]
             for own, theirs in zip(mine, self.rest.param_groups, strict=True):
                 theirs["lr"] = own["lr"]
+            if self.found_inf is not None:
+                self.rest.grad_scale = None  # type: ignore[attr-defined]
+                self.rest.found_inf = self.found_inf  # type: ignore[attr-defined]
             self.rest.step()
 
     def _update_filters(self, group: dict[str, Any]) -> None:
@@ -71,12 +72,14 @@ class Muon(Optimizer):
             state = self.state[weight]
             if not state:
                 state["velocity"] = torch.zeros_like(weight)
-            velocity = state["velocity"].mul_(group["momentum"]).add_(weight.grad)
+            velocity = state["velocity"] * group["momentum"] + weight.grad
             change = weight.grad.add(velocity, alpha=group["momentum"]) if group["nesterov"] else velocity
             matrix = change.flatten(1)
             factor = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
             update = orthogonalized(matrix, self.iterations).view_as(weight)
-            weight.add_(update, alpha=-group["lr"] * factor)
+            new = weight - group["lr"] * factor * update
+            weight.copy_(unless(self.found_inf, new, weight))
+            state["velocity"].copy_(unless(self.found_inf, velocity, state["velocity"]))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the velocities, and the state of the other optimizer."""
@@ -88,6 +91,18 @@ class Muon(Optimizer):
         super().load_state_dict(state["filters"])
         if self.rest is not None:
             self.rest.load_state_dict(state["rest"])
+
+
+def groups_of(weights: list[Tensor] | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return weights as torch's parameter groups, a single one where they are plain tensors."""
+    if weights and isinstance(weights[0], Tensor):
+        return [{"params": list(weights)}]
+    return [entry for entry in weights if isinstance(entry, dict)]
+
+
+def unless(found_inf: Tensor | None, new: Tensor, old: Tensor) -> Tensor:
+    """Return `new`, or `old` where `found_inf` is not 0."""
+    return new if found_inf is None else torch.where(found_inf > 0, old, new)
 
 
 def orthogonalized(matrix: Tensor, iterations: int) -> Tensor:

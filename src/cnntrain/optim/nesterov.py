@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .muon import unless
+
 
 class ChangingNesterov(Optimizer):
     """v' = μ·v + g; w -= lr·(g + μ'·v'), μ' being the next step's momentum.
@@ -19,6 +21,9 @@ class ChangingNesterov(Optimizer):
 
     def __init__(self, weights: list[Tensor] | list[dict[str, Any]], lr: float, momentum: float):
         super().__init__(weights, {"lr": lr, "momentum": momentum, "next_momentum": momentum})
+
+    # Where it is not 0, the step is skipped; a tensor, so that the device is not waited for.
+    found_inf: Tensor | None = None
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -32,7 +37,9 @@ class ChangingNesterov(Optimizer):
                 if not self.state[weight]:
                     self.state[weight]["velocity"] = torch.zeros_like(weight)
             velocities = [self.state[weight]["velocity"] for weight in weights]
-            torch._foreach_mul_(velocities, group["momentum"])
-            torch._foreach_add_(velocities, gradients)
-            torch._foreach_add_(weights, gradients, alpha=-group["lr"])
-            torch._foreach_add_(weights, velocities, alpha=-group["lr"] * group["next_momentum"])
+            moved = torch._foreach_mul(velocities, group["momentum"])
+            torch._foreach_add_(moved, gradients)
+            changed = torch._foreach_add(weights, gradients, alpha=-group["lr"])
+            torch._foreach_add_(changed, moved, alpha=-group["lr"] * group["next_momentum"])
+            for old, new in zip([*weights, *velocities], [*changed, *moved], strict=True):
+                old.copy_(unless(self.found_inf, new, old))

@@ -1,7 +1,8 @@
 """One update of the weights: finite? clip, decay, learning rate of this step, optimizer.
 
 A non-finite loss or gradient skips the update without asking the device for an answer: on a CUDA device
-fused optimizers and decay are told by a tensor. Elsewhere the answer costs nothing and is asked for.
+fused optimizers, our own and decay are told by a tensor; Adagrad and RMSprop, which torch does not fuse
+there, wait for the answer. Elsewhere it costs nothing and is asked for.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from torch.optim import Optimizer
 
 from ..instruments.update_ratio import UpdateRatio
 from ..regularization import Regularization
+from .muon import Muon
+from .nesterov import ChangingNesterov
 from .stages import Rates, Stage
 
 # fp16 halves its scale at each skipped update; this many in a row mean that no scale helps.
 MOST_SKIPPED_IN_A_ROW = 25
 # What multiplies the learning rate for one of the optimizer's groups of weights, where it has several.
 LR_SCALE = "lr_scale"
+# Optimizers of our own, which read `found_inf` as torch's fused ones do.
+SKIP_BY_THEMSELVES = (Muon, ChangingNesterov)
 
 
 class NonFinite(Exception):
@@ -90,6 +95,8 @@ class Update:
             raise NonFinite(step, result.loss.item(), result.grad_norm.item())
         with self.instrument.around_update(recording):
             if stage.searches_lines:
+                if not finite:
+                    raise NonFinite(step, result.loss.item(), result.grad_norm.item())
                 self._search(stage, result.loss, backward)
             else:
                 if self.max_grad_norm is not None:
@@ -136,7 +143,6 @@ class Update:
                 weight.grad = None if weight.grad is None else weight.grad.contiguous()
             return found
 
-        self.regularization.decay(stage)
         stage.optimizer.step(evaluate)  # type: ignore[arg-type]
 
     def _step(self, stage: Stage, finite: Tensor) -> None:
@@ -147,7 +153,7 @@ class Update:
             self.scaler.update()
         elif self._counts_on_device:
             self.regularization.decay(stage, finite)
-            if optimizer.defaults.get("fused"):
+            if optimizer.defaults.get("fused") or isinstance(optimizer, SKIP_BY_THEMSELVES):
                 # The attributes by which a GradScaler tells a fused optimizer to skip.
                 optimizer.grad_scale = None  # type: ignore[attr-defined]
                 optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]

@@ -52,13 +52,18 @@ class Augment:
         count, device = len(images), images.device
         if given.crop_padding:
             down, right = torch.randint(2 * given.crop_padding + 1, (2, count), generator=draws)
-            images = geometry.crop(images, given.crop_padding, down.to(device), right.to(device))
+            images = geometry.crop(
+                images,
+                given.crop_padding,
+                _on(device, down),
+                _on(device, right),
+            )
         height, width = images.shape[1:3]
         size = given.cropped((height, width))
         if given.crop_size is not None and given.min_area is None:
             down = torch.randint(height - size[0] + 1, (count,), generator=draws)
             right = torch.randint(width - size[1] + 1, (count,), generator=draws)
-            images = geometry.windows(images, size, down.to(device), right.to(device))
+            images = geometry.windows(images, size, _on(device, down), _on(device, right))
             height, width = size
         if given.min_area is None and not given.rotation_degrees:
             return images
@@ -73,7 +78,7 @@ class Augment:
             angles = (2 * torch.rand(count, generator=draws) - 1) * math.radians(given.rotation_degrees)
         # A window alone lies inside the image: what its border pixels miss of a neighbour is no black.
         outside = "zeros" if given.rotation_degrees else "border"
-        return geometry.resample(images, windows.to(device), angles.to(device), size, outside)
+        return geometry.resample(images, _on(device, windows), _on(device, angles), size, outside)
 
     def _mirrored(
         self, images: Tensor, indices: Tensor, seed: int, epoch: int, draws: torch.Generator
@@ -84,7 +89,7 @@ class Augment:
             chosen = coins(seed, "alternating flip", indices) ^ bool(epoch % 2)
         else:
             return images
-        return geometry.flip(images, chosen.to(images.device))
+        return geometry.flip(images, _on(images.device, chosen))
 
     def _coloured(self, images: Tensor, draws: torch.Generator) -> Tensor:
         given = self.strengths
@@ -94,7 +99,9 @@ class Augment:
 
         def factors(strength: float) -> Tensor:
             low = max(0.0, 1 - strength)
-            return (low + (1 + strength - low) * torch.rand(count, generator=draws)).to(device)
+            return (low + (1 + strength - low) * torch.rand(count, generator=draws)).to(
+                device, non_blocking=True
+            )
 
         values = images.float()
         if given.brightness:
@@ -105,11 +112,11 @@ class Augment:
             values = colour.saturation(values, factors(given.saturation))
         if given.hue:
             turns = (2 * torch.rand(count, generator=draws) - 1) * given.hue
-            values = colour.hue(values, turns.to(device))
+            values = colour.hue(values, _on(device, turns))
         if given.lighting:
             assert self.colour_axes is not None
             multipliers = given.lighting * torch.randn(count, 3, generator=draws)
-            values = values + (multipliers @ self.colour_axes.T).to(device)[:, None, None, :]
+            values = values + _on(device, multipliers @ self.colour_axes.T)[:, None, None, :]
         return values.round_().clamp_(0, 255).to(images.dtype)
 
     def _erased(self, images: Tensor, draws: torch.Generator) -> Tensor:
@@ -121,12 +128,12 @@ class Augment:
                 draws, count, (height, width), (least, most), ERASED_RATIOS, (height - 1, width - 1)
             )
             chosen = fits & (torch.rand(count, generator=draws) < given.erase)
-            images = erase(images, (drawn * chosen).to(images.device))
+            images = erase(images, _on(images.device, drawn * chosen))
         if given.cutout:
             rows = torch.randint(height, (count,), generator=draws) - given.cutout // 2
             columns = torch.randint(width, (count,), generator=draws) - given.cutout // 2
             sides = torch.full((count,), given.cutout)
-            images = erase(images, torch.stack([rows, columns, sides, sides]).to(images.device))
+            images = erase(images, _on(images.device, torch.stack([rows, columns, sides, sides])))
         return images
 
 
@@ -144,3 +151,8 @@ def build_augmentation(settings: Augmentation, suited: str, train: ImageSet) -> 
         padding = max(1, min(height, width) // 8) if settings.crop_size is None else 0
         settings = replace(settings, crop_padding=padding)
     return Augment(settings, colour.colour_axes(train) if settings.lighting else None)
+
+
+def _on(device: torch.device, draws: Tensor) -> Tensor:
+    """Return draws on the device of the images, which is not waited for."""
+    return draws.to(device, non_blocking=True)
