@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 import cnntrain
@@ -398,3 +399,48 @@ def test_every_optimizer_with_its_own_learning_rate_recognizes_95_percent(name: 
 def test_every_schedule_trains(name: str) -> None:
     assert main(["hydra.run.dir=run", f"schedule={name}", "trainer.epochs=8"]) == 0
     assert summary(Path("run"))["test/accuracy"] >= 0.9
+
+
+def test_what_only_the_data_can_tell_leaves_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    cases = {
+        "regularization.layers={nolayer: {l2: 1}}": (2, "nolayer names no layer"),
+        "loss.class_weights=[1,2]": (2, "2 weights for 10 classes"),
+    }
+    for word, (code, told) in cases.items():
+        assert main([word, "hydra.run.dir=run"]) == code
+        assert told in capsys.readouterr().err
+        assert not Path("run").exists()
+    words = ["loss=hierarchical_softmax", "loss.tree=nowhere.yaml", "hydra.run.dir=run"]
+    assert main(words) == 3
+    assert not Path("run").exists()
+    Path("run").mkdir()
+    Path("run/mine.txt").write_text("mine")
+    assert main(words) == 3
+    assert [path.name for path in Path("run").iterdir()] == ["mine.txt"]
+
+
+def test_images_read_from_their_files_are_drawn_and_trained_on() -> None:
+    for label in ("dark", "light"):
+        Path("photos", label).mkdir(parents=True)
+        for number in range(12):
+            shade = number + (150 if label == "light" else 20)
+            Image.new("RGB", (8, 8), (shade, shade, shade)).save(Path("photos", label, f"{number}.png"))
+    words = ["data=folder", "data.path=photos", "data.image_size=8", "data.batch_size=4", "model=linear"]
+    words += ["data.memory_limit_gb=0", "data.workers=0", "preprocessing=pca", "preprocessing.components=3"]
+    assert main([*words, "hydra.run.dir=run", "trainer.epochs=1"]) == 0
+    assert {"images.png", "preprocessing.png"} <= {path.name for path in Path("run").iterdir()}
+
+
+def test_a_sweep_takes_strengths_of_layers() -> None:
+    words = ["regularization.layers={head: {l2: 1}}", "optim=sgd,adam"]
+    assert main(["-m", "hydra.sweep.dir=sweep", *words, *QUICK]) == 0
+    assert "l2: 1" in Path("sweep/1/config.yaml").read_text()
+
+
+def test_predict_takes_arrays_of_numpy_and_no_others_than_whole_pixels(default_run: Path) -> None:
+    trained = cnntrain.load(default_run)
+    images = torch.zeros(2, 8, 8, 1, dtype=torch.uint8)
+    assert torch.equal(trained.predict(images.numpy()), trained.predict(images))
+    assert trained.predict(images[:0]).shape == (0, 10)
+    with pytest.raises(ValueError, match="uint8"):
+        trained.predict(images.float())

@@ -110,10 +110,20 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
         *told,
         f"network   {stored.shown(config.model)}: {count_parameters(network)} parameters",
         *started,
+        *_changes(update.rates, steps_per_epoch),
         f"device    {compute.describe()}",
         *(f"notice    {notice}" for notice in (*way.notices(), *_dropout_notices(config, network))),
     ]
     return Assembled(trainer, splits, lines)
+
+
+def _changes(rates: Rates, steps_per_epoch: int) -> list[str]:
+    """Return a line where the optimizer changes within the run (O11)."""
+    names = [type(stage.optimizer).__name__ for stage in rates.stages]
+    return [
+        f"optimizer {before} until epoch {stage.from_step / steps_per_epoch:g}, then {after}"
+        for before, after, stage in zip(names, names[1:], rates.stages[1:], strict=False)
+    ]
 
 
 def _dropout_notices(config: Config, network: nn.Module) -> list[str]:

@@ -32,6 +32,10 @@ class Checkpoints:
     def __init__(self, folder: Path):
         self.folder = folder
 
+    def exist(self) -> bool:
+        """Return whether there is a checkpoint to continue from."""
+        return any((self.folder / name).exists() for name in (LAST, PREVIOUS))
+
     def save_last(self, state: State) -> None:
         """Make `state` the newest checkpoint; the one it replaces stays as previous.pt."""
         last = self.folder / LAST

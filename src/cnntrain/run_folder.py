@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,7 @@ class RunFolder:
         self.summary = path / "summary.json"
         self.error = path / "error.txt"
         self.checkpoints = Checkpoints(path / "checkpoints")
+        self._discarded = False
 
     def read_summary(self) -> dict[str, Any] | None:
         """Return the summary, or None where the run has not come to one."""
@@ -47,6 +49,14 @@ class RunFolder:
         """Write the summary whole or not at all; numbers that are not finite become null."""
         summary = {name: finite(value) for name, value in summary.items()}
         write_text(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+    def discard(self) -> None:
+        """Remove what a run that never began has left, and the folder itself where nothing else is in it."""
+        for file in (self.config, self.metrics, self.summary, self.error):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
+        self._discarded = True
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -65,6 +75,9 @@ class RunFolder:
             owner.unlink(missing_ok=True)
             lock.release()
             (self.path / LOCK).unlink(missing_ok=True)
+            if self._discarded:
+                with suppress(OSError):  # other files are in it
+                    self.path.rmdir()
 
 
 def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> RunFolder:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .assemble import build_criterion, rebuild_network, restored_preprocessing
@@ -19,6 +21,8 @@ from .errors import ConfigError, DataError
 from .loss.classes import ClassCriterion
 from .loss.criterion import Criterion
 from .run_folder import RunFolder
+
+Images = Tensor | NDArray[np.uint8]
 
 
 @dataclass
@@ -36,18 +40,21 @@ class TrainedNetwork:
     config: Config
 
     @torch.inference_mode()
-    def predict(self, images: Tensor) -> Tensor:
+    def predict(self, images: Images) -> Tensor:
         """Return probabilities of classes (N, K) or attributes (N, A), or values (N, V).
 
-        images (N, H, W, C) of 0…255; raises ValueError by shape.
+        images: uint8 (N, H, W, C), of torch or numpy; raises ValueError where they are others.
         """
+        images = torch.as_tensor(images)
+        if images.dtype != torch.uint8:
+            raise ValueError(f"images must be uint8 of 0…255, got {str(images.dtype).removeprefix('torch.')}")
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             expected = ", ".join(str(length) for length in self.image_shape)
             raise ValueError(f"images must have the shape (N, {expected}), got {tuple(images.shape)}")
         scores: Tensor = self.network(self.preprocess(images))
         return self.criterion.probabilities(scores.float())
 
-    def classify(self, images: Tensor) -> Sequence[str]:
+    def classify(self, images: Images) -> Sequence[str]:
         """Return the most probable class name of each image; images as for `predict`.
 
         Raises ValueError where the run's target is not classes.

@@ -90,6 +90,8 @@ def test_a_non_finite_loss_or_gradient_changes_nothing(gradient: float, loss: fl
 )
 def test_a_device_that_is_not_asked_skips_by_itself_and_remembers_the_first_step(option: Optim) -> None:
     update = make(weight_decay=0.1)
+    filters = [nn.Parameter(torch.randn(2, 2, 3, 3))] if option.name == "muon" else []
+    update.weights += filters
     update.rates = Rates(option.stages(update.weights, True, 10, 10), update.rates.schedule)
     update._counts_on_device = True  # as on CUDA
     set_gradients(update, 0.2)

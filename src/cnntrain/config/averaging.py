@@ -74,5 +74,5 @@ class Swa(Averaging):
         from ..optim.averaging import Mean
 
         return Mean(
-            weights, self.batch_norm_batches, steps_per_epoch, round(self.start * epochs * steps_per_epoch)
+            weights, self.batch_norm_batches, steps_per_epoch, int(self.start * epochs * steps_per_epoch)
         )

@@ -319,6 +319,17 @@ def _optimizer(config: Config) -> Iterator[str]:
             f"optim.momentum_epochs={momentum_epochs:g}: acts with optim.final_momentum only; "
             "write optim.final_momentum=0.99"
         )
+    if momentum_epochs is not None and momentum_epochs > trainer.epochs:
+        yield (
+            f"optim.momentum_epochs={momentum_epochs:g}: longer than the run "
+            f"(trainer.epochs={trainer.epochs})"
+        )
+    if optim.name == "switch" and optim.first == optim.then:
+        yield f"optim.then={optim.then}: is the first one too; write another, or optim={optim.then}"
+    if optim.searches_lines and optim.mini_batches:
+        yield Notice(
+            f"optim={optim.name}: with mini-batches, what changes from batch to batch is taken for curvature"
+        )
     switch_epoch = getattr(optim, "switch_epoch", None)
     if switch_epoch is not None and switch_epoch >= trainer.epochs:
         yield (

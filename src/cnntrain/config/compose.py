@@ -122,7 +122,7 @@ class Composer:
         plain = []
         for word in words:
             key, equals, value = word.lstrip("+").partition("=")
-            inside_mapping = key.count(".") >= 2 and not key.startswith("hydra.")
+            inside_mapping = (key.count(".") >= 2 or value.startswith("{")) and not key.startswith("hydra.")
             plain.append(f"{'++' if inside_mapping else ''}{key}{equals}{value}")
         return plain
 

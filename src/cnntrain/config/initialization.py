@@ -52,7 +52,10 @@ class Zeros(Initialization):
         from ..model.initialization import zeros
 
         zeros(network)
-        return []
+        return [
+            "notice    all weights begin at 0: the units of a layer compute the same, get the same gradient "
+            "and stay equal; initialization=he breaks this symmetry"
+        ]
 
 
 @dataclass

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 
 from .choices import EXPERIMENT, Choices, built_in_folder
 from .fields import default_of, problem, rule_of, settings_of, spelt, type_of
-from .options import GROUPS, OPTIONS, name_of
+from .options import GROUPS, OPTIONS
 from .root import JOB_SETTINGS, Config
 from .suggest import did_you_mean, nearest
 
@@ -214,8 +214,11 @@ def find_setting(key: str, chosen: dict[str, str], choices: Choices) -> tuple[ty
         if not rest:
             return f"choose with {head}=NAME, one of {', '.join(choices.names(head))}"
         near = nearest(rest, own)
-        having = [name_of(option) for option in OPTIONS[head] if rest in settings_of(option)]
-        others = f" ({rest} belongs to {', '.join(having)})" if having else ""
+        having = [
+            name for name in choices.names(head) if rest in settings_of(choices.schema(head, name) or Config)
+        ]
+        others = f" ({rest} belongs to {head}={', '.join(having[:6])}{', …' if len(having) > 6 else ''})"
+        others = others if having else ""
         hint = f"did you mean {head}.{near}?" if near else f"its settings are {', '.join(own) or 'none'}"
         return f"{head}={chosen[head]} has no setting {rest}{others}; {hint}"
     if key in settings_of(Config) and key not in GROUPS and key not in JOB_SETTINGS:

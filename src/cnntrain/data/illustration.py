@@ -18,7 +18,7 @@ IMAGES, EPOCHS = 8, 4
 EPSILON = 1e-5
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def as_trained_on(
     preprocess: Preprocess, augment: Augment | None, strengths: Regularization, train: ImageSet, seed: int
 ) -> dict[str, Tensor]:
@@ -43,7 +43,7 @@ def as_trained_on(
     return {name: row.cpu() for name, row in rows.items()}
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def illustrate(preprocess: Preprocess, train: ImageSet) -> dict[str, Tensor]:
     """Return rows of up to 8 images to draw, each float (n, H, W, C) of 0…1 on the CPU, by name.
 

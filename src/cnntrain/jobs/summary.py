@@ -179,7 +179,7 @@ def _rates(config: Config) -> tuple[Rates, int, int]:
     # Where the number of images is not known, any number of steps gives the picture its shape.
     steps = STEPS_IN_PICTURE if images is None else max(1, images // per_update)
     steps = min(steps, config.trainer.max_steps_per_epoch or steps)
-    return build_rates(config, [torch.zeros(1)], False, steps), steps, config.trainer.epochs
+    return build_rates(config, [torch.zeros(1, 1, 1, 1)], False, steps), steps, config.trainer.epochs
 
 
 def _json(found: NetworkSummary) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ..config import stored
 from ..config.options import GROUPS
 from ..config.root import Config
 from ..durable import write_text
-from ..errors import DataError, Diverged, Interrupted, UserError
+from ..errors import ConfigError, DataError, Diverged, Interrupted, UserError
 from ..evaluate import measure
 from ..interruption import StopSignals
 from ..metrics import in_words
@@ -37,9 +37,15 @@ def train(config: Config, path: Path, named_by_user: bool) -> None:
         if folder.config.exists():
             raise DataError(f"{path}: already holds a run; continue it with run={path}")
         print(f"folder    {folder.path}", flush=True)
-        with _outcome_noted(folder):
-            write_text(folder.config, stored.to_yaml(config))
-            _run(config, folder, None)
+        try:
+            with _outcome_noted(folder):
+                write_text(folder.config, stored.to_yaml(config))
+                _run(config, folder, None)
+        except (ConfigError, DataError):
+            if not folder.checkpoints.exist():
+                # What can be known only once the data are read; nothing was trained.
+                folder.discard()
+            raise
 
 
 def resume(path: Path, before: Config, config: Config) -> None:
@@ -50,7 +56,7 @@ def resume(path: Path, before: Config, config: Config) -> None:
     folder = RunFolder(path)
     with folder.locked():
         summary = folder.read_summary()
-        if not any((folder.checkpoints.folder / name).exists() for name in ("last.pt", "previous.pt")):
+        if not folder.checkpoints.exist():
             raise DataError(f"run={path}: has no checkpoint (checkpoints/last.pt); start a new run")
         state, warning = folder.checkpoints.load_last()
         _check_same(before, state, path)
@@ -168,7 +174,12 @@ def _outcome_noted(folder: RunFolder) -> Iterator[None]:
     folder.error.unlink(missing_ok=True)
     try:
         yield
-    except (Interrupted, KeyboardInterrupt, BrokenPipeError):
+    except Interrupted:
+        _note(folder, INTERRUPTED, None)
+        if folder.checkpoints.exist():
+            print(f"continue  cnntrain run={folder.path}", flush=True)
+        raise
+    except (KeyboardInterrupt, BrokenPipeError):
         _note(folder, INTERRUPTED, None)
         raise
     except Diverged as error:

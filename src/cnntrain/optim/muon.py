@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..errors import ConfigError
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 FILTERS, REST = "filters", "rest"
 
@@ -22,7 +24,8 @@ class Muon(Optimizer):
     """Orthogonalized momentum for filters (weights of four dimensions), another optimizer for the rest.
 
     w -= lr·max(1, rows/columns)^½·orthogonal(momentum), the matrix being (filters, inputs·F·F). The factor
-    keeps the change of a layer's output alike whatever its shape.
+    keeps the change of a layer's output alike whatever its shape. Raises ConfigError where no weight is
+    one of filters.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class Muon(Optimizer):
                 if chosen:
                     factor = group.get("lr_scale", 1.0) * scale
                     groups.append({**group, "params": chosen, "kind": kind, "lr_scale": factor})
+        if not any(group["kind"] == FILTERS for group in groups):
+            raise ConfigError(["optim=muon: the network has no convolution to work on; write optim=adamw"])
         super().__init__(groups, {"lr": lr, "momentum": momentum, "nesterov": nesterov})
         self.iterations = iterations
         others = [group for group in self.param_groups if group["kind"] == REST]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Points to a side of the grid on which the classifier is asked.
-GRID = 400
+GRID = 200
 # Share of its class's colour in a region where the classifier is certain.
 STRENGTH = 0.45
 # Points beyond these would hide the regions.
