@@ -76,8 +76,8 @@ class Trainer:
         self.description = description
         self.progress = Progress()
         self.steps_per_epoch = min(len(train), settings.max_steps_per_epoch or len(train))
-        # sums over the epoch so far, on the device: total loss, the criterion's headline, images
-        self.sums = torch.zeros(3, device=compute.device)
+        # sums over the epoch so far, on the device: total loss, headline, images, data loss
+        self.sums = torch.zeros(4, device=compute.device)
         self._clock = Clock(settings)
 
     def train(self, signals: StopSignals) -> None:
@@ -120,6 +120,7 @@ class Trainer:
         # Where an optimizer looked at several places, the first is where the step began.
         self.sums[1] += headlines[0]
         self.sums[2] += len(labels)
+        self.sums[3] += result.data_loss * len(labels)
         progress.step += 1
         progress.step_in_epoch += 1
         progress.images += len(labels)
@@ -163,7 +164,7 @@ class Trainer:
         self.update.check()
         progress = self.progress
         loss, name = result.loss.item(), self.criterion.headline_name
-        _, headline, images = self.sums.tolist()
+        _, headline, images, _ = self.sums.tolist()
         row: Row = {
             "step": progress.step,
             "epoch": progress.epoch + progress.step_in_epoch / self.steps_per_epoch,
@@ -188,12 +189,13 @@ class Trainer:
         rate = self._clock.epoch_done(progress)
         progress.epoch += 1
         progress.step_in_epoch = 0
-        loss_sum, headline, images = self.sums.tolist()
+        loss_sum, headline, images, data_loss_sum = self.sums.tolist()
         self.sums.zero_()
         row: Row = {
             "step": progress.step,
             "epoch": progress.epoch,
             "train/loss": loss_sum / images,
+            "train/data_loss": data_loss_sum / images,
             f"train/{self.criterion.headline_name}": headline / images,
             "images_per_second": rate,
         }
@@ -323,6 +325,8 @@ class Trainer:
         for prefix in ("train", "val", "val_average"):
             names = ("loss", self.criterion.headline_name)
             words = [in_words(name, row[f"{prefix}/{name}"]) for name in names if f"{prefix}/{name}" in row]
+            if prefix == "train" and row["train/loss"] != row["train/data_loss"]:
+                words[0] += f" (of the data {row['train/data_loss']:.4f})"
             if words:
                 parts.append(f"{prefix.replace('val_', '')} {', '.join(words)}")
         return f"epoch {row['epoch']:>3}/{self.settings.epochs}   {'   '.join(parts)}{best}"

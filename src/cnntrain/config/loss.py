@@ -119,7 +119,8 @@ class HierarchicalSoftmax(Loss):
     """A tree of classes with one softmax decision at each node: for many classes (C3).
 
     p(class) is the product of the decisions on its way. While training, an image costs what the nodes on
-    its class's way cost, not what all classes cost.
+    its class's way cost, not what all classes cost. A tree's file nests groups, as in
+    `animals: [cat, dog]` and `vehicles: {road: [car, truck], other: [ship, plane]}` in a line each.
     """
 
     name: str = fixed("hierarchical_softmax")
