@@ -50,7 +50,7 @@ def test_attribute_metrics_are_scikit_learns() -> None:
         assert found["accuracy"] == pytest.approx(
             theirs.accuracy_score(labels[:, column], scores[:, column] > 0)
         )
-        expected = theirs.average_precision_score(labels[:, column], scores[:, column])
+        expected = theirs.average_precision_score(labels[:, column].numpy(), scores[:, column].numpy())
         assert found["average_precision"] == pytest.approx(expected)
     assert result.details["per_attribute"]["never"]["average_precision"] is None
     assert result.values["accuracy"] == pytest.approx(((scores > 0) == (labels > 0)).double().mean().item())
@@ -62,11 +62,13 @@ def test_value_metrics_are_scikit_learns() -> None:
     predictions = labels + torch.randn(30, 2)
     result = measured(ValueMetrics(["x", "y"]), predictions, labels).result()
     assert result.values["mean_absolute_error"] == pytest.approx(
-        theirs.mean_absolute_error(labels, predictions)
+        theirs.mean_absolute_error(labels.numpy(), predictions.numpy())
     )
-    assert result.values["r2"] == pytest.approx(theirs.r2_score(labels, predictions), rel=1e-5)
+    assert result.values["r2"] == pytest.approx(
+        theirs.r2_score(labels.numpy(), predictions.numpy()), rel=1e-5
+    )
     assert result.error == result.values["mean_absolute_error"]
-    each = theirs.r2_score(labels, predictions, multioutput="raw_values")
+    each = theirs.r2_score(labels.numpy(), predictions.numpy(), multioutput="raw_values")
     assert [entry["r2"] for entry in result.details["per_value"].values()] == pytest.approx(
         each.tolist(), rel=1e-5
     )

@@ -107,7 +107,7 @@ class AttributeMetrics(_Collected):
         scores, labels = self._all()
         accuracies = ((scores > 0) == (labels > 0.5)).double().mean(0).tolist()
         precisions = [
-            float(average_precision_score(labels[:, i], scores[:, i]))
+            float(average_precision_score(labels[:, i].numpy(), scores[:, i].numpy()))
             if labels[:, i].any() and scores[:, i].isfinite().all()
             else None
             for i in range(len(self.names))
