@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from ..errors import ConfigError
 
@@ -42,6 +41,8 @@ def skip_blocks(network: nn.Module, last_rate: float) -> None:
     """
     if not last_rate:
         return
+    from torchvision.ops import StochasticDepth  # takes a second to import
+
     blocks = [module for module in network.modules() if hasattr(module, "drop_path")]
     assert blocks, "checked in the configuration: the network has residual blocks"
     for number, block in enumerate(blocks, 1):

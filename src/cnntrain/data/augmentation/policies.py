@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
 from ...config.augmentation import Strengths
 
@@ -15,6 +14,8 @@ Policy = Callable[[Tensor], Tensor]
 
 def build_policy(strengths: Strengths) -> Policy:
     """Return RandAugment (Cubuk et al. 2019) or TrivialAugment (Müller and Hutter 2021)."""
+    from torchvision.transforms import v2  # takes a second to import
+
     if strengths.policy == "trivialaugment":
         trivial: Policy = v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR)
         return trivial
