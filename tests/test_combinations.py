@@ -20,7 +20,6 @@ from cnntrain.errors import ConfigError
 
 CHOICES = Choices()
 QUICK = ["trainer.epochs=1", "trainer.max_steps_per_epoch=2", "trainer.pictures=false"]
-# A batch-norm average of two batches is enough here.
 COLOUR = ["data=synthetic", "data.train_images=200", "data.test_images=20", "data.batch_size=20"]
 ATTRIBUTES, VALUES = ["data.target=attributes"], ["data.target=values"]
 

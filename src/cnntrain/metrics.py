@@ -112,11 +112,8 @@ class AttributeMetrics(_Collected):
             else None
             for i in range(len(self.names))
         ]
-        known = [precision for precision in precisions if precision is not None]
         accuracy = sum(accuracies) / len(accuracies)
-        values = {"accuracy": accuracy}
-        if known:
-            values["average_precision"] = sum(known) / len(known)
+        values = {"accuracy": accuracy} | _mean_of_known("average_precision", precisions)
         details = {
             name: {"accuracy": right, "average_precision": precision}
             for name, right, precision in zip(self.names, accuracies, precisions, strict=True)
@@ -139,16 +136,19 @@ class ValueMetrics(_Collected):
             1 - rest / whole if whole else None
             for rest, whole in zip(left.tolist(), spread.tolist(), strict=True)
         ]
-        known = [share for share in explained if share is not None]
         error = sum(errors) / len(errors)
-        values = {"mean_absolute_error": error}
-        if known:
-            values["r2"] = sum(known) / len(known)
+        values = {"mean_absolute_error": error} | _mean_of_known("r2", explained)
         details = {
             name: {"mean_absolute_error": one, "r2": share}
             for name, one, share in zip(self.names, errors, explained, strict=True)
         }
         return Result(values, error, {"per_value": details})
+
+
+def _mean_of_known(name: str, found: list[float | None]) -> dict[str, float]:
+    """Return the mean of what is not None under a name, nothing where all are."""
+    known = [value for value in found if value is not None]
+    return {name: sum(known) / len(known)} if known else {}
 
 
 # How each number is called on screen, and whether it is a share shown in percent.

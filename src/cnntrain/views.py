@@ -73,16 +73,12 @@ def ten_crops(images: Tensor, crop: tuple[int, int], back: tuple[int, int] | Non
 
     `back` enlarges them to that size again, in float32 (Krizhevsky et al. 2012, section 4.1).
     """
-    down, right = images.shape[1] - crop[0], images.shape[2] - crop[1]
-    corners = [(0, 0), (0, right), (down, 0), (down, right), (round(down / 2), round(right / 2))]
-    found = []
-    for top, left in corners:
-        cut = images[:, top : top + crop[0], left : left + crop[1]]
-        if back is not None:
-            maps = cut.permute(0, 3, 1, 2).float()
-            cut = F.interpolate(maps, back, mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
-        found += [cut, cut.flip(2)]
-    return found
+    from torchvision.transforms.v2.functional import ten_crop  # takes a second to import
+
+    views = list(ten_crop(images.permute(0, 3, 1, 2), list(crop)))
+    if back is not None:
+        views = [F.interpolate(v.float(), back, mode="bilinear", align_corners=False) for v in views]
+    return [view.permute(0, 2, 3, 1) for view in views]
 
 
 @torch.inference_mode()

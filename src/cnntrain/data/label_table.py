@@ -37,7 +37,7 @@ def read_table(file: Path, target: str) -> LabelTable:
     names = [name.strip() for name in head[1:]]
     if not names or "" in names or len(set(names)) != len(names):
         raise DataError(
-            f"{file}: its first line must name the columns, each once, as in: file,{'happy,outdoors'}"
+            f"{file}: its first line must name the columns, each once, with commas: file,happy,outdoors"
         )
     rows: dict[str, list[float]] = {}
     for cells in reader:
