@@ -21,7 +21,7 @@ types:  ## check types
 
 docs:  ## generate docs/reference.md and the table in docs/networks.md
 	python -m cnntrain.config.reference
-	python -m cnntrain.catalogue
+	python -m cnntrain.costs.catalogue
 
 bench:  ## measure training throughput against other stacks (DATA=folder of the npz files)
 	python -m benchmarks.throughput --data $(DATA)

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from cnntrain.config.augmentation import Strengths
+from cnntrain.augmentation.augment import build_augmentation
+from cnntrain.augmentation.settings import Transforms
 from cnntrain.config.choices import Choices
 from cnntrain.config.compose import Composer
-from cnntrain.config.preprocessing import Standardize
-from cnntrain.data.augmentation import build_augmentation
+from cnntrain.config.configure import configure
 from cnntrain.data.images import MemoryImages
-from cnntrain.data.preprocessing import build_preprocessing
+from cnntrain.preprocessing.preprocess import build_preprocessing
+from cnntrain.preprocessing.settings import Standardize
 
 BATCH_SIZES = (128, 512)
 REPEATS = 15
@@ -40,7 +41,7 @@ def microseconds(run: Callable[[], object], images: int) -> float:
     return 1e6 * statistics.median(times) / images
 
 
-def ours(strengths: Strengths, images: Tensor) -> Callable[[], Tensor]:
+def ours(strengths: Transforms, images: Tensor) -> Callable[[], Tensor]:
     """Return what makes a network's input of a batch."""
     train = MemoryImages(images, torch.arange(len(images)))
     augment = build_augmentation(strengths, "none", train)
@@ -70,9 +71,9 @@ def main() -> None:
         images = torch.randint(256, (count, 32, 32, 3), dtype=torch.uint8)
         theirs = microseconds(torchvisions(images), count)
         print(f"| {count} | torchvision: crop, flip, normalize | {theirs:.1f} | 1.0x |")
-        cases = {"none: normalize": Strengths(), "crop_flip": Strengths(crop_padding=4, flip=True)}
+        cases = {"none: normalize": Transforms(), "crop_flip": Transforms(crop_padding=4, flip=True)}
         cases |= {
-            name: composer.compose(["data=cifar10", f"augmentation={name}"]).config.augmentation
+            name: configure(["data=cifar10", f"augmentation={name}"], composer).config.augmentation
             for name in OTHERS
         }
         for name, strengths in cases.items():

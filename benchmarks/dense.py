@@ -16,8 +16,9 @@ from torch import Tensor
 
 from cnntrain.config.choices import Choices
 from cnntrain.config.compose import Composer
-from cnntrain.device import keep_freed_memory
+from cnntrain.config.configure import configure
 from cnntrain.model.dense import SlidingNetwork
+from cnntrain.training.device import keep_freed_memory
 
 NETWORKS = ("alexnet", "vgg11", "resnet18")
 SIDE, LARGER = 224, 384
@@ -38,7 +39,7 @@ def seconds(run: Callable[[], Tensor], passes: int) -> float:
 def compare(name: str, stride: int, passes: int) -> str:
     """Return a row of the table for one network and step."""
     torch.manual_seed(0)
-    settings = Composer(Choices()).compose([f"model={name}"]).config.model
+    settings = configure([f"model={name}"], Composer(Choices())).config.model
     network = settings.build(3, 1000, (SIDE, SIDE), None).eval().to(memory_format=torch.channels_last)
     sliding = SlidingNetwork(network, (3, SIDE, SIDE), stride)
     images = torch.randn(1, 3, LARGER, LARGER).to(memory_format=torch.channels_last)

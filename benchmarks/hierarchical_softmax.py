@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnntrain.device import keep_freed_memory
 from cnntrain.loss.class_tree import balanced
 from cnntrain.loss.hierarchical_softmax import HierarchicalSoftmax, TreeOutput
+from cnntrain.training.device import keep_freed_memory
 
 FEATURES, BATCH_SIZE = 512, 128
 CLASSES = (100, 1000, 10_000, 100_000)

@@ -73,10 +73,11 @@ def measured(case: str) -> float:
     from cnntrain.assemble import assemble
     from cnntrain.config.choices import Choices
     from cnntrain.config.compose import Composer
-    from cnntrain.device import prepare
-    from cnntrain.run_folder import create
+    from cnntrain.config.configure import configure
+    from cnntrain.runs.folder import create
+    from cnntrain.training.device import prepare
 
-    config = Composer(Choices()).compose(words_of(case)).config
+    config = configure(words_of(case), Composer(Choices())).config
     compute = prepare(config.trainer)
     splits = config.data.load(config.seed)
     object.__setattr__(config.data, "load", lambda seed: splits)
@@ -86,8 +87,8 @@ def measured(case: str) -> float:
         before = torch.cuda.memory_allocated() if on_cuda else _settled()
         trainer = assemble(config, create(Path(folder), True), None).trainer
         trainer.network.train()
-        for images, labels in trainer.train_batches.epoch(0, 0, STEPS):
-            trainer.train_step(images, labels, recording=False)
+        for number, (images, labels) in enumerate(trainer.train_batches.epoch(0, 0, STEPS)):
+            trainer.step.run(number, images, labels, recording=False)
         after = torch.cuda.max_memory_allocated() if on_cuda else _status("VmHWM")
         trainer.recorder.close()
     return after - before

@@ -21,7 +21,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .workloads import BATCH_SIZE, WORKLOADS, Workload
+from benchmarks.workloads import BATCH_SIZE, WORKLOADS, Workload
 
 PASSES = 3
 # name of the row, stack, precision; "auto" is what cnntrain takes by itself
@@ -40,7 +40,7 @@ ROWS = [
 def measure(stack: str, precision: str, workload: Workload, root: Path) -> list[float]:
     """Return the images per second of each pass; the first one warms up."""
     if stack != "cnntrain":
-        from .stacks import STACKS
+        from cnntrain.stacks import STACKS
 
         return STACKS[stack](workload, root, PASSES, precision == "bf16")
     from cnntrain.cli import main
@@ -127,7 +127,7 @@ def machine() -> str:
     """Return what the numbers were measured on."""
     import torch
 
-    from cnntrain.device import bf16_unit
+    from cnntrain.training.device import bf16_unit
 
     names = [
         line.partition(":")[2].strip()

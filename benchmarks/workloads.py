@@ -12,6 +12,7 @@ from torch import nn
 
 from cnntrain.config.choices import Choices
 from cnntrain.config.compose import Composer
+from cnntrain.config.configure import configure
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Workload:
 
     def network(self) -> nn.Module:
         """The network that cnntrain trains, with the same starting weights in every stack."""
-        config = Composer(Choices()).compose(self.words()).config
-        facts = config.data.facts()
+        config = configure(self.words(), Composer(Choices())).config
+        facts = config.data.info()
         torch.manual_seed(0)
         network: nn.Module = config.model.build(
             facts.channels, facts.outputs, (facts.height, facts.width), None

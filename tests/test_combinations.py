@@ -14,9 +14,10 @@ import pytest
 from cnntrain.cli import main
 from cnntrain.config.choices import Choices
 from cnntrain.config.compose import Composer
-from cnntrain.config.model.base import Scalable
-from cnntrain.config.options import GROUPS
+from cnntrain.config.configure import configure
 from cnntrain.errors import ConfigError
+from cnntrain.model.settings.base import Scalable
+from cnntrain.settings.tree import GROUPS
 
 CHOICES = Choices()
 QUICK = ["trainer.epochs=1", "trainer.max_steps_per_epoch=2", "trainer.pictures=false"]
@@ -86,7 +87,7 @@ def test_every_network_trains_on_the_default_data(name: str) -> None:
         "    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 64, classes))\n"
     )
     words = ["data.batch_size=4", "data.limit=64", "evaluate.batch_size=128"]
-    schema = CHOICES.schema("model", name)
+    schema = CHOICES.find("model", name).schema
     assert schema is not None
     if issubclass(schema, Scalable):
         # At full width 46 networks would take two minutes, most of it for writing checkpoints.
@@ -112,7 +113,7 @@ def drawn(rng: random.Random) -> list[str]:
     words = [f"{group}={name}" for group, name in fixed.items()]
     for group in ("data", "loss", "augmentation", "optim"):
         words += [word for word in NEEDS.get(f"{group}={fixed[group]}", []) if "=" in word and "." in word]
-    schema = CHOICES.schema("model", fixed["model"])
+    schema = CHOICES.find("model", fixed["model"]).schema
     if schema is not None and issubclass(schema, Scalable):
         words.append("model.width=0.125")
     return words
@@ -141,7 +142,7 @@ def test_a_fair_share_of_the_random_options_is_accepted() -> None:
     composer = Composer(CHOICES)
     for number in range(40):
         try:
-            composer.compose([*drawn(random.Random(number)), *QUICK])
+            configure([*drawn(random.Random(number)), *QUICK], composer)
             accepted += 1
         except ConfigError:
             continue

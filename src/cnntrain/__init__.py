@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .trained import TrainedNetwork
+from .version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from .prediction.trained import TrainedNetwork
+
 __all__ = ["__version__", "load"]
 
 
@@ -17,6 +18,6 @@ def load(folder: str | Path) -> TrainedNetwork:
 
     Raises DataError where the folder holds no run or its checkpoints are damaged.
     """
-    from .trained import load_trained
+    from .prediction.trained import load_trained
 
     return load_trained(Path(folder))

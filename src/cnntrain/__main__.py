@@ -6,7 +6,7 @@ from .cli import main
 
 
 def run() -> None:
-    """Run the program on the command line's words and end the process with its exit code."""
+    """Run the program on the command line's arguments and end the process with its exit code."""
     sys.exit(main())
 
 

@@ -3,227 +3,241 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import State
 from .config import stored
-from .config.checks import whole_batch_problems
-from .config.network_input import NetworkInput, input_problems, network_input
-from .config.root import Config
-from .data.augmentation import build_augmentation
+from .config.cross_checks import whole_batch_problems
+from .config.network_input import input_problems, resolve_network_input
 from .data.batches import Batches
 from .data.images import ImageSet
-from .data.preprocessing import Preprocess, build_preprocessing, restore
 from .data.splits import Splits
-from .device import Compute, prepare
 from .errors import ConfigError, DataError
+from .initialization.from_run import SourceRun
 from .loss.criterion import Criterion
-from .model.layer_noise import scale_in_evaluation, skip_blocks
-from .optim.stages import Rates
-from .optim.update import LR_SCALE, Update
-from .progress import Progress
-from .recorder import Recorder
-from .regularization import Regularization
-from .run_folder import RunFolder
+from .optim.stages import LR_SCALE, OptimizerStages
+from .preprocessing.preprocess import Preprocess
+from .runs.checkpoint import State
+from .runs.folder import RunFolder
+from .runs.recorder import Recorder
 from .seeding import seed_torch
-from .trainer import Trainer
+from .settings.fields import describe_option
+from .settings.network_input import NetworkInput
+from .settings.tree import Config
+from .training.device import Compute, move_to_device, prepare
+from .training.progress import Progress
+from .training.step import TrainingStep
+from .training.trainer import Trainer
+from .training.update import Update
+
+# Images at a time for statistics of colors.
+COLOR_CHUNK = 128
 
 
 @dataclass
 class Assembled:
-    """A run ready to train: its trainer, its data, and what to tell the user first."""
+    """A run ready to train: its trainer, its data, and the first lines to print."""
 
     trainer: Trainer
     splits: Splits
-    lines: list[str]
+    messages: list[str]
 
 
 def assemble(config: Config, folder: RunFolder, state: State | None) -> Assembled:
-    """Build all parts of a run; `state` is the checkpoint it continues from, if it does.
+    """Build all parts of a run; `state` is the checkpoint that it continues from, None for a new run.
 
     Raises ConfigError where settings do not fit the data, DataError where the data cannot be used.
     """
     compute = prepare(config.trainer)
     splits = config.data.load(config.seed)
-    _check(config, splits)
-    way = input_of(config, splits.train.shape)
+    check_splits(config, splits)
+    network_input = checked_network_input(config, splits.train.shape)
 
-    suited = config.data.augmentation_default()
-    augment = build_augmentation(config.augmentation, suited, splits.train)
-    images_per_update = config.data.batch_size * config.trainer.accumulate_steps
-    train = Batches(splits.train, images_per_update, compute.device, config.seed, augment)
+    train = training_batches(config, splits.train, compute.device)
     val = evaluation_batches(splits.val, config, compute) if len(splits.val) else None
 
     if state is None:
-        learnt = config.loss.facts(splits.names, splits.train.labels)
-        criterion = build_criterion(config, splits.names, learnt)
-        network, started = build_network(config, criterion, way)
-        preprocess, told = build_preprocessing(config.preprocessing, splits.train, way)
+        statistics = config.loss.label_statistics(splits.names, splits.train.labels)
+        criterion = build_criterion(config, splits.names, statistics)
+        network, network_messages = build_network(config, criterion, network_input)
+        preprocess, data_messages = config.preprocessing.fit(splits.train, network_input)
     else:
         criterion = build_criterion(config, splits.names, state["loss"])
-        network, started = rebuild_network(config, criterion, way), []
-        preprocess, told = restored_preprocessing(config, state, compute.device), []
-    place(network, compute)
+        network, network_messages = rebuild_network(config, criterion, network_input), []
+        preprocess, data_messages = restore_preprocessing(config, state), []
+    move_to_device(network, compute)
     preprocess.to(compute.device)
     criterion.to(compute.device)
 
     steps_per_epoch = min(len(train), config.trainer.max_steps_per_epoch or len(train))
-    update = build_update(config, network, compute, steps_per_epoch)
-    average = config.averaging.build(update.weights, steps_per_epoch, config.trainer.epochs)
+    step = build_step(config, network, preprocess, criterion, compute, steps_per_epoch)
 
     progress = Progress(**state["progress"]) if state is not None else Progress()
-    recorder = Recorder(
-        folder.path, config.logger, config.trainer.record_every_steps, progress.rows, progress.step
-    )
+    logger = config.logger.build(folder.path, progress.step)
+    recorder = Recorder(folder.metrics, progress.rows, logger, config.trainer.record_every_steps)
     description = {
         "config": stored.to_yaml(config),
         "names": splits.names,
         "image_shape": list(splits.train.shape),
         "precision": compute.precision,
     }
-    trainer = Trainer(
-        settings=config.trainer,
-        seed=config.seed,
-        compute=compute,
-        network=network,
-        preprocess=preprocess,
-        criterion=criterion,
-        update=update,
-        average=average,
-        strengths=config.regularization,
-        train=train,
-        val=val,
-        checkpoints=folder.checkpoints,
-        recorder=recorder,
-        description=description,
-    )
+    trainer: Trainer = config.trainer.build(step, train, val, folder.checkpoints, recorder, description)
     if state is not None:
         trainer.load(state)
+
     height, width, channels = splits.train.shape
-    lines = [
+    notices = [*network_input.notices(), *_dropout_notices(config, network)]
+    messages = [
         f"data      {config.data.name}: {len(splits.train)} train, {len(splits.val)} val, "
         f"{len(splits.test)} test images of {height}x{width}x{channels}, "
         f"{len(splits.names)} {config.data.target_kind()}",
-        *told,
-        f"network   {stored.shown(config.model)}: {count_parameters(network)} parameters",
-        *started,
-        *_changes(update.rates, steps_per_epoch),
+        *data_messages,
+        f"network   {describe_option(config.model)}: {count_parameters(network)} parameters",
+        *network_messages,
+        *_optimizer_changes(step.update.optimizers, steps_per_epoch),
         f"device    {compute.describe()}",
-        *(f"notice    {notice}" for notice in (*way.notices(), *_dropout_notices(config, network))),
+        *(f"notice    {notice}" for notice in notices),
     ]
-    return Assembled(trainer, splits, lines)
+    return Assembled(trainer, splits, messages)
 
 
-def _changes(rates: Rates, steps_per_epoch: int) -> list[str]:
-    """Return a line where the optimizer changes within the run (O11)."""
-    names = [type(stage.optimizer).__name__ for stage in rates.stages]
-    return [
-        f"optimizer {before} until epoch {stage.from_step / steps_per_epoch:g}, then {after}"
-        for before, after, stage in zip(names, names[1:], rates.stages[1:], strict=False)
-    ]
+def check_splits(config: Config, splits: Splits) -> None:
+    """Raise ConfigError or DataError for what only the data can tell."""
+    images_per_update = config.data.batch_size * config.trainer.accumulate_steps
+    if images_per_update > len(splits.train):
+        largest = len(splits.train) // config.trainer.accumulate_steps
+        raise ConfigError(
+            [
+                f"data.batch_size={config.data.batch_size}: the training split has {len(splits.train)}; "
+                f"write at most {largest}"
+            ]
+        )
+    if problems := list(whole_batch_problems(config, len(splits.train))):
+        raise ConfigError(problems)
+    needs_val = config.schedule.needs_validation or config.trainer.early_stopping_epochs is not None
+    if needs_val and not len(splits.val):
+        raise ConfigError(["data.val_fraction: no validation images; plateau and early stopping need them"])
+    if len(splits.test) == 0:
+        raise DataError(f"data={config.data.name}: the test split is empty")
 
 
-def _dropout_notices(config: Config, network: nn.Module) -> list[str]:
-    """Return a line where scores that a squared distance measures come after dropout (C5)."""
-    rates: list[float] = []
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            rates.clear()  # dropout before a convolution is not before the scores
-        elif isinstance(layer, nn.Dropout) and layer.p > 0:
-            rates.append(layer.p)
-    if config.loss.name not in ("l2", "one_hot_error") or not rates:
-        return []
-    return [
-        f"dropout {max(rates):g} before loss={config.loss.name}: what is dropped changes the size of the "
-        "scores from step to step, which a squared distance takes for error; regularization.dropout=0 is "
-        "usually better"
-    ]
+def checked_network_input(config: Config, image: tuple[int, int, int]) -> NetworkInput:
+    """Return how images (height, width, channels) reach the network; raises ConfigError."""
+    if problems := input_problems(config, image):
+        raise ConfigError(problems)
+    return resolve_network_input(config, image)
+
+
+def training_batches(config: Config, train: ImageSet, device: torch.device) -> Batches:
+    """Return the augmented batches of the training split, each as large as one update takes."""
+    default, chunks = config.data.default_augmentation(), train.chunks(COLOR_CHUNK)
+    augment = config.augmentation.build(default, train.shape, chunks)
+    return Batches(
+        train, config.data.batch_size * config.trainer.accumulate_steps, device, config.seed, augment
+    )
 
 
 def evaluation_batches(images: ImageSet, config: Config, compute: Compute) -> Batches:
-    """Return a split's batches for measuring, of the size of training unless evaluate.batch_size says."""
+    """Return the batches of a split, of the training batch size unless evaluate.batch_size is set."""
     return Batches(images, config.evaluate.batch_size or config.data.batch_size, compute.device)
 
 
-def build_criterion(config: Config, names: list[str], facts: dict[str, Tensor]) -> Criterion:
-    """Return the loss for classes, attributes or values of these names; `facts` as the loss found them."""
-    criterion: Criterion = config.loss.build(names, facts, config.regularization.label_smoothing)
+def build_criterion(config: Config, names: list[str], statistics: dict[str, Tensor]) -> Criterion:
+    """Return the loss for classes, attributes or values of these names.
+
+    `statistics` are those of the training labels, as `label_statistics` of the loss or a checkpoint has them.
+    """
+    criterion: Criterion = config.loss.build(names, statistics, config.regularization.label_smoothing)
     return criterion
 
 
-def input_of(config: Config, image: tuple[int, int, int]) -> NetworkInput:
-    """Return how images (height, width, channels) come to the network; raises ConfigError if they cannot."""
-    if problems := input_problems(config, image):
-        raise ConfigError(problems)
-    return network_input(config, image)
+def build_network(
+    config: Config, criterion: Criterion, network_input: NetworkInput
+) -> tuple[nn.Module, list[str]]:
+    """Return the network of a new run, whose weights depend on the seed alone, and messages for the user.
 
-
-def build_network(config: Config, criterion: Criterion, way: NetworkInput) -> tuple[nn.Module, list[str]]:
-    """Return the network of a new run, whose weights depend on the seed alone, and what to tell of them.
-
-    Raises ConfigError where settings do not fit, DataError where trained weights cannot be had.
+    Raises ConfigError where settings do not fit, DataError where trained weights cannot be read.
     """
-    problems = config.model.problems(way.channels, criterion.outputs, way.size)
+    channels, size = network_input.channels, network_input.size
+    problems = config.model.input_problems(channels, criterion.outputs, size)
     if problems:
         raise ConfigError(problems)
     seed_torch(config.seed, "initialization")
-    dropout = config.regularization.dropout
-    network = config.model.build(way.channels, criterion.outputs, way.size, dropout)
-    _regularized(network, criterion, config)
-    return network, config.initialization.apply(network, config.model.nonlinearity())
+    network = config.model.build(channels, criterion.outputs, size, config.regularization.dropout)
+    criterion.adapt_network(network)
+    config.regularization.modify(network)
+    source = read_source_run(config.initialization.source_run())
+    return network, config.initialization.apply(network, config.model.nonlinearity(), source)
 
 
-def rebuild_network(config: Config, criterion: Criterion, way: NetworkInput) -> nn.Module:
-    """Return the network of an earlier run for its checkpoint's weights; where they began is not read."""
-    dropout = config.regularization.dropout
-    network: nn.Module = config.model.rebuild(way.channels, criterion.outputs, way.size, dropout)
-    _regularized(network, criterion, config)
+def read_source_run(folder: str | None) -> SourceRun | None:
+    """Return the best weights of the run in a folder, to start from; raises DataError."""
+    if folder is None:
+        return None
+    source = stored.read(Path(folder), "initialization.run")
+    weights = RunFolder(Path(folder)).checkpoints.load_best()["network"]
+    return SourceRun(folder, source.model.name, weights)
+
+
+def rebuild_network(config: Config, criterion: Criterion, network_input: NetworkInput) -> nn.Module:
+    """Return the network of an earlier run for its checkpoint's weights; initial weights are not read."""
+    network: nn.Module = config.model.rebuild(
+        network_input.channels, criterion.outputs, network_input.size, config.regularization.dropout
+    )
+    criterion.adapt_network(network)
+    config.regularization.modify(network)
     return network
 
 
-def _regularized(network: nn.Module, criterion: Criterion, config: Config) -> None:
-    """Fit a network to its loss, and put in what regularization does inside it."""
-    criterion.adopt(network)
-    if config.regularization.dropout_kind == "plain":
-        scale_in_evaluation(network)
-    skip_blocks(network, config.regularization.stochastic_depth)
+def restore_preprocessing(config: Config, state: State) -> Preprocess:
+    """Return the preprocessing stored in a checkpoint."""
+    network_input = resolve_network_input(config, tuple(state["image_shape"]))
+    preprocess: Preprocess = config.preprocessing.restore(state["preprocess"], network_input)
+    return preprocess
 
 
-def build_update(config: Config, network: nn.Module, compute: Compute, steps_per_epoch: int) -> Update:
-    """Return what carries gradients into a network's weights: penalties, optimizers, schedule, clipping."""
-    weights = _for_optimizer(config.model.parameter_groups(network))
-    fused = compute.device.type in ("cpu", "cuda")
-    return Update(
+def build_step(
+    config: Config,
+    network: nn.Module,
+    preprocess: Preprocess,
+    criterion: Criterion,
+    compute: Compute,
+    steps_per_epoch: int,
+) -> TrainingStep:
+    """Return the training step of a network, with its update and its average of the weights."""
+    weights = _parameter_groups(config.model.parameter_groups(network))
+    update = Update(
         network,
-        build_rates(config, weights, fused, steps_per_epoch),
-        Regularization(config.regularization, network),
+        build_optimizers(config, weights, compute.device.type in ("cpu", "cuda"), steps_per_epoch),
+        config.regularization.build(network),
         config.trainer.max_grad_norm,
         compute.device,
         fp16=compute.precision == "fp16",
     )
+    return TrainingStep(
+        network,
+        preprocess,
+        criterion,
+        update,
+        config.averaging.build(update.weights, steps_per_epoch, config.trainer.epochs),
+        config.regularization,
+        compute,
+        config.seed,
+        config.trainer.accumulate_steps,
+        config.trainer.compile,
+    )
 
 
-def build_rates(
+def build_optimizers(
     config: Config, weights: list[Tensor] | list[dict[str, Any]], fused: bool, steps_per_epoch: int
-) -> Rates:
+) -> OptimizerStages:
     """Return the optimizers of a run over these weights, with their schedule."""
     epochs = config.trainer.epochs
     stages = config.optim.stages(weights, fused, steps_per_epoch, epochs)
-    return Rates(stages, config.schedule.build(steps_per_epoch, epochs))
-
-
-def place(network: nn.Module, compute: Compute) -> None:
-    """Move a network to the device of a run, in its memory format."""
-    network.to(compute.device).to(memory_format=compute.memory_format)
-
-
-def restored_preprocessing(config: Config, state: State, device: torch.device) -> Preprocess:
-    """Return the preprocessing stored in a checkpoint."""
-    way = network_input(config, tuple(state["image_shape"]))
-    return restore(config.preprocessing, state["preprocess"], way).to(device)
+    return OptimizerStages(stages, config.schedule.build(steps_per_epoch, epochs))
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -231,25 +245,34 @@ def count_parameters(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
 
 
-def _for_optimizer(groups: list[tuple[list[Tensor], float]]) -> list[Tensor] | list[dict[str, Any]]:
-    """Return weights as torch's optimizers take them: all alike, or in groups with a factor of lr each."""
+def _parameter_groups(groups: list[tuple[list[Tensor], float]]) -> list[Tensor] | list[dict[str, Any]]:
+    """Return weights as torch's optimizers take them: as a list, or in groups with a factor of lr each."""
     if len(groups) == 1 and groups[0][1] == 1:
         return groups[0][0]
     return [{"params": weights, LR_SCALE: scale} for weights, scale in groups]
 
 
-def _check(config: Config, splits: Splits) -> None:
-    """Raise what can be known only once the data are there."""
-    images_per_update = config.data.batch_size * config.trainer.accumulate_steps
-    if images_per_update > len(splits.train):
-        written, most = config.data.batch_size, len(splits.train) // config.trainer.accumulate_steps
-        raise ConfigError(
-            [f"data.batch_size={written}: the training split has {len(splits.train)}; write at most {most}"]
-        )
-    if problems := list(whole_batch_problems(config, len(splits.train))):
-        raise ConfigError(problems)
-    needs_val = config.schedule.name == "plateau" or config.trainer.early_stopping_epochs is not None
-    if needs_val and not len(splits.val):
-        raise ConfigError(["data.val_fraction: no validation images; plateau and early stopping need them"])
-    if len(splits.test) == 0:
-        raise DataError(f"data={config.data.name}: the test split is empty")
+def _optimizer_changes(optimizers: OptimizerStages, steps_per_epoch: int) -> list[str]:
+    """Return a line where the optimizer changes within the run (O11)."""
+    names = [type(stage.optimizer).__name__ for stage in optimizers.stages]
+    return [
+        f"optimizer {before} until epoch {stage.from_step / steps_per_epoch:g}, then {after}"
+        for before, after, stage in zip(names, names[1:], optimizers.stages[1:], strict=False)
+    ]
+
+
+def _dropout_notices(config: Config, network: nn.Module) -> list[str]:
+    """Return a line where dropout precedes scores that a squared distance compares (C5)."""
+    rates: list[float] = []
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            rates.clear()  # dropout before a convolution is not before the scores
+        elif isinstance(layer, nn.Dropout) and layer.p > 0:
+            rates.append(layer.p)
+    if not config.loss.is_squared_distance or not rates:
+        return []
+    return [
+        f"dropout {max(rates):g} before loss={config.loss.name}: dropped units change the size of the "
+        "scores from step to step, which a squared distance counts as error; regularization.dropout=0 is "
+        "usually better"
+    ]

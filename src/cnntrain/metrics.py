@@ -1,4 +1,4 @@
-"""What is measured over a split, for each kind of target (D7): the numbers, their details, their words."""
+"""Metrics over a split, for each kind of target (D7)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ TOP = 5
 
 @dataclass(frozen=True)
 class Result:
-    """Numbers over a split by name, the first the most telling; `error` is what model selection lowers.
+    """Metrics over a split by name, the primary one first; `error` is what model selection minimizes.
 
-    details: the same class by class, attribute by attribute or value by value, as JSON.
+    details: the same for each class, attribute or value, as JSON.
     """
 
     values: dict[str, float]
@@ -25,7 +25,7 @@ class Result:
 
 
 class Metrics(ABC):
-    """Takes predictions and labels batch by batch, and says the numbers over all of them."""
+    """Accumulates predictions and labels batch by batch, and computes metrics over all of them."""
 
     def __init__(self, names: list[str]):
         self.names = names
@@ -36,13 +36,13 @@ class Metrics(ABC):
 
     @abstractmethod
     def result(self) -> Result:
-        """Return the numbers over all batches; waits for the device."""
+        """Return the metrics over all batches; waits for the device."""
 
 
 class ClassMetrics(Metrics):
-    """Accuracy, top-5 accuracy (of more than five classes), and who is taken for whom.
+    """Accuracy, top-5 accuracy (of more than five classes), and the confusion matrix.
 
-    The confusion matrix has a row for each true class and a column for each predicted one.
+    That matrix has a row for each true class and a column for each predicted one.
     """
 
     def __init__(self, names: list[str]):
@@ -124,7 +124,7 @@ class AttributeMetrics(_Collected):
 class ValueMetrics(_Collected):
     """Mean absolute error and R², for each value and in the mean.
 
-    R², the share of the variance that is explained, is None for a value that is the same in all images.
+    R², the fraction of the variance that is explained, is None for a value that is the same in all images.
     """
 
     def result(self) -> Result:
@@ -139,8 +139,8 @@ class ValueMetrics(_Collected):
         error = sum(errors) / len(errors)
         values = {"mean_absolute_error": error} | _mean_of_known("r2", explained)
         details = {
-            name: {"mean_absolute_error": one, "r2": share}
-            for name, one, share in zip(self.names, errors, explained, strict=True)
+            name: {"mean_absolute_error": one, "r2": r2}
+            for name, one, r2 in zip(self.names, errors, explained, strict=True)
         }
         return Result(values, error, {"per_value": details})
 
@@ -151,8 +151,8 @@ def _mean_of_known(name: str, found: list[float | None]) -> dict[str, float]:
     return {name: sum(known) / len(known)} if known else {}
 
 
-# How each number is called on screen, and whether it is a share shown in percent.
-WORDS = {
+# The name of each metric on screen, and whether it is a fraction, shown in percent.
+DISPLAY = {
     "loss": ("loss", False),
     "accuracy": ("accuracy", True),
     "top5_accuracy": ("top-5", True),
@@ -162,7 +162,7 @@ WORDS = {
 }
 
 
-def in_words(name: str, value: float) -> str:
-    """Return a number with its name as it stands on screen: "accuracy 98.89%"."""
-    word, is_share = WORDS[name]
-    return f"{word} {value:.2%}" if is_share else f"{word} {value:.4f}"
+def format_metric(name: str, value: float) -> str:
+    """Return a metric with its name as it is printed: "accuracy 98.89%"."""
+    label, is_fraction = DISPLAY[name]
+    return f"{label} {value:.2%}" if is_fraction else f"{label} {value:.4f}"

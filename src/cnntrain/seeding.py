@@ -26,7 +26,7 @@ def seed_torch(seed: int, *parts: str | int) -> None:
         torch.mps.manual_seed(value)
 
 
-def coins(seed: int, purpose: str, indices: torch.Tensor) -> torch.Tensor:
+def random_bits(seed: int, purpose: str, indices: torch.Tensor) -> torch.Tensor:
     """Return true or false for each index (N,), on the CPU: drawn once for all, whatever else is asked for.
 
     The top bit of splitmix64 (Steele et al. 2014), whose nth number can be had without the others.

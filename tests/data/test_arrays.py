@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from cnntrain.config.data import Npz
 from cnntrain.data.arrays import read_npz
 from cnntrain.data.images import MemoryImages
-from cnntrain.errors import ConfigError, DataError
+from cnntrain.data.settings import Npz
+from cnntrain.errors import DataError
 
 RNG = np.random.default_rng(0)
 GOOD: dict[str, Any] = {
@@ -53,11 +53,11 @@ def test_floats_between_0_and_1_are_scaled_back_exactly(tmp_path: Path, dtype: t
     np.testing.assert_array_equal(splits.train.images.numpy(), GOOD["x_train"])
 
 
-def test_validation_is_cut_and_the_path_may_be_given_late(tmp_path: Path) -> None:
+def test_validation_is_cut_and_an_empty_path_is_a_problem(tmp_path: Path) -> None:
     splits = Npz(path=save(tmp_path), val_fraction=0.25).load(0)
     assert (len(splits.train), len(splits.val), len(splits.test)) == (9, 3, 6)
-    with pytest.raises(ConfigError, match=r"data\.path"):
-        Npz().load(0)
+    (problem,) = Npz().problems()
+    assert problem.startswith("data.path: ")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from cnntrain.config.data import Digits, Synthetic
 from cnntrain.data.images import ImageSet, MemoryImages
+from cnntrain.data.settings import Digits, Synthetic
 
 
 def flat(part: ImageSet) -> np.ndarray:
@@ -39,7 +39,7 @@ def test_the_test_split_of_digits_is_the_same_for_every_seed() -> None:
 
 
 def test_facts_of_digits_are_what_is_read() -> None:
-    facts, splits = Digits().facts(), Digits(val_fraction=0).load(0)
+    facts, splits = Digits().info(), Digits(val_fraction=0).load(0)
     assert facts.train_images == len(splits.train)
     assert (facts.height, facts.width, facts.channels) == splits.train.shape
     assert facts.outputs == len(splits.names)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cnntrain.config.data import Folder, ImageNet
 from cnntrain.data import folder
 from cnntrain.data.images import FileImages, MemoryImages
-from cnntrain.errors import ConfigError, DataError
+from cnntrain.data.settings import Folder, ImageNet
+from cnntrain.errors import DataError
 
 SHADE = {"ant": 10, "bee": 120, "cat": 240}
 
@@ -131,8 +131,8 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     fill(tmp_path / "strange" / "train")
     fill(tmp_path / "strange" / "test", classes=("ant", "dog"))
     refused(tmp_path / "strange", "test", "dog")
-    with pytest.raises(ConfigError, match=r"data\.path"):
-        Folder().load(0)
+    (problem,) = Folder().problems()
+    assert problem.startswith("data.path: ")
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,8 @@ import pytest
 import scipy.io
 from torchvision import datasets
 
-from cnntrain.config.data import Cifar10, Cifar100, Data, FashionMnist, Mnist, Svhn
 from cnntrain.data.images import ImageSet, MemoryImages
+from cnntrain.data.settings import Cifar10, Cifar100, Data, FashionMnist, Mnist, Svhn
 from cnntrain.data.torchvision_sets import CLASS_NAMES
 from cnntrain.errors import DataError
 
@@ -252,7 +252,7 @@ def test_svhn_files_give_the_digit_0_for_its_label_10(
 
 @pytest.mark.parametrize("settings", [Mnist(), FashionMnist(), Cifar10(), Cifar100(), Svhn()])
 def test_every_class_has_one_name(settings: Data) -> None:
-    facts = settings.facts()
+    facts = settings.info()
     assert facts is not None
     assert len(set(CLASS_NAMES[settings.name])) == len(CLASS_NAMES[settings.name]) == facts.outputs
 

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from cnntrain.cli import main
-from cnntrain.config.data import Toy2d
 from cnntrain.data.images import MemoryImages
+from cnntrain.data.settings import Toy2d
 from cnntrain.data.toy2d import to_images, to_points
 
 # Half a cell of the grid in each coordinate, on the diagonal.
@@ -76,7 +76,7 @@ def test_classes_are_equally_large_and_no_seed_changes_the_points(shape: str, cl
         assert torch.equal(one.images, other.images)
         assert torch.bincount(one.labels).tolist() == [size // classes] * classes
     assert first.names == [str(label) for label in range(classes)]
-    facts = settings.facts()
+    facts = settings.info()
     assert (facts.height, facts.width, facts.channels) == first.train.shape
     assert (facts.outputs, facts.train_images) == (classes, 300)
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cnntrain.config import loss as options
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.loss import settings as options
 from cnntrain.loss.criterion import Criterion
 
 NAMES = ["one", "two", "three"]
@@ -18,7 +18,7 @@ VALUES = torch.tensor([[1.0, -20.0, 0.1], [3.0, 40.0, 0.2], [5.0, 0.0, 0.4], [2.
 
 
 def built(option: options.Loss, labels: torch.Tensor) -> Criterion:
-    return option.build(NAMES, option.facts(NAMES, labels), 0.0)
+    return option.build(NAMES, option.label_statistics(NAMES, labels), 0.0)
 
 
 def scores(seed: int = 0) -> torch.Tensor:
@@ -85,14 +85,14 @@ def test_standardized_values_have_mean_0_and_variance_1_and_predictions_their_ow
 def test_stars_from_one_to_five_become_five_classes() -> None:
     stars = torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [5.0]])
     option = options.Bins()
-    loss = option.build(["stars"], option.facts(["stars"], stars), 0.0)
+    loss = option.build(["stars"], option.label_statistics(["stars"], stars), 0.0)
     assert loss.outputs == 5
     given = torch.randn(6, 5)
     torch.testing.assert_close(loss(given, stars), F.cross_entropy(given, stars[:, 0].long() - 1))
     expected = (given.softmax(1) * torch.arange(1.0, 6.0)).sum(1, keepdim=True)
     torch.testing.assert_close(loss.predictions(given), expected)
     option = options.Bins(prediction="mode")
-    loss = option.build(["stars"], option.facts(["stars"], stars), 0.0)
+    loss = option.build(["stars"], option.label_statistics(["stars"], stars), 0.0)
     torch.testing.assert_close(loss.predictions(given)[:, 0], given.argmax(1) + 1.0)
 
 
@@ -111,9 +111,9 @@ def test_bins_of_equal_width_put_each_value_where_it_belongs() -> None:
 
 def test_bins_refuse_what_they_cannot_make() -> None:
     with pytest.raises(ConfigError, match=r"loss.bins=10"):
-        options.Bins().facts(["x"], torch.arange(101.0)[:, None])
+        options.Bins().label_statistics(["x"], torch.arange(101.0)[:, None])
     with pytest.raises(DataError, match="x is the same"):
-        options.Bins(bins=3).facts(["x"], torch.ones(9, 1))
+        options.Bins(bins=3).label_statistics(["x"], torch.ones(9, 1))
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,16 @@ import torch
 import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
-from cnntrain.config.loss import Loss, OneHotError, RejectingSoftmax, Softmax, SquaredSvm, Svm
 from cnntrain.errors import ConfigError
 from cnntrain.loss.criterion import Criterion
+from cnntrain.loss.settings import Loss, OneHotError, RejectingSoftmax, Softmax, SquaredSvm, Svm
 
 
 def built(
     option: Loss, classes: int, label_smoothing: float = 0.0, labels: torch.Tensor | None = None
 ) -> Criterion:
     names = [str(label) for label in range(classes)]
-    facts = option.facts(names, torch.arange(classes) if labels is None else labels)
+    facts = option.label_statistics(names, torch.arange(classes) if labels is None else labels)
     return option.build(names, facts, label_smoothing)
 
 

@@ -272,7 +272,7 @@ def test_a_tree_survives_as_tensors(tree: ClassTree) -> None:
 
 @pytest.mark.parametrize("name", ["lenet5_original", "convolution"])
 def test_networks_without_a_last_linear_layer_are_refused(name: str) -> None:
-    from cnntrain.config.model import LeNet5Original
+    from cnntrain.model.settings.lenet import LeNet5Original
 
     loss = HierarchicalSoftmax(numbered(5), balanced(numbered(5)))
     network = (
@@ -281,4 +281,4 @@ def test_networks_without_a_last_linear_layer_are_refused(name: str) -> None:
         else nn.Sequential(nn.Conv2d(1, loss.outputs, 1), nn.Flatten())
     )
     with pytest.raises(ConfigError, match="one linear layer"):
-        loss.adopt(network)
+        loss.adapt_network(network)

@@ -9,7 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from cnntrain.config.model import ConvNet, LeNet5, Mlp, Model, ResNet, Vgg
+from cnntrain.model.settings.base import Model
+from cnntrain.model.settings.feedforward import ConvNet, Mlp
+from cnntrain.model.settings.lenet import LeNet5
+from cnntrain.model.settings.resnet import ResNet
+from cnntrain.model.settings.vgg import Vgg
 
 SMALL, LARGE = (32, 32), (224, 224)
 

@@ -9,9 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnntrain.config.model import ConvNet, LeNet5, Linear, Mlp, Model, TorchvisionModel, Vgg
 from cnntrain.errors import ConfigError
 from cnntrain.model.dense import SlidingNetwork, fully_convolutional, own_stride
+from cnntrain.model.settings.base import Model
+from cnntrain.model.settings.external import TorchvisionModel
+from cnntrain.model.settings.feedforward import ConvNet, Linear, Mlp
+from cnntrain.model.settings.lenet import LeNet5
+from cnntrain.model.settings.vgg import Vgg
 
 
 def trained(settings: Model, size: tuple[int, int], channels: int = 3) -> nn.Module:
@@ -31,7 +35,7 @@ def assert_alike(found: Tensor, expected: Tensor) -> None:
 
 @torch.no_grad()
 def test_every_network_is_rewritten_as_convolutions_with_equal_scores(tiny_network: Model) -> None:
-    side = max(32, tiny_network.least_size((32, 32)))
+    side = max(32, tiny_network.min_size((32, 32)))
     model = trained(tiny_network, (side, side + 6))
     convolutional = fully_convolutional(model, (3, side, side + 6))
     assert not any(isinstance(module, nn.Linear | nn.Flatten) for module in convolutional.modules())

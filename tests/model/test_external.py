@@ -14,15 +14,16 @@ from torch import nn
 from torchvision import models
 from torchvision.models._api import WeightsEnum
 
-from cnntrain.config.model import Custom, Model, TorchvisionModel
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.model.settings.base import Model
+from cnntrain.model.settings.external import Custom, TorchvisionModel
 
 SIZE = (64, 64)
 
 
 def message(settings: Model) -> str:
     """Return the one problem, which building must report in the same words."""
-    (line,) = settings.problems(3, 10, SIZE)
+    (line,) = settings.problems()
     with pytest.raises(ConfigError) as raised:
         settings.build(3, 10, SIZE, None)
     assert raised.value.problems == [line]
@@ -59,7 +60,7 @@ def test_new_weights_fit_channels_and_classes() -> None:
 @pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
 def test_networks_with_auxiliary_heads_give_scores_alone_in_training(arch: str) -> None:
     settings = TorchvisionModel(arch=arch)
-    size = (settings.least_size((8, 8)),) * 2
+    size = (settings.min_size((8, 8)),) * 2
     with torch.device("meta"):
         network = settings.build(3, 7, size, None).train()
         assert network(torch.empty(2, 3, *size)).shape == (2, 7)
@@ -154,7 +155,7 @@ def test_weights_that_follow_are_neither_read_nor_downloaded(monkeypatch: pytest
     for arch, state in published.items():
         monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, kept=state, **__: kept)
         settings = TorchvisionModel(arch=arch, weights="default")
-        size = (settings.least_size((8, 8)),) * 2
+        size = (settings.min_size((8, 8)),) * 2
         first = settings.build(3, 4, size, None)
         monkeypatch.delattr(WeightsEnum, "get_state_dict")
         again = settings.rebuild(3, 4, size, None)
@@ -164,7 +165,7 @@ def test_weights_that_follow_are_neither_read_nor_downloaded(monkeypatch: pytest
         torch.testing.assert_close(again.eval()(images), first.eval()(images))
         monkeypatch.undo()
     gone = TorchvisionModel(weights="gone.pt")
-    assert gone.problems(3, 4, SIZE)
+    assert gone.problems()
     assert gone.rebuild(3, 4, SIZE, None)(torch.zeros(2, 3, *SIZE)).shape == (2, 4)
 
 
@@ -200,7 +201,7 @@ def module_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest
 
 def test_a_function_in_the_working_folder_is_called_with_its_arguments(module_name: str) -> None:
     settings = Custom(factory=f"{module_name}:my_net", arguments={"width": 6})
-    assert settings.problems(3, 10, SIZE) == []
+    assert settings.problems() == []
     network = settings.build(3, 10, SIZE, None)
     assert next(network.parameters()).shape == (6, 3 * 64 * 64)
     assert network(torch.randn(2, 3, *SIZE)).shape == (2, 10)

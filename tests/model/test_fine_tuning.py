@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from cnntrain.assemble import assemble
-from cnntrain.checkpoint import read
 from cnntrain.cli import main
 from cnntrain.config.choices import Choices
 from cnntrain.config.compose import Composer
-from cnntrain.config.model import Model, TimmModel, TorchvisionModel
+from cnntrain.config.configure import configure
 from cnntrain.errors import ConfigError
-from cnntrain.interruption import StopSignals
 from cnntrain.model.fine_tuning import training_mode
-from cnntrain.run_folder import create
+from cnntrain.model.settings.base import Model
+from cnntrain.model.settings.external import TimmModel, TorchvisionModel
+from cnntrain.runs.checkpoint import read
+from cnntrain.runs.folder import create
+from cnntrain.runs.signals import StopSignals
 
 SIZE = (64, 64)
 QUICK = ["data.limit=40", "data.batch_size=8", "trainer.epochs=1", "trainer.max_steps_per_epoch=2"]
@@ -28,7 +30,7 @@ TIMM = ["model=timm", "model.arch=test_resnet"]
 
 def trained(words: list[str], path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return weights and statistics of a network before and after training, without the test at the end."""
-    config = Composer(Choices()).compose([*words, "trainer.precision=fp32"]).config
+    config = configure([*words, "trainer.precision=fp32"], Composer(Choices())).config
     assembled = assemble(config, create(path, named_by_user=True), None)
     network = assembled.trainer.network
     before = copy.deepcopy(network.state_dict())
@@ -103,7 +105,7 @@ def test_only_frozen_norms_stay_in_evaluation_mode() -> None:
     ids=["torchvision", "head", "timm"],
 )
 def test_a_pattern_that_freezes_nothing_is_refused(settings: Model, lines: list[str]) -> None:
-    problems = settings.problems(3, 10, SIZE)
+    problems = settings.problems()
     assert len(problems) == len(lines)
     assert all(line.startswith(start) for line, start in zip(problems, lines, strict=True))
     with pytest.raises(ConfigError) as raised:
@@ -112,7 +114,7 @@ def test_a_pattern_that_freezes_nothing_is_refused(settings: Model, lines: list[
 
 
 def test_frozen_random_weights_are_noticed() -> None:
-    (line,) = Composer(Choices()).compose([*TIMM, "model.freeze=['*']"]).notices
+    (line,) = configure([*TIMM, "model.freeze=['*']"], Composer(Choices())).notices
     assert line.startswith("model.freeze=[*]: these layers keep random weights; ")
 
 

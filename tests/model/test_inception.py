@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models
 
-from cnntrain.config.model import GoogLeNet, InceptionV2, InceptionV3, InceptionV4, Model
 from cnntrain.model.googlenet import AuxiliaryPool
+from cnntrain.model.settings.base import Model
+from cnntrain.model.settings.inception import GoogLeNet, InceptionV2, InceptionV3, InceptionV4
 
 TORCHVISION = GoogLeNet(variant="torchvision")
 ALL = [GoogLeNet(), TORCHVISION, InceptionV2(), InceptionV3(), InceptionV4()]
@@ -222,7 +223,7 @@ def test_small_form_sees_a_half_a_quarter_and_an_eighth(settings: Model) -> None
 @pytest.mark.parametrize("form", ["small", "imagenet"])
 def test_the_least_size_and_odd_sizes_are_taken_in_training(settings: Any, form: str) -> None:
     settings = dataclasses.replace(settings.tiny(), form=form)
-    least = settings.least_size((8, 8))
+    least = settings.min_size((8, 8))
     network = on_meta(settings, least)
     for height, width in ((least, least), (least + 5, least + 12)):
         outputs = run(network, height, width)
@@ -239,7 +240,7 @@ def test_the_least_size_and_odd_sizes_are_taken_in_training(settings: Any, form:
     ids=repr,
 )
 def test_no_map_is_left_one_pixel_below_the_least_size(settings: Model) -> None:
-    side = settings.least_size((8, 8)) - 1
+    side = settings.min_size((8, 8)) - 1
     with pytest.raises(RuntimeError, match=r"too small|can't be greater"):
         run(on_meta(settings, side), side, side)
 
@@ -262,8 +263,8 @@ def test_dropout_is_the_papers_unless_given(settings: Model, own: list[float]) -
 
 @pytest.mark.parametrize("settings", [GoogLeNet(auxiliary=False), InceptionV3(auxiliary=False)], ids=repr)
 def test_a_weight_for_heads_that_are_left_out_is_a_problem(settings: Any) -> None:
-    assert settings.problems(3, 10, (32, 32)) == []
+    assert settings.problems() == []
     weighed = dataclasses.replace(settings, auxiliary_weight=0.5)
-    assert weighed.problems(3, 10, (32, 32)) == [
+    assert weighed.problems() == [
         "model.auxiliary_weight=0.5: there are no auxiliary heads to weigh; write model.auxiliary=true"
     ]

@@ -9,19 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnntrain.config.loss import RejectingSoftmax
-from cnntrain.config.model import ConvNet
+from cnntrain.loss.settings import RejectingSoftmax
 from cnntrain.model import layers
-from cnntrain.model.layers import (
-    ConvUnit,
-    L2Pool2d,
-    LocallyConnected2d,
-    Maxout,
-    ScaledTanh,
-    TableConvolution,
-)
+from cnntrain.model.layers import ConvUnit, L2Pool2d, LocallyConnected2d, Maxout, ScaledTanh, TableConvolution
 from cnntrain.model.lenet_original import TABLE, DistanceToCodes, Subsampling, codes
-from cnntrain.model.sizes import Window, least_input, through
+from cnntrain.model.settings.feedforward import ConvNet
+from cnntrain.model.sizes import Window, min_input, output_size
 
 
 @pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 0, 1), (2, 1, 1), (1, 2, 2)])
@@ -208,10 +201,10 @@ def test_window_arithmetic_follows_torch() -> None:
                         assert window.output(size) == shape[-1]
 
 
-def test_least_input_is_the_least_that_leaves_a_pixel() -> None:
+def test_min_input_is_the_least_that_leaves_a_pixel() -> None:
     chain = [Window(7, 2, 1), Window(3, 2, 1), Window(5, 2), Window(3, 2, 1), Window(3, 1, 1), Window(3, 2)]
-    least = least_input(chain)
-    assert through(chain, least) == 1
+    least = min_input(chain)
+    assert output_size(chain, least) == 1
     sizes = [least - 1]
     for window in chain:
         sizes.append(window.output(sizes[-1]))
@@ -230,7 +223,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=repr)
 def test_every_part_of_the_pattern_trains_at_its_least_size_and_above(settings: ConvNet) -> None:
-    least = settings.least_size((8, 8))
+    least = settings.min_size((8, 8))
     for side in (least, least + 4):
         torch.manual_seed(0)
         network = settings.build(2, 3, (side, side + 1), 0.1)
@@ -249,7 +242,7 @@ def test_locally_connected_layers_are_the_last_convolutions() -> None:
         if isinstance(module, nn.Conv2d | LocallyConnected2d)
     ]
     assert kinds == ["Conv2d", "Conv2d", "Conv2d", "LocallyConnected2d"]
-    assert ConvNet(locally_connected=5).problems(1, 10, (8, 8)) == [
+    assert ConvNet(locally_connected=5).problems() == [
         "model.locally_connected=5: there are 4 convolutions; write at most 4"
     ]
 

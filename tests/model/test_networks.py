@@ -14,21 +14,13 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnntrain.config.model import (
-    CifarPreactResNet,
-    CifarResNet,
-    ConvNet,
-    LeNet5,
-    Linear,
-    Mlp,
-    Model,
-    PreactResNet,
-    ResNet,
-    TorchvisionModel,
-    Vgg,
-    chosen_form,
-)
 from cnntrain.model.resnet import BasicBlock
+from cnntrain.model.settings.base import Model, chosen_form
+from cnntrain.model.settings.external import TorchvisionModel
+from cnntrain.model.settings.feedforward import ConvNet, Linear, Mlp
+from cnntrain.model.settings.lenet import LeNet5
+from cnntrain.model.settings.resnet import CifarPreactResNet, CifarResNet, PreactResNet, ResNet
+from cnntrain.model.settings.vgg import Vgg
 
 
 def on_meta(
@@ -46,9 +38,9 @@ def forward(network: nn.Module, size: tuple[int, int], channels: int = 3) -> Ten
 
 
 def test_every_network_takes_its_least_size_and_larger_images(tiny_network: Model) -> None:
-    least = tiny_network.least_size((8, 8))
+    least = tiny_network.min_size((8, 8))
     for size in ((least, least), (least + 5, least + 12), (160, 128)):
-        if min(size) >= tiny_network.least_size(size):
+        if min(size) >= tiny_network.min_size(size):
             assert forward(on_meta(tiny_network, size, channels=2), size, channels=2).shape == (2, 7)
 
 
@@ -63,7 +55,7 @@ def test_every_network_takes_its_least_size_and_larger_images(tiny_network: Mode
     ids=repr,
 )
 def test_no_map_is_left_one_pixel_below_the_least_size(settings: Model, size: int) -> None:
-    assert settings.least_size((8, 8)) == size
+    assert settings.min_size((8, 8)) == size
     assert forward(on_meta(settings, (size, size)), (size, size)).shape == (2, 7)
     network = on_meta(settings, (size, size))
     with pytest.raises(RuntimeError, match=r"too small|can't be greater"):
@@ -72,7 +64,7 @@ def test_no_map_is_left_one_pixel_below_the_least_size(settings: Model, size: in
 
 def test_without_pooling_a_convnet_takes_single_pixels() -> None:
     settings = ConvNet(channels=[2, 2, 2], pooling="none")
-    assert settings.least_size((1, 1)) == 1
+    assert settings.min_size((1, 1)) == 1
     assert forward(on_meta(settings, (1, 1)), (1, 1)).shape == (2, 7)
 
 
@@ -89,7 +81,7 @@ def test_without_pooling_a_convnet_takes_single_pixels() -> None:
     ids=repr,
 )
 def test_residual_networks_end_with_a_map_of_2x2_at_their_least_size(settings: Model) -> None:
-    size = (settings.least_size((8, 8)),) * 2
+    size = (settings.min_size((8, 8)),) * 2
     network = on_meta(settings, size)
     shapes = []
     network.get_submodule("features").register_forward_hook(lambda _, __, maps: shapes.append(maps.shape[2:]))
@@ -100,7 +92,7 @@ def test_residual_networks_end_with_a_map_of_2x2_at_their_least_size(settings: M
 @pytest.mark.parametrize("arch", ["alexnet", "squeezenet1_0", "densenet121", "mobilenet_v3_small"])
 def test_torchvision_networks_take_64_pixels(arch: str) -> None:
     settings = TorchvisionModel(arch=arch)
-    size = (settings.least_size((8, 8)),) * 2
+    size = (settings.min_size((8, 8)),) * 2
     assert size == (64, 64)
     assert forward(on_meta(settings, size, channels=1), size, channels=1).shape == (2, 7)
 
@@ -143,7 +135,7 @@ def test_names_of_weights_do_not_depend_on_dropout(tiny_network: Model) -> None:
     ids=repr,
 )
 def test_dropout_stands_before_the_last_linear_layer(settings: Model) -> None:
-    size = (max(4, settings.least_size((8, 8))),) * 2
+    size = (max(4, settings.min_size((8, 8))),) * 2
     network = settings.build(3, 7, size, 0.5)
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     seen: list[Tensor] = []
@@ -246,11 +238,12 @@ def test_shortcut_c_projects_in_every_block() -> None:
     ids=repr,
 )
 def test_settings_that_cannot_be_built_say_what_to_write(settings: Model, line: str) -> None:
-    assert settings.problems(3, 10, (224, 300)) == [line]
+    assert [*settings.problems(), *settings.input_problems(3, 10, (224, 300))] == [line]
 
 
 def test_settings_in_conf_have_no_problems(network: Model) -> None:
-    assert network.problems(3, 10, (32, 32)) == []
+    assert list(network.problems()) == []
+    assert network.input_problems(3, 10, (32, 32)) == []
 
 
 @pytest.mark.parametrize("name", ["mlp", "convnet", "lenet5", "linear", "torchvision", "custom"])
@@ -266,8 +259,9 @@ def test_form_is_what_is_asked_for_and_else_follows_the_smaller_side() -> None:
 
 def test_settings_of_networks_import_no_torch() -> None:
     code = (
-        "import sys, cnntrain.config.model as model, cnntrain.config.initialization\n"
-        "model.Vgg().least_size((32, 32)), model.TorchvisionModel().least_size((32, 32))\n"
+        "import sys\n"
+        "from cnntrain.config.options import OPTIONS\n"
+        "for option in OPTIONS['model']: option.name == 'timm' or option().min_size((32, 32))\n"
         "sys.exit('torch' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

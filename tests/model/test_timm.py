@@ -13,15 +13,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cnntrain.cli import main
-from cnntrain.config.model import TimmModel
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.model.settings.external import TimmModel
 
 SIZE = (64, 64)
 
 
 def message(settings: TimmModel) -> str:
     """Return the one problem, which building must report in the same words."""
-    (line,) = settings.problems(3, 10, SIZE)
+    (line,) = settings.problems()
     with pytest.raises(ConfigError) as raised:
         settings.build(3, 10, SIZE, None)
     assert raised.value.problems == [line]
@@ -40,7 +40,7 @@ def weights_file(path: Path, network: nn.Module) -> str:
 def test_outputs_are_timms_with_the_same_weights(name: str, tmp_path: Path) -> None:
     stored = timm.create_model("test_resnet", num_classes=4).eval()
     settings = TimmModel(arch="test_resnet", weights=weights_file(tmp_path / name, stored))
-    assert settings.problems(3, 4, SIZE) == []
+    assert settings.problems() == []
     images = torch.randn(2, 3, *SIZE)
     network = settings.build(3, 4, SIZE, None).eval()
     torch.testing.assert_close(network(images), stored(images), rtol=0, atol=0)
@@ -126,16 +126,16 @@ def test_a_file_of_another_network_says_what_differs(tmp_path: Path) -> None:
 
 def test_transformers_take_the_size_that_timm_states() -> None:
     settings = TimmModel(arch="test_vit")
-    assert settings.least_size((8, 8)) == timm.get_pretrained_cfg("test_vit").input_size[1] == 160
-    assert settings.problems(3, 10, (160, 160)) == []
-    (line,) = settings.problems(3, 10, (160, 200))
+    assert settings.min_size((8, 8)) == timm.get_pretrained_cfg("test_vit").input_size[1] == 160
+    assert settings.input_problems(3, 10, (160, 160)) == []
+    (line,) = settings.input_problems(3, 10, (160, 200))
     assert line.startswith("model.arch=test_vit: takes images of 160x160 only, these have 160x200; ")
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "inception_v3", "inception_resnet_v2", "convnext_atto"])
 def test_the_least_size_is_taken(arch: str) -> None:
     settings = TimmModel(arch=arch)
-    size = (settings.least_size((8, 8)),) * 2
+    size = (settings.min_size((8, 8)),) * 2
     with torch.device("meta"):
         network = settings.build(2, 7, size, None)
         assert network(torch.empty(2, 2, *size)).shape == (2, 7)

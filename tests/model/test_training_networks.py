@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnntrain.config.model import GoogLeNet, InceptionV3, Model
 from cnntrain.model.classifier import AuxiliaryClassifier
+from cnntrain.model.settings.base import Model
+from cnntrain.model.settings.inception import GoogLeNet, InceptionV3
 
 IMAGES = 20
 MOST_STEPS = 150
@@ -23,7 +24,7 @@ def loss_of(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 def test_every_network_overfits_twenty_images(tiny_network: Model) -> None:
     """A wrong sign, a lost gradient or a dead layer leaves some image wrong (K5)."""
     torch.manual_seed(0)
-    side = max(8, tiny_network.least_size((8, 8)))
+    side = max(8, tiny_network.min_size((8, 8)))
     network = tiny_network.build(3, 10, (side, side), 0.0)
     images, labels = torch.randn(IMAGES, 3, side, side), torch.arange(IMAGES) % 10
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
@@ -43,7 +44,7 @@ def test_every_network_overfits_twenty_images(tiny_network: Model) -> None:
 @pytest.mark.parametrize("settings", [GoogLeNet().tiny(), InceptionV3().tiny()], ids=lambda s: s.name)
 def test_auxiliary_heads_exist_in_training_alone_and_feed_the_layers_below_them(settings: Model) -> None:
     torch.manual_seed(0)
-    side = settings.least_size((32, 32))
+    side = settings.min_size((32, 32))
     network = settings.build(3, 5, (side, side), 0.0)
     assert isinstance(network, AuxiliaryClassifier)
     images = torch.randn(4, 3, side, side)

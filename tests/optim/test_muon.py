@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from cnntrain.config.optim import AdamW, Muon, Sgd
 from cnntrain.optim.muon import orthogonalized
+from cnntrain.optim.settings import AdamW, Muon, Sgd
 
 
 @pytest.mark.parametrize("shape", [(16, 27), (64, 27), (32, 32)])

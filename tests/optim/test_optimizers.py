@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from cnntrain.config import optim
+from cnntrain.optim import settings as optim
 from cnntrain.optim.stages import Stage
 
 STEPS = 12

@@ -1,1 +1,1 @@
-"""Settings of every option, and how they are composed, checked and stored. Imports no torch."""
+"""From the command line to a checked configuration: parse, select, compose, check. Imports no torch."""

@@ -1,17 +1,62 @@
-"""The YAML files on disk: the choices of each group, ours and the user's."""
+"""The YAML files on disk: the choices of each group, from the user's folder and from ours."""
 
 from __future__ import annotations
 
 import re
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from .options import option
+from .yaml_files import read_yaml
 
 EXPERIMENT = "experiment"
+# Names the choice of every group where nothing else is said.
+DEFAULT_CHOICES = "config.yaml"
 SCHEMA = re.compile(r"^/?schema/(?P<group>\w+)/(?P<name>\w+)@_here_$")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A YAML file that can be chosen as group=name.
+
+    folders: those in which the names of its defaults list are looked up, the user's before ours.
+    from_user: it lies in the user's own folder.
+    """
+
+    group: str
+    name: str
+    path: Path
+    folders: tuple[Path, ...]
+    from_user: bool
+
+    @cached_property
+    def schema(self) -> type | None:
+        """The dataclass its settings are checked against: the one its defaults list leads to, or None."""
+        path, seen = self.path, set[Path]()
+        while path not in seen:
+            seen.add(path)
+            entries = _defaults_entries(path)
+            for entry in entries:
+                if (match := SCHEMA.match(entry)) and match["group"] == self.group:
+                    return option(self.group, match["name"])
+            parents = [entry for entry in entries if entry != "_self_" and "/" not in entry]
+            path = next((found for entry in parents if (found := self._parent(path, entry))), path)
+        return None
+
+    def description(self) -> str:
+        """Return the first comment line of the file, which describes the choice."""
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("#") and "@package" not in line:
+                return line.lstrip("# ").rstrip()
+        return ""
+
+    def _parent(self, path: Path, name: str) -> Path | None:
+        """Return the file that a defaults list names; a file that names itself means ours of that name."""
+        folders = (built_in_folder(),) if path.stem == name else self.folders
+        files = [folder / self.group / f"{name}.yaml" for folder in folders]
+        return next((file for file in files if file.is_file()), None)
 
 
 @cache
@@ -23,65 +68,57 @@ def built_in_folder() -> Path:
 
 
 class Choices:
-    """The choices of every group, from the user's own folder (first) and ours."""
+    """The choices of every group, those of the user's folder before ours; each file is read once."""
 
     def __init__(self, user_folder: Path | None = None):
         self.user_folder = user_folder
-        self.folders = [folder for folder in (user_folder, built_in_folder()) if folder is not None]
+        self._folders = tuple(folder for folder in (user_folder, built_in_folder()) if folder is not None)
+        self._found: dict[tuple[str, str], Choice | None] = {}
 
     def names(self, group: str) -> list[str]:
-        """Return the names that can stand behind `group=`, in order."""
-        found = {path.stem for folder in self.folders for path in (folder / group).glob("*.yaml")}
+        """Return the names that can stand behind `group=`, in natural order."""
+        found = {path.stem for folder in self._folders for path in (folder / group).glob("*.yaml")}
         return sorted(found, key=_natural)
 
-    def path(self, group: str, name: str) -> Path | None:
-        """Return the file behind group=name, the user's before ours, or None."""
-        files = [folder / group / f"{name}.yaml" for folder in self.folders]
-        return next((file for file in files if file.is_file()), None)
+    def find(self, group: str, name: str) -> Choice | None:
+        """Return the choice group=name, or None where there is no such file."""
+        key = (group, name)
+        if key not in self._found:
+            self._found[key] = self._find(group, name)
+        return self._found[key]
 
-    def is_users(self, group: str, name: str) -> bool:
-        """Return whether group=name is a file of the user's own folder."""
-        path = self.path(group, name)
-        return path is not None and self.user_folder is not None and self.user_folder in path.parents
+    def all(self, group: str) -> list[Choice]:
+        """Return all choices of a group, in natural order."""
+        return [choice for name in self.names(group) if (choice := self.find(group, name)) is not None]
 
-    def sentence(self, group: str, name: str) -> str:
-        """Return the first comment line of a choice's file, which describes it."""
-        path = self.path(group, name)
-        assert path is not None
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("#") and "@package" not in line:
-                return line.lstrip("# ").rstrip()
-        return ""
+    @cached_property
+    def defaults(self) -> dict[str, str]:
+        """The name of the default choice of every group."""
+        return overridden_groups(read_yaml(built_in_folder() / DEFAULT_CHOICES)[0])
 
-    def schema(self, group: str, name: str) -> type | None:
-        """Return the dataclass a choice is checked against, found through its defaults list, or None."""
-        seen: set[Path] = set()
-        path = self.path(group, name)
-        while path is not None and path not in seen:
-            seen.add(path)
-            entries = defaults_of(path)
-            for entry in entries:
-                match = SCHEMA.match(entry)
-                if match and match["group"] == group:
-                    return option(group, match["name"])
-            parents = [entry for entry in entries if entry != "_self_" and "/" not in entry]
-            path = next((found for entry in parents if (found := self._below(path, group, entry))), None)
+    def _find(self, group: str, name: str) -> Choice | None:
+        for folder in self._folders:
+            path = folder / group / f"{name}.yaml"
+            if path.is_file():
+                return Choice(group, name, path, self._folders, folder == self.user_folder)
         return None
 
-    def _below(self, path: Path, group: str, name: str) -> Path | None:
-        """Return the file a defaults list means by `name`; naming itself, a file means the one it hides."""
-        if path.stem != name:
-            return self.path(group, name)
-        hidden = built_in_folder() / group / f"{name}.yaml"
-        return hidden if hidden.is_file() else None
+
+def overridden_groups(content: Any) -> dict[str, str]:
+    """Return group → name of a defaults list with entries `model: vgg11` or `override /model: vgg11`."""
+    entries = content.get("defaults", []) if isinstance(content, dict) else []
+    found = {}
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict):
+            key, value = next(iter(entry.items()))
+            if value is not None:
+                found[str(key).replace("override /", "")] = str(value)
+    return found
 
 
-def defaults_of(path: Path) -> list[str]:
-    """Return the plain entries of a file's defaults list; empty where it has none or cannot be read."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return []
+def _defaults_entries(path: Path) -> list[str]:
+    """Return the plain entries of a file's defaults list; none where it has none or cannot be read."""
+    content, _ = read_yaml(path)
     entries = content.get("defaults", []) if isinstance(content, dict) else []
     return [entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
 

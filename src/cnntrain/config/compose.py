@@ -1,10 +1,11 @@
-"""From sorted words to the typed configuration: Hydra composes the files, then settings are laid over."""
+"""Step 3 of 4, compose: Hydra composes the selected files, and the given settings are laid over the tree."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from hydra import version as hydra_version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -19,12 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigError
-from .checks import cross_checks, rule_problems
-from .choices import EXPERIMENT, Choices, built_in_folder
-from .files import file_problems
-from .options import GROUPS, OPTIONS, register, typed
-from .overrides import Selection, combinations, effective_choices, sort_words
-from .root import Config
+from ..settings.tree import GROUPS, Config
+from .choices import Choices, built_in_folder
+from .options import OPTIONS, register, typed
+from .select import Selection
 
 CONFIG_NAME = "config"
 
@@ -43,18 +42,17 @@ class _ConfigLoader(ConfigLoaderImpl):
         return [entry for entry in found if entry != "schema"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Composed:
-    """One run's configuration, with where its folder goes and what the user should know."""
+    """The typed configuration of one run, and where Hydra's part of it puts a run's and a sweep's folder."""
 
     config: Config
-    run_folder: str
-    sweep_folder: str
-    notices: list[str]
+    run_folder: Path
+    sweep_folder: Path
 
 
 class Composer:
-    """Composes runs from words, collecting every problem before it gives up."""
+    """Composes selections over our files and the user's; trees that were composed once are kept."""
 
     def __init__(self, choices: Choices):
         self.choices = choices
@@ -75,95 +73,51 @@ class Composer:
         GlobalHydra.instance().initialize(hydra)
         return hydra
 
-    def compose(self, words: list[str]) -> Composed:
-        """Return the checked configuration of one run; raises ConfigError with all problems."""
-        selection, problems = sort_words(words, self.choices)
-        chosen = effective_choices(selection, self.choices)
-        users = {group: name for group, name in chosen.items() if self.choices.is_users(group, name)}
-        if EXPERIMENT in selection.groups and self.choices.is_users(EXPERIMENT, selection.groups[EXPERIMENT]):
-            users[EXPERIMENT] = selection.groups[EXPERIMENT]
-        broken = [
-            line for group, name in users.items() for line in file_problems(self.choices, group, name, chosen)
-        ]
-        if broken:
-            raise ConfigError(problems + broken)
+    def compose(self, selection: Selection) -> Composed:
+        """Return the typed configuration of a selection; raises ConfigError where it cannot be composed."""
+        if selection.file_problems:
+            raise ConfigError(selection.file_problems)
         try:
             tree = self._tree(selection)
             for key, value in selection.settings.items():
                 in_mapping = isinstance(value, dict) or "." in key.partition(".")[2]
                 OmegaConf.update(tree, key, value, merge=True, force_add=in_mapping)
-            composed = self._typed(tree)
-        except ConfigError as error:
-            raise ConfigError(problems + error.problems) from error
+            self._check_schemas(tree)
+            plain = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
+            return Composed(typed(plain), Path(str(tree.hydra.run.dir)), Path(str(tree.hydra.sweep.dir)))
         except (HydraException, OmegaConfBaseException, RecursionError) as error:
-            raise ConfigError([*problems, _one_line(error)]) from error
-        wrong = rule_problems(composed.config)
-        if not wrong:
-            # Also where words were wrong: the others stand, with defaults in place of the wrong ones.
-            wrong, composed.notices = cross_checks(composed.config)
-        if problems or wrong:
-            raise ConfigError(problems + wrong)
-        return composed
+            raise ConfigError([_one_line(error)]) from error
 
-    def compose_sweep(self, words: list[str]) -> list[Composed]:
-        """Return the configuration of every job of a sweep; raises ConfigError with all their problems."""
-        jobs, problems = [], []
-        for job in combinations([*words, *self._swept_in_files(words)], self.hydra.config_loader):
-            try:
-                jobs.append(self.compose(job))
-            except ConfigError as error:
-                problems += [line for line in error.problems if line not in problems]
-        if problems:
-            raise ConfigError(problems)
-        return jobs
-
-    def hydra_words(self, words: list[str]) -> list[str]:
-        """Return the words as Hydra takes them: + only where a key is added to a free mapping."""
-        plain = []
-        for word in words:
-            key, equals, value = word.lstrip("+").partition("=")
-            inside_mapping = (key.count(".") >= 2 or value.startswith("{")) and not key.startswith("hydra.")
-            plain.append(f"{'++' if inside_mapping else ''}{key}{equals}{value}")
-        return plain
-
-    def _swept_in_files(self, words: list[str]) -> list[str]:
-        """Return what hydra.sweeper.params of an experiment sweeps over, less what the words say."""
-        first = combinations(words, self.hydra.config_loader)[0]
-        selection, _ = sort_words(first, self.choices)
+    def swept_in_files(self, selection: Selection) -> dict[str, str]:
+        """Return key → values of what an experiment's hydra.sweeper.params sweeps over."""
         try:
             params = self._tree(selection).hydra.sweeper.get("params") or {}
         except (HydraException, OmegaConfBaseException):
-            return []
-        given = {word.partition("=")[0].lstrip("+") for word in words}
-        return [f"{key}={value}" for key, value in params.items() if key not in given]
+            return {}
+        return {str(key): str(value) for key, value in params.items()}
 
     def _tree(self, selection: Selection) -> DictConfig:
-        words = [f"{group}={name}" for group, name in selection.groups.items()] + selection.hydra
-        key = tuple(words)
+        given = [f"{group}={choice.name}" for group, choice in selection.given.items()]
+        key = (*given, *selection.hydra)
         if key not in self._trees:
             self._trees[key] = self.hydra.compose_config(
                 config_name=CONFIG_NAME,
-                overrides=words,
+                overrides=list(key),
                 run_mode=RunMode.RUN,
                 with_log_configuration=False,
             )
         return copy.deepcopy(self._trees[key])
 
-    def _typed(self, tree: DictConfig) -> Composed:
-        hydra = tree.hydra
+    def _check_schemas(self, tree: DictConfig) -> None:
         for group in GROUPS:
-            node = tree._get_node(group)
-            if OmegaConf.get_type(node) not in OPTIONS[group]:
+            if OmegaConf.get_type(tree._get_node(group)) not in OPTIONS[group]:
+                names = ", ".join(self.choices.names(group))
                 raise ConfigError(
                     [
                         f"{group}: the chosen file does not say which settings it has; begin it with "
-                        "`defaults: [NAME, _self_]`, NAME being one of "
-                        + ", ".join(self.choices.names(group))
+                        f"`defaults: [NAME, _self_]`, NAME being one of {names}"
                     ]
                 )
-        run_folder, sweep_folder = str(hydra.run.dir), str(hydra.sweep.dir)
-        plain = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
-        return Composed(typed(plain), run_folder, sweep_folder, [])
 
 
 def _one_line(error: BaseException) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
+from ..settings.tree import GROUPS, JOBS
 from .choices import EXPERIMENT, Choices
-from .options import GROUPS
-from .overrides import Selection, effective_choices
-from .root import JOBS
 
 EXAMPLES = """\
 cnntrain                                         a small network on handwritten digits, in seconds
@@ -35,11 +33,11 @@ def help_text(choices: Choices) -> str:
         f"Usage: cnntrain [GROUP=CHOICE …] [GROUP.SETTING=VALUE …]\n\n{textwrap.indent(EXAMPLES, '  ')}",
         "Jobs (job=NAME):\n" + _table(list(JOBS.items())),
     ]
-    default = effective_choices(Selection(), choices)
     for group in (*GROUPS, EXPERIMENT):
+        default = choices.defaults.get(group)
         rows = [
-            (name, choices.sentence(group, name) + (" [default]" if default.get(group) == name else ""))
-            for name in choices.names(group)
+            (choice.name, choice.description() + (" [default]" if choice.name == default else ""))
+            for choice in choices.all(group)
         ]
         parts.append(f"{group}=\n" + _table(rows))
     parts.append("Flags:\n" + textwrap.indent(FLAGS, "  "))

@@ -1,125 +1,22 @@
-"""The table of all options: which dataclass stands behind which name in which group."""
+"""The table of all options: which dataclass stands behind which name in which group.
+
+It is found from the groups' settings modules: an option is a dataclass with a fixed `name` of its own.
+"""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from types import ModuleType
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from . import (
-    augmentation,
-    averaging,
-    data,
-    initialization,
-    logger,
-    loss,
-    model,
-    optim,
-    preprocessing,
-    regularization,
-    schedule,
-    trainer,
-)
-from .fields import settings_of
-from .root import Config
-
-# Groups in the order in which a run passes through them.
-OPTIONS: dict[str, list[type]] = {
-    "data": [
-        data.Digits,
-        data.Mnist,
-        data.FashionMnist,
-        data.Cifar10,
-        data.Cifar100,
-        data.Svhn,
-        data.ImageNet,
-        data.Npz,
-        data.Folder,
-        data.Synthetic,
-        data.Toy2d,
-    ],
-    "preprocessing": [
-        preprocessing.NoPreprocessing,
-        preprocessing.Center,
-        preprocessing.Standardize,
-        preprocessing.MinMax,
-        preprocessing.Pca,
-        preprocessing.Whiten,
-    ],
-    "augmentation": [augmentation.Auto, augmentation.Strengths],
-    "model": [
-        model.Linear,
-        model.Mlp,
-        model.ConvNet,
-        model.LeNet5,
-        model.LeNet5Original,
-        model.AlexNet,
-        model.ZfNet,
-        model.Nin,
-        model.Vgg,
-        model.GoogLeNet,
-        model.InceptionV2,
-        model.InceptionV3,
-        model.InceptionV4,
-        model.CifarResNet,
-        model.ResNet,
-        model.CifarPreactResNet,
-        model.PreactResNet,
-        model.TorchvisionModel,
-        model.TimmModel,
-        model.Custom,
-    ],
-    "initialization": [
-        initialization.Default,
-        initialization.Zeros,
-        initialization.Gaussian,
-        initialization.Uniform,
-        initialization.VarianceScaling,
-        initialization.Sparse,
-        initialization.FromRun,
-    ],
-    "loss": [
-        loss.Softmax,
-        loss.Svm,
-        loss.SquaredSvm,
-        loss.RejectingSoftmax,
-        loss.HierarchicalSoftmax,
-        loss.OneHotError,
-        loss.AttributeHinge,
-        loss.AttributeLogistic,
-        loss.L2,
-        loss.L1,
-        loss.SmoothL1,
-        loss.Bins,
-    ],
-    "regularization": [regularization.Regularization],
-    "optim": [
-        optim.Sgd,
-        optim.Nesterov,
-        optim.Adagrad,
-        optim.RmsProp,
-        optim.Adam,
-        optim.AdamW,
-        optim.Muon,
-        optim.Lbfgs,
-        optim.Switch,
-    ],
-    "schedule": [
-        schedule.Constant,
-        schedule.Step,
-        schedule.Exponential,
-        schedule.Inverse,
-        schedule.Cosine,
-        schedule.OneCycle,
-        schedule.Plateau,
-    ],
-    "averaging": [averaging.NoAverage, averaging.Ema, averaging.Swa],
-    "trainer": [trainer.Trainer],
-    "logger": [logger.NoLogger, logger.TensorBoard],
-}
-
-GROUPS = tuple(OPTIONS)
+from ..settings.fields import is_fixed, settings_of
+from ..settings.tree import GROUP_PACKAGES, Config
 
 
 def name_of(option: type) -> str:
@@ -129,23 +26,55 @@ def name_of(option: type) -> str:
     return name
 
 
+def names_of(option: type) -> tuple[str, ...]:
+    """Return an option's name, and the names under which earlier versions stored it."""
+    former: tuple[str, ...] = getattr(option, "former_names", ())
+    return name_of(option), *former
+
+
 def option(group: str, name: str) -> type | None:
-    """Return the dataclass called `name` in `group`, or None."""
-    return next((entry for entry in OPTIONS[group] if name_of(entry) == name), None)
+    """Return the dataclass called `name` in `group`, now or formerly, or None."""
+    return next((entry for entry in OPTIONS[group] if name in names_of(entry)), None)
 
 
 def register() -> None:
-    """Put every dataclass into Hydra's ConfigStore, as schema/<group>/<name>; YAML files begin with it."""
+    """Put every dataclass into Hydra's ConfigStore as schema/<group>/<name>, where YAML files name it."""
     store = ConfigStore.instance()
     store.store(group="schema", name="root", node=Config)
     for group, entries in OPTIONS.items():
         for entry in entries:
-            store.store(group=f"schema/{group}", name=name_of(entry), node=entry)
+            for name in names_of(entry):
+                store.store(group=f"schema/{group}", name=name, node=entry)
 
 
 def typed(tree: Any) -> Config:
-    """Return the composed tree as dataclasses; raises OmegaConf's errors where a value does not fit."""
+    """Return a composed tree as dataclasses; raises OmegaConf's errors where a value does not fit."""
     # Hydra keeps the types of groups, not that of the root.
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), tree))
     assert isinstance(config, Config)
     return config
+
+
+def _options(package: str) -> list[type]:
+    """Return the options that a group's settings define, in the order of definition."""
+    return [
+        entry
+        for module in _settings_modules(package)
+        for entry in vars(module).values()
+        if isinstance(entry, type) and entry.__module__ == module.__name__ and _is_option(entry)
+    ]
+
+
+def _settings_modules(package: str) -> Iterator[ModuleType]:
+    """Yield the module `settings` of a group's package, and those in it where it is a package."""
+    settings = importlib.import_module(f"..{package}.settings", __package__)
+    yield settings
+    for found in pkgutil.iter_modules(getattr(settings, "__path__", ())):
+        yield importlib.import_module(f"{settings.__name__}.{found.name}")
+
+
+def _is_option(entry: type) -> bool:
+    return is_dataclass(entry) and "name" in vars(entry) and is_fixed(settings_of(entry)["name"])
+
+
+OPTIONS: dict[str, list[type]] = {group: _options(package) for group, package in GROUP_PACKAGES.items()}

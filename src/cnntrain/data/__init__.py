@@ -1,1 +1,1 @@
-"""Images: where they come from, how they are split, preprocessed, varied and batched."""
+"""Group data: image sources, their splits, and batches."""

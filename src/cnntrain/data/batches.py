@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..augmentation.augment import Augment
 from ..seeding import generator
-from .augmentation import Augment
 from .images import FileImages, ImageSet, MemoryImages
 
 Batch = tuple[Tensor, Tensor]

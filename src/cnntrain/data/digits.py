@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..augmentation.geometry import resample
 from ..seeding import generator
-from .augmentation.geometry import resample
 from .images import MemoryImages
 from .splits import Splits, stratified_cut
 

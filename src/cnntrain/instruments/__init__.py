@@ -1,1 +1,1 @@
-"""What measures a run while it trains."""
+"""Measurements taken during training."""

@@ -1,4 +1,4 @@
-"""Multirun: Hydra composes and launches the jobs; each has its own folder, none takes the others down."""
+"""Multirun: Hydra composes and launches the jobs; each has its own folder, and none ends the others."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from ..config.compose import CONFIG_NAME, Composer
+from ..config.check import Checked
+from ..config.compose import CONFIG_NAME
+from ..config.configure import CheckedSweep
 from ..config.options import typed
 from ..errors import ConfigError, Interrupted, UserError
-from ..run_folder import create_folder
-from . import start
+from ..runs.folder import create_folder
+from .start import start
 
 
 class StopSweep(BaseException):
-    """Carries an interruption through Hydra, which takes Exceptions for failed jobs and goes on."""
+    """Carries an interruption through Hydra, which treats an Exception as one failed job and goes on."""
 
     def __init__(self, cause: Interrupted):
         super().__init__(str(cause))
         self.cause = cause
 
 
-def sweep(composer: Composer, words: list[str], folder: Path, named_by_user: bool) -> int:
+def run_sweep(sweep: CheckedSweep, hydra: Hydra, overrides: list[str]) -> int:
     """Run every job of a sweep; return 1 if any failed, else 0. Raises Interrupted."""
-    folder = create_folder(folder, named_by_user)
+    folder = create_folder(sweep.folder, sweep.named_by_user)
     try:
-        batches = composer.hydra.multirun(
+        batches = hydra.multirun(
             CONFIG_NAME,
-            _job,
-            [*composer.hydra_words(words), f"hydra.sweep.dir='{folder}'"],
+            _run_job,
+            [*overrides, f"hydra.sweep.dir='{folder}'"],
             with_log_configuration=False,
         )
     except StopSweep as stop:
@@ -41,23 +44,19 @@ def sweep(composer: Composer, words: list[str], folder: Path, named_by_user: boo
     except HydraException as error:  # what only the chosen sweeper or launcher can tell
         raise ConfigError([" ".join(str(error).split())]) from error
     jobs = [job for batch in batches for job in batch] if isinstance(batches[0], list) else list(batches)
-    failed = [number for number, job in enumerate(jobs) if job.return_value != 0]
-    print(f"\nsweep     {len(jobs)} jobs in {folder}, {len(failed)} failed" + _numbers(failed), flush=True)
+    failed = [str(number) for number, job in enumerate(jobs) if job.return_value != 0]
+    numbers = f": {', '.join(failed)}" if failed else ""
+    print(f"\nsweep     {len(jobs)} jobs in {folder}, {len(failed)} failed{numbers}", flush=True)
     return 1 if failed else 0
 
 
-def _numbers(failed: list[int]) -> str:
-    return f": {', '.join(str(number) for number in failed)}" if failed else ""
-
-
-def _job(tree: DictConfig) -> int:
-    """Do one job of a sweep and return its exit code; a failure is reported here and now."""
+def _run_job(tree: DictConfig) -> int:
+    """Run one job of a sweep and return its exit code; a failure is reported at once."""
     hydra: Any = HydraConfig.get()
-    words = " ".join(word for word in hydra.overrides.task)
-    print(f"\njob {hydra.job.num}     {words}", flush=True)
+    print(f"\njob {hydra.job.num}     {' '.join(hydra.overrides.task)}", flush=True)
     folder = Path(hydra.runtime.output_dir)
     try:
-        start(typed(tree), folder, named_by_user=True)
+        start(Checked(typed(tree), [], folder, named_by_user=True))
     except Interrupted as stop:
         if stop.exit_code:
             raise StopSweep(stop) from stop

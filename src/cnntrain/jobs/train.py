@@ -1,4 +1,4 @@
-"""job=train: train a network in a new folder, or go on in an old one."""
+"""job=train: train a network in a new folder, or continue in an earlier one."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ from typing import Any
 import torch
 
 from ..assemble import Assembled, assemble, count_parameters, evaluation_batches
-from ..checkpoint import State
 from ..config import stored
-from ..config.options import GROUPS
-from ..config.root import Config
-from ..durable import write_text
+from ..config.changes import same_results
 from ..errors import ConfigError, DataError, Diverged, Interrupted, UserError
-from ..evaluate import measure
-from ..interruption import StopSignals
-from ..metrics import in_words
-from ..pictures.of_run import draw_end, draw_start
-from ..progress import Progress
-from ..run_folder import RunFolder, create
-from ..trained import load_weights
+from ..metrics import format_metric
+from ..prediction.trained import load_weights
+from ..report.pictures.of_run import draw_end, draw_start
+from ..runs.atomic_write import write_text
+from ..runs.checkpoint import State
+from ..runs.folder import RunFolder, create
+from ..runs.signals import StopSignals
+from ..settings.fields import describe_option
+from ..settings.tree import GROUPS, Config
+from ..training.evaluation import evaluate_split
+from ..training.progress import Progress
+from ..version import __version__
 
 FINISHED, INTERRUPTED, DIVERGED, FAILED = "finished", "interrupted", "diverged", "failed"
 
 
 def train(config: Config, path: Path, named_by_user: bool) -> None:
-    """Train in a new folder; raises UserErrors, after noting them in the folder."""
+    """Train in a new folder; raises UserError, after recording it in the folder."""
     folder = create(path, named_by_user)
     with folder.locked():
         if folder.config.exists():
             raise DataError(f"{path}: already holds a run; continue it with run={path}")
         print(f"folder    {folder.path}", flush=True)
         try:
-            with _outcome_noted(folder):
+            with _recorded_outcome(folder):
                 write_text(folder.config, stored.to_yaml(config))
                 _run(config, folder, None)
         except (ConfigError, DataError):
@@ -49,9 +51,9 @@ def train(config: Config, path: Path, named_by_user: bool) -> None:
 
 
 def resume(path: Path, before: Config, config: Config) -> None:
-    """Go on with the run in a folder, from its newest checkpoint; a finished one says so.
+    """Continue the run in a folder from its newest checkpoint; for a finished one, print how to go further.
 
-    `before` is the configuration the folder holds, `config` the same with what the user changed.
+    `before` is the configuration in the folder, `config` the same with the user's changes.
     """
     folder = RunFolder(path)
     with folder.locked():
@@ -73,7 +75,7 @@ def resume(path: Path, before: Config, config: Config) -> None:
             f"folder    {folder.path}\nresuming  after step {progress.step}, epoch {progress.epoch}",
             flush=True,
         )
-        with _outcome_noted(folder):
+        with _recorded_outcome(folder):
             write_text(folder.config, stored.to_yaml(config))
             _run(config, folder, state)
 
@@ -89,7 +91,7 @@ def _is_finished(summary: dict[str, Any] | None, progress: Progress, config: Con
 def _run(config: Config, folder: RunFolder, state: State | None) -> None:
     with StopSignals().caught() as signals:
         assembled = assemble(config, folder, state)
-        print("\n".join(assembled.lines), flush=True)
+        print("\n".join(assembled.messages), flush=True)
         drawn = draw_start(folder.path, config, assembled) if config.trainer.pictures else []
         if signals.received is None:
             try:
@@ -102,31 +104,32 @@ def _run(config: Config, folder: RunFolder, state: State | None) -> None:
 
 
 def _finish(config: Config, folder: RunFolder, assembled: Assembled, drawn: list[str]) -> None:
-    """Measure the best network on the test split, once, and write and print the summary.
+    """Evaluate the best network on the test split, once, and write and print the summary.
 
     `drawn` names the pictures that are there already.
     """
-    trainer = assembled.trainer
-    load_weights(trainer.network, folder.checkpoints.load_best())
-    batches = evaluation_batches(assembled.splits.test, config, trainer.compute)
+    trainer, step = assembled.trainer, assembled.trainer.step
+    load_weights(step.network, folder.checkpoints.load_best())
+    batches = evaluation_batches(assembled.splits.test, config, step.compute)
     started = time.perf_counter()
-    test = measure(trainer.network, trainer.preprocess, trainer.criterion, batches, trainer.compute)
-    progress, headline = trainer.progress, trainer.criterion.headline_name
+    test = evaluate_split(step.network, step.preprocess, step.criterion, batches, step.compute)
+    progress = trainer.progress
     progress.wall_seconds += time.perf_counter() - started
+    without_validation = dict.fromkeys(("val/loss", f"val/{trainer.metric_name}"))
     summary = {
         "status": FINISHED,
         "best_epoch": progress.best_epoch,
         "epochs": progress.epoch,
         "stopped_early": progress.stopped_early,
         "steps": progress.step,
-        **({"best_weights": progress.best_weights} if trainer.average is not None else {}),
-        **(progress.best_values or dict.fromkeys(("val/loss", f"val/{headline}"))),
+        **({"best_weights": progress.best_weights} if step.average is not None else {}),
+        **(progress.best_values or without_validation),
         **test.row("test"),
-        "parameters": count_parameters(trainer.network),
+        "parameters": count_parameters(step.network),
         "wall_seconds": round(progress.wall_seconds, 3),
         "images_per_second": round(progress.images / max(progress.training_seconds, 1e-9), 1),
-        "device": str(trainer.compute.device),
-        "precision": trainer.compute.precision,
+        "device": str(step.compute.device),
+        "precision": step.compute.precision,
         "seed": config.seed,
         "versions": versions(),
     }
@@ -138,28 +141,28 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, drawn: list
 
 
 def _table(summary: dict[str, Any]) -> str:
-    def measured(split: str) -> str:
-        found = {name.partition("/")[2]: value for name, value in summary.items() if name.startswith(split)}
+    """Return the summary's metrics as printed."""
+
+    def metrics(split: str) -> str:
+        found = {name.removeprefix(split): value for name, value in summary.items() if name.startswith(split)}
         loss = found.pop("loss")
-        return ", ".join(in_words(name, value) for name, value in (*found.items(), ("loss", loss)))
+        return ", ".join(format_metric(name, value) for name, value in (*found.items(), ("loss", loss)))
 
     best = f"{summary['best_epoch']} of {summary['epochs']}"
     if summary.get("best_weights") == "average":
         best += ", the averaged weights"
     rows = [("best epoch", best)]
     if summary["val/loss"] is not None:
-        rows.append(("validation", measured("val/")))
+        rows.append(("validation", metrics("val/")))
     rows += [
-        ("test", measured("test/")),
+        ("test", metrics("test/")),
         ("time", f"{summary['wall_seconds']:.1f} s, {summary['images_per_second']:.0f} images/s in training"),
     ]
     return "\n" + "\n".join(f"  {name:<11}{value}" for name, value in rows) + "\n"
 
 
 def versions() -> dict[str, str]:
-    """Return the versions a run's numbers depend on."""
-    from .. import __version__
-
+    """Return the versions of the packages that a run's numbers depend on."""
     return {
         "cnntrain": __version__,
         "torch": torch.__version__,
@@ -169,29 +172,31 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def _outcome_noted(folder: RunFolder) -> Iterator[None]:
-    """Note in the folder how the run ended, if otherwise than by finishing."""
+def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
+    """Record in the folder how the run ended, unless it finished."""
     folder.error.unlink(missing_ok=True)
     try:
         yield
     except Interrupted:
-        _note(folder, INTERRUPTED, None)
+        _record_outcome(folder, INTERRUPTED, None)
         if folder.checkpoints.exist():
             print(f"continue  cnntrain run={folder.path}", flush=True)
         raise
     except (KeyboardInterrupt, BrokenPipeError):
-        _note(folder, INTERRUPTED, None)
+        _record_outcome(folder, INTERRUPTED, None)
         raise
     except Diverged as error:
-        _note(folder, DIVERGED, str(error))
+        _record_outcome(folder, DIVERGED, str(error))
         raise
     except (UserError, Exception) as error:
-        _note(folder, FAILED, str(error) if isinstance(error, UserError) else traceback.format_exc())
+        _record_outcome(
+            folder, FAILED, str(error) if isinstance(error, UserError) else traceback.format_exc()
+        )
         raise
 
 
-def _note(folder: RunFolder, status: str, error: str | None) -> None:
-    """Write status and error where the disk still lets us; the error itself is on its way to the user."""
+def _record_outcome(folder: RunFolder, status: str, error: str | None) -> None:
+    """Write status and error into the folder where that is possible."""
     try:
         folder.write_summary((folder.read_summary() or {}) | {"status": status})
         if error is not None:
@@ -203,12 +208,12 @@ def _note(folder: RunFolder, status: str, error: str | None) -> None:
 def _check_same(config: Config, state: State, path: Path) -> None:
     """Raise DataError where a checkpoint was written under another configuration than the folder's."""
     written = stored.from_yaml(state["config"], f"{path}: checkpoint")
-    for part in GROUPS:
-        if part in ("trainer", "logger"):
+    for group in GROUPS:
+        if group in ("trainer", "logger"):
             continue
-        here, there = getattr(config, part), getattr(written, part)
-        if type(here) is not type(there) or not stored.alike(here, there):
+        here, there = getattr(config, group), getattr(written, group)
+        if type(here) is not type(there) or not same_results(here, there):
             raise DataError(
-                f"run={path}: config.yaml says {part} {stored.shown(here)}, its checkpoint was written with "
-                f"{stored.shown(there)}; put the right checkpoint or config.yaml back"
+                f"run={path}: config.yaml says {group} {describe_option(here)}, its checkpoint was written "
+                f"with {describe_option(there)}; put the right checkpoint or config.yaml back"
             )

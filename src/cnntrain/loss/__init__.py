@@ -1,1 +1,1 @@
-"""What is minimized, and what the scores of a network mean: one module for each kind of target."""
+"""Group loss: what is minimized, and what a network's scores mean."""

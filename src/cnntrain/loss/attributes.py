@@ -16,7 +16,7 @@ class AttributeCriterion(Criterion):
     Accuracy is the share of attributes that are right.
     """
 
-    def headline(self, scores: Tensor, labels: Tensor) -> Tensor:
+    def primary_metric(self, scores: Tensor, labels: Tensor) -> Tensor:
         return ((scores > 0) == (labels > 0.5)).float().mean(1)
 
     def metrics(self) -> Metrics:

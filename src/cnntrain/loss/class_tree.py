@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from ..config.suggest import did_you_mean
 from ..errors import DataError
+from ..settings.suggest import did_you_mean
 
 # A group is the list of what it holds: classes (names, later labels) and groups.
 Group = list[Any]

@@ -13,7 +13,7 @@ from .criterion import Criterion, at_least_float32, reduced
 class ClassCriterion(Criterion):
     """A loss whose scores (N, K) say which of K classes each image is; labels int64 (N,)."""
 
-    def headline(self, scores: Tensor, labels: Tensor) -> Tensor:
+    def primary_metric(self, scores: Tensor, labels: Tensor) -> Tensor:
         return (scores.argmax(1) == labels).float()
 
     def metrics(self) -> Metrics:

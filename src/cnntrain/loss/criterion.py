@@ -18,8 +18,8 @@ class Criterion(nn.Module, ABC):
     it is stored in every checkpoint.
     """
 
-    # The measure that is followed while training: what `headline` gives for each image.
-    headline_name = "accuracy"
+    # The metric that is followed in training: what `primary_metric` returns for each image.
+    primary_metric_name = "accuracy"
 
     def __init__(self, names: list[str], outputs: int | None = None):
         super().__init__()
@@ -31,8 +31,8 @@ class Criterion(nn.Module, ABC):
         """Return the mean loss over the batch, in float32 at least."""
 
     @abstractmethod
-    def headline(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Return the measure `headline_name` of each image, float (N,)."""
+    def primary_metric(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return the primary metric of each image, float (N,)."""
 
     @abstractmethod
     def metrics(self) -> Metrics:
@@ -54,7 +54,7 @@ class Criterion(nn.Module, ABC):
     def combine(self, scores: list[Tensor]) -> Tensor:
         """Return what the metrics compare with labels, averaged over several scores for the same images."""
 
-    def adopt(self, network: nn.Module) -> None:
+    def adapt_network(self, network: nn.Module) -> None:
         """Fit a new network to this loss, where its last layer alone cannot know how."""
 
 

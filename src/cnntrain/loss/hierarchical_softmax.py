@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ..errors import ConfigError
+from ..initialization.weights import LAST_LAYER_STD
 from ..model.fine_tuning import heads
-from ..model.initialization import LAST_STD
 from .class_tree import ClassTree, Node
 from .classes import ClassCriterion
 
@@ -94,7 +94,7 @@ class TreeOutput(nn.Linear):
     def from_linear(cls, linear: nn.Linear, tree: ClassTree) -> TreeOutput:
         """Return the layer that takes the place of a network's last: weights N(0, 0.01²), biases 0."""
         output = cls(linear.in_features, tree)
-        nn.init.normal_(output.weight, std=LAST_STD)
+        nn.init.normal_(output.weight, std=LAST_LAYER_STD)
         nn.init.zeros_(output.bias)
         return output
 
@@ -168,7 +168,7 @@ class HierarchicalSoftmax(ClassCriterion):
         """Take a network's output layer for one's own."""
         self._output = (output,)
 
-    def adopt(self, network: nn.Module) -> None:
+    def adapt_network(self, network: nn.Module) -> None:
         """Put a `TreeOutput` in the place of a new network's last layer.
 
         Raises ConfigError where that is no linear layer.
@@ -187,10 +187,10 @@ class HierarchicalSoftmax(ClassCriterion):
         setattr(network.get_submodule(parent), name, output)
         self.refer_to(output)
 
-    def headline(self, scores: Tensor, labels: Tensor) -> Tensor:
+    def primary_metric(self, scores: Tensor, labels: Tensor) -> Tensor:
         if self.output.training:
             return self.path_hits(scores, labels).float()
-        return super().headline(scores, labels)
+        return super().primary_metric(scores, labels)
 
     def probabilities(self, scores: Tensor) -> Tensor:
         return scores.float().exp()

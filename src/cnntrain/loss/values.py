@@ -11,11 +11,11 @@ from .criterion import Criterion, at_least_float32, reduced
 
 
 class ValueCriterion(Criterion):
-    """A loss for labels float (N, V); its headline is the mean absolute error over an image's values."""
+    """A loss for labels float (N, V); its primary metric is the mean absolute error."""
 
-    headline_name = "mean_absolute_error"
+    primary_metric_name = "mean_absolute_error"
 
-    def headline(self, scores: Tensor, labels: Tensor) -> Tensor:
+    def primary_metric(self, scores: Tensor, labels: Tensor) -> Tensor:
         return (self.predictions(scores) - labels).abs().mean(1)
 
     def metrics(self) -> Metrics:

@@ -1,1 +1,1 @@
-"""The networks, one architecture per file: plain torch modules from images to scores."""
+"""Group model: the networks and their building blocks."""

@@ -24,10 +24,11 @@ from collections import OrderedDict
 
 from torch import nn
 
-from . import initialization, layers
+from ..initialization.weights import initialize
+from . import layers
 from .classifier import Classifier
 from .layers import ConvUnit, scaled, widened
-from .sizes import Window, through
+from .sizes import Window, output_size
 
 HIDDEN = {"imagenet": 4096, "small": 1024}
 
@@ -69,10 +70,10 @@ class AlexNet(Classifier):
             pooling=pooling,
         )
         pool = Window(3, 2)
-        height, wide = (through([first, pool, pool, pool], side) for side in image_size)
+        height, wide = (output_size([first, pool, pool, pool], side) for side in image_size)
         hidden = scaled(HIDDEN[form], width)
         self.head = two_hidden_layers(channels * height * wide, hidden, classes, activation, dropout)
-        initialization.own(self, activation)
+        initialize(self, activation)
 
 
 def five_convolutions(

@@ -17,7 +17,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from . import initialization
+from ..initialization.weights import initialize
 from .classifier import Classifier
 from .layers import ConvUnit, average_head, scaled
 from .resnet import BasicBlock
@@ -51,4 +51,4 @@ class CifarResNet(Classifier):
             parts[f"stage{stage}"] = nn.Sequential(*blocks)
         self.features = nn.Sequential(parts)
         self.head = average_head(channels, classes, dropout_rate)
-        initialization.own(self)
+        initialize(self)

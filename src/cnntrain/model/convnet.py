@@ -14,7 +14,8 @@ from collections import OrderedDict
 
 from torch import nn
 
-from . import initialization, layers
+from ..initialization.weights import initialize
+from . import layers
 from .classifier import Classifier
 from .layers import ConvUnit, LocallyConnected2d, hidden_layers, widened
 from .sizes import Window, convnet_windows
@@ -91,7 +92,7 @@ class ConvNet(Classifier):
                 output=nn.Linear(hidden[-1] if hidden else inputs, classes),
             )
         )
-        initialization.own(self, activation)
+        initialize(self, activation)
 
 
 def _local_unit(

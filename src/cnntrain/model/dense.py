@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..config.model import ACTIVATIONS
 from ..errors import ConfigError
 from .classifier import Classifier
 from .layers import ACTIVATIONS as ACTIVATION_MODULES
 from .layers import LocallyConnected2d
 from .lenet_original import DistanceToCodes
+from .settings.base import ACTIVATIONS
 
 # Acts on channels at each place, whether there is one place or many.
 POINTWISE = (

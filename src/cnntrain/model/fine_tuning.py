@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..errors import ConfigError
-from .layer_names import is_named, layers_of, pattern_problems
+from ..layer_names import is_named, layers_of, pattern_problems
 
 
 def heads(network: nn.Module) -> list[str]:

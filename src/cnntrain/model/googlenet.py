@@ -38,7 +38,8 @@ from functools import partial
 
 from torch import nn
 
-from . import initialization, layers
+from ..initialization.weights import initialize
+from . import layers
 from .classifier import AuxiliaryClassifier
 from .inception_blocks import HALVE, MAX, AuxiliaryPool, Builder, Conv, Step
 from .layers import average_head, scaled
@@ -85,7 +86,7 @@ class GoogLeNet(AuxiliaryClassifier):
             rate = 0.7 if dropout is None else dropout
             self.auxiliary[name] = auxiliary_head(build, channels[name], classes, variant, rate)
         self.head = average_head(channels["inception5b"], classes, 0.4 if dropout is None else dropout)
-        initialization.own(self)
+        initialize(self)
 
 
 def plan(variant: str, form: str) -> dict[str, Step]:

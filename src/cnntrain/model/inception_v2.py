@@ -25,7 +25,7 @@ from functools import partial
 
 from torch import nn
 
-from . import initialization
+from ..initialization.weights import initialize
 from .classifier import Classifier
 from .inception_blocks import AVERAGE, HALVE, MAX, Builder, Conv, Step
 from .layers import average_head
@@ -63,7 +63,7 @@ class InceptionV2(Classifier):
         super().__init__()
         self.features, channels = Builder(width, eps=1e-5).features(plan(form), in_channels)
         self.head = average_head(channels["inception5b"], classes, dropout or 0.0)
-        initialization.own(self)
+        initialize(self)
 
 
 def plan(form: str) -> dict[str, Step]:

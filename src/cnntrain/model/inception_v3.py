@@ -28,7 +28,7 @@ from functools import partial
 
 from torch import nn
 
-from . import initialization
+from ..initialization.weights import initialize
 from .classifier import AuxiliaryClassifier
 from .inception_blocks import AVERAGE, AuxiliaryPool, Builder, Conv, Step
 from .layers import average_head, scaled
@@ -64,7 +64,7 @@ class InceptionV3(AuxiliaryClassifier):
         if auxiliary:
             self.auxiliary[AUXILIARY_AFTER] = auxiliary_head(build, channels[AUXILIARY_AFTER], classes)
         self.head = average_head(channels["mixed7c"], classes, 0.5 if dropout is None else dropout)
-        initialization.own(self)
+        initialize(self)
 
 
 def plan(form: str) -> dict[str, Step]:

@@ -28,7 +28,7 @@ from functools import partial
 
 from torch import nn
 
-from . import initialization
+from ..initialization.weights import initialize
 from .classifier import Classifier
 from .inception_blocks import Builder, Conv, Step
 from .layers import average_head
@@ -75,7 +75,7 @@ class InceptionV4(Classifier):
         super().__init__()
         self.features, channels = Builder(width).features(plan(blocks, form), in_channels)
         self.head = average_head(channels[f"c{blocks[2]}"], classes, 0.2 if dropout is None else dropout)
-        initialization.own(self)
+        initialize(self)
 
 
 def plan(blocks: Sequence[int], form: str) -> dict[str, Step]:

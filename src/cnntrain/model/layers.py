@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..initialization.weights import group_indices
+
 MAXOUT_PIECES = 2
 
 
@@ -108,6 +110,38 @@ class LocallyConnected2d(nn.Module):
         values = values.permute(2, 1, 0).flatten(1) + self.bias
         return torch.unflatten(values, 1, (-1, *self.out_size))
 
+    def fan_in(self) -> float:
+        """Return how many weights feed one output."""
+        return self.weight.shape[2]
+
+    def fan_out(self) -> float:
+        """Return how many weights one input feeds, away from the borders and at stride 1."""
+        return self.weight.shape[1] * self.window["kernel_size"] ** 2
+
+    def weight_indices(self, direction: str) -> Tensor:
+        """Return the indices into the flat weight of each output's ("in") or input's ("out") weights."""
+        if direction == "in":
+            return torch.arange(self.weight.numel()).view(self.weight.shape).flatten(0, 1)
+        return group_indices(self._inputs_of_weights())
+
+    def unit_norms(self) -> Tensor:
+        """Return the norm of the weights that feed each output, (positions, channels)."""
+        norms: Tensor = torch.linalg.vector_norm(self.weight, dim=2)
+        return norms
+
+    def _inputs_of_weights(self) -> Tensor:
+        """Return the index of the padded input that each weight reads, in the shape of the weight."""
+        side, stride, dilation = (self.window[name] for name in ("kernel_size", "stride", "dilation"))
+        height, width = self.out_size
+        padded = (height * stride + side * dilation, width * stride + side * dilation)
+        channels = self.weight.shape[2] // side**2
+        numbers = torch.arange(channels * padded[0] * padded[1]).view(channels, *padded)
+        rows = stride * torch.arange(height)[:, None] + dilation * torch.arange(side)
+        columns = stride * torch.arange(width)[:, None] + dilation * torch.arange(side)
+        # (channels, height, F, width, F) → (height·width, 1, channels·F·F)
+        read = numbers[:, rows][..., columns].permute(1, 3, 0, 2, 4).flatten(2).flatten(0, 1)
+        return read[:, None].expand(self.weight.shape)
+
 
 class TableConvolution(nn.Module):
     """A convolution whose maps see only some of the input's, as a table says (LeCun et al. 1998; N2).
@@ -133,6 +167,24 @@ class TableConvolution(nn.Module):
         shape = (len(self.bias), self.in_channels, *self.weight.shape[1:])
         filters = self.weight.new_zeros(shape).index_put((self.rows, self.columns), self.weight)
         return F.conv2d(maps, filters, self.bias)
+
+    def fan_in(self) -> float:
+        """Return how many weights feed one output, in the mean over maps."""
+        return self.weight.numel() / len(self.bias)
+
+    def fan_out(self) -> float:
+        """Return how many weights one input feeds, away from the borders; in the mean over maps."""
+        return self.weight.numel() / self.in_channels
+
+    def weight_indices(self, direction: str) -> Tensor:
+        """Return the indices into the flat weight of each output's ("in") or input map's ("out") weights."""
+        maps = self.rows if direction == "in" else self.columns
+        return group_indices(maps[:, None, None].expand(self.weight.shape))
+
+    def unit_norms(self) -> Tensor:
+        """Return the norm of the weights that feed each output map, (maps,)."""
+        squares = self.weight.square().sum((1, 2))
+        return squares.new_zeros(len(self.bias)).index_add(0, self.rows, squares).sqrt()
 
 
 # In place where the backward pass needs the output alone, which saves a copy of every map.

@@ -18,17 +18,18 @@ from collections import OrderedDict
 
 from torch import nn
 
-from . import initialization, layers
+from ..initialization.weights import initialize
+from . import layers
 from .classifier import Classifier
 from .layers import ConvUnit
-from .sizes import Window, through
+from .sizes import Window, output_size
 
 
 def padding_and_last_map(image_size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
     """Return the zeros around images below 32 pixels, and (height, width) of the map after S4."""
     padding = 2 if min(image_size) < 32 else 0
     windows = [Window(5, padding=padding), Window(2, 2), Window(5), Window(2, 2)]
-    return padding, (through(windows, image_size[0]), through(windows, image_size[1]))
+    return padding, (output_size(windows, image_size[0]), output_size(windows, image_size[1]))
 
 
 class LeNet5(Classifier):
@@ -65,4 +66,4 @@ class LeNet5(Classifier):
                 output=nn.Linear(84, classes),
             )
         )
-        initialization.own(self, activation)
+        initialize(self, activation)

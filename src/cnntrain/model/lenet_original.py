@@ -28,7 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import initialization, layers
+from ..initialization.weights import uniform_by_fan_in
+from . import layers
 from .classifier import Classifier
 from .lenet import padding_and_last_map
 
@@ -143,4 +144,4 @@ class LeNet5Original(Classifier):
                 output=DistanceToCodes(classes),
             )
         )
-        initialization.uniform_by_fan_in(self, 2.4)
+        uniform_by_fan_in(self, 2.4)

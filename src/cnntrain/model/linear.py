@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from . import initialization
+from ..initialization.weights import initialize
 from .classifier import Classifier
 from .layers import dropout, hidden_layers
 
@@ -31,7 +31,7 @@ class LinearClassifier(Classifier):
                 output=nn.Linear(in_channels * image_size[0] * image_size[1], classes),
             )
         )
-        initialization.own(self)
+        initialize(self)
 
 
 class Perceptron(Classifier):
@@ -57,4 +57,4 @@ class Perceptron(Classifier):
                 output=nn.Linear(hidden[-1] if hidden else inputs, classes),
             )
         )
-        initialization.own(self, activation)
+        initialize(self, activation)

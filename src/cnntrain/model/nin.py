@@ -19,7 +19,8 @@ from collections import OrderedDict
 
 from torch import nn
 
-from . import initialization, layers
+from ..initialization.weights import initialize
+from . import layers
 from .classifier import Classifier
 from .layers import ConvUnit, scaled
 from .sizes import Window
@@ -82,4 +83,4 @@ class NetworkInNetwork(Classifier):
                 parts[f"dropout{number}"] = layers.dropout(dropout if number in dropped else 0.0)
         self.features = nn.Sequential(parts)
         self.head = nn.Sequential(OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()))
-        initialization.own(self, activation)
+        initialize(self, activation)

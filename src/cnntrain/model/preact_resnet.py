@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from . import initialization
+from ..initialization.weights import initialize
 from .classifier import Classifier
 from .layers import average_head, convolution, scaled
 
@@ -122,7 +122,7 @@ class PreactResNet(Classifier):
         )
         self.features = nn.Sequential(parts)
         self.head = average_head(channels, classes, dropout_rate)
-        initialization.own(self)
+        initialize(self)
 
 
 class CifarPreactResNet(Classifier):
@@ -146,7 +146,7 @@ class CifarPreactResNet(Classifier):
         channels = _add_stages(parts, block, channels, filters, [blocks] * 3)
         self.features = nn.Sequential(parts)
         self.head = average_head(channels, classes, dropout_rate)
-        initialization.own(self)
+        initialize(self)
 
 
 def _add_stages(

@@ -19,7 +19,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from . import initialization
+from ..initialization.weights import initialize
 from .classifier import Classifier
 from .layers import ConvUnit, average_head, convolution, scaled, shortcut
 
@@ -123,4 +123,4 @@ class ResNet(Classifier):
             parts[f"stage{stage}"] = nn.Sequential(*in_stage)
         self.features = nn.Sequential(parts)
         self.head = average_head(channels, classes, dropout_rate)
-        initialization.own(self)
+        initialize(self)

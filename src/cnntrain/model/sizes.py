@@ -25,7 +25,7 @@ class Window:
         return (size + 2 * self.padding - self.reach) // self.stride + 1
 
 
-def least_input(windows: Sequence[Window]) -> int:
+def min_input(windows: Sequence[Window]) -> int:
     """Return the least side that leaves at least one pixel after all the windows."""
     size = 1
     for window in reversed(windows):
@@ -33,7 +33,7 @@ def least_input(windows: Sequence[Window]) -> int:
     return size
 
 
-def through(windows: Sequence[Window], size: int) -> int:
+def output_size(windows: Sequence[Window], size: int) -> int:
     """Return the side of the map that comes out of all the windows."""
     for window in windows:
         size = window.output(size)

@@ -10,15 +10,15 @@ import torch
 from timm.models import adapt_input_conv
 from torch import nn
 
-from ..config.suggest import did_you_mean
 from ..errors import ConfigError, DataError
+from ..settings.suggest import did_you_mean
 from .external import load_state, read_state, set_dropout
 from .fine_tuning import freeze, freeze_problems, heads
 
 DEFAULT = "default"
 
 
-def facts(arch: str, weights: str | None = None) -> Any:
+def pretrained_cfg(arch: str, weights: str | None = None) -> Any:
     """Return what timm knows of a network with these weights (its pretrained cfg); None for no network."""
     return timm.models.get_pretrained_cfg(_full_name(arch, weights)) if timm.is_model(arch) else None
 
@@ -30,7 +30,7 @@ def timm_problems(arch: str, weights: str | None, frozen: list[str]) -> list[str
         return [f"model.arch={arch}: names weights too; write model.arch={name} model.weights={tag}"]
     if not timm.is_model(arch):
         return [f"model.arch={arch}: timm has no such network; {did_you_mean(arch, timm.list_models())}"]
-    if facts(arch) is None or not facts(arch).classifier:
+    if pretrained_cfg(arch) is None or not pretrained_cfg(arch).classifier:
         return [f"model.arch={arch}: is no classification network: it has no head"]
     if not (weights is None or weights in _published(arch) or Path(weights).is_file()):
         hint = did_you_mean(weights, _published(arch)) if _published(arch) else "timm has none of it"
@@ -94,7 +94,7 @@ def _full_name(arch: str, weights: str | None) -> str:
 def _load_file(network: nn.Module, arch: str, path: Path, in_channels: int) -> None:
     """Load a state dict, whose head may have other classes; filters for three channels are fitted."""
     state, own = read_state(path), network.state_dict()
-    first = facts(arch).first_conv or ()
+    first = pretrained_cfg(arch).first_conv or ()
     for name in [first] if isinstance(first, str) else first:
         key = f"{name}.weight"
         if key in state and key in own and state[key].shape[1] == 3 != own[key].shape[1]:

@@ -18,7 +18,8 @@ from collections import OrderedDict
 
 from torch import nn
 
-from . import initialization, layers
+from ..initialization.weights import initialize
+from . import layers
 from .classifier import Classifier
 from .layers import ConvUnit, average_head, scaled, widened
 
@@ -80,4 +81,4 @@ class VGG(Classifier):
             )
         else:
             self.head = average_head(channels, classes, dropout or 0.0)
-        initialization.own(self, activation)
+        initialize(self, activation)

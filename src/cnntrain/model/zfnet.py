@@ -18,11 +18,11 @@ images like CIFAR's, keeps every step of 2 in the poolings alone: 3x3 filters fi
 
 from __future__ import annotations
 
-from . import initialization
+from ..initialization.weights import initialize
 from .alexnet import HIDDEN, five_convolutions, two_hidden_layers
 from .classifier import Classifier
 from .layers import scaled
-from .sizes import Window, through
+from .sizes import Window, output_size
 
 
 class ZFNet(Classifier):
@@ -58,7 +58,7 @@ class ZFNet(Classifier):
             pooling_first=True,
         )
         pool = Window(3, 2, pooling_padding)
-        height, wide = (through([first, pool, second, pool, Window(3, 2)], side) for side in image_size)
+        height, wide = (output_size([first, pool, second, pool, Window(3, 2)], side) for side in image_size)
         hidden = scaled(HIDDEN[form], width)
         self.head = two_hidden_layers(channels * height * wide, hidden, classes, activation, dropout)
-        initialization.own(self, activation)
+        initialize(self, activation)

@@ -1,1 +1,1 @@
-"""Learning-rate schedules; the optimizers are torch's own."""
+"""Group optim: the optimizers."""

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import ConfigError
+from .skipping import keep_if_skipped
+from .stages import LR_SCALE
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 FILTERS, REST = "filters", "rest"
@@ -43,8 +45,8 @@ class Muon(Optimizer):
             for kind, scale in ((FILTERS, 1.0), (REST, rest_scale)):
                 chosen = [one for one in group["params"] if (one.ndim == 4) == (kind == FILTERS)]
                 if chosen:
-                    factor = group.get("lr_scale", 1.0) * scale
-                    groups.append({**group, "params": chosen, "kind": kind, "lr_scale": factor})
+                    factor = group.get(LR_SCALE, 1.0) * scale
+                    groups.append({**group, "params": chosen, "kind": kind, LR_SCALE: factor})
         if not any(group["kind"] == FILTERS for group in groups):
             raise ConfigError(["optim=muon: the network has no convolution to work on; write optim=adamw"])
         super().__init__(groups, {"lr": lr, "momentum": momentum, "nesterov": nesterov})
@@ -83,8 +85,8 @@ class Muon(Optimizer):
             factor = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
             update = orthogonalized(matrix, self.iterations).view_as(weight)
             new = weight - group["lr"] * factor * update
-            weight.copy_(unless(self.found_inf, new, weight))
-            state["velocity"].copy_(unless(self.found_inf, velocity, state["velocity"]))
+            weight.copy_(keep_if_skipped(self.found_inf, new, weight))
+            state["velocity"].copy_(keep_if_skipped(self.found_inf, velocity, state["velocity"]))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the velocities, and the state of the other optimizer."""
@@ -103,11 +105,6 @@ def groups_of(weights: list[Tensor] | list[dict[str, Any]]) -> list[dict[str, An
     if weights and isinstance(weights[0], Tensor):
         return [{"params": list(weights)}]
     return [entry for entry in weights if isinstance(entry, dict)]
-
-
-def unless(found_inf: Tensor | None, new: Tensor, old: Tensor) -> Tensor:
-    """Return `new`, or `old` where `found_inf` is not 0."""
-    return new if found_inf is None else torch.where(found_inf > 0, old, new)
 
 
 def orthogonalized(matrix: Tensor, iterations: int) -> Tensor:

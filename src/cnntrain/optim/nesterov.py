@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from .muon import unless
+from .skipping import keep_if_skipped
 
 
 class ChangingNesterov(Optimizer):
@@ -42,4 +42,4 @@ class ChangingNesterov(Optimizer):
             changed = torch._foreach_add(weights, gradients, alpha=-group["lr"])
             torch._foreach_add_(changed, moved, alpha=-group["lr"] * group["next_momentum"])
             for old, new in zip([*weights, *velocities], [*changed, *moved], strict=True):
-                old.copy_(unless(self.found_inf, new, old))
+                old.copy_(keep_if_skipped(self.found_inf, new, old))

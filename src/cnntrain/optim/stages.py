@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 from torch.optim import Optimizer
 
-from .schedules import Schedule
+from ..schedule.schedules import Schedule
+
+# The key of an optimizer's parameter group for the factor on its learning rate.
+LR_SCALE = "lr_scale"
 
 
 @dataclass(frozen=True)
 class Stage:
     """An optimizer and the step from which it acts, with its learning rate and its own decoupled decay.
 
-    searches_lines: its step evaluates loss and gradient several times. momentum: that of each step of the
+    line_search: its step evaluates loss and gradient several times. momentum: that of each step of the
     run, where it changes (O3).
     """
 
@@ -22,13 +25,13 @@ class Stage:
     optimizer: Optimizer
     lr: float
     weight_decay: float
-    searches_lines: bool = False
+    line_search: bool = False
     momentum: Callable[[int], float] | None = None
 
 
 @dataclass(frozen=True)
-class Rates:
-    """Which optimizer makes each update of a run, with which learning rate and momentum."""
+class OptimizerStages:
+    """The optimizers of a run, and which of them makes each update, with which learning rate and momentum."""
 
     stages: list[Stage]
     schedule: Schedule

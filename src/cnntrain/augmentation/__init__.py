@@ -1,0 +1,1 @@
+"""Group augmentation: random changes of training images, a batch at a time."""

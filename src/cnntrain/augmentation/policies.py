@@ -1,0 +1,32 @@
+"""RandAugment and TrivialAugment, as torchvision has them: image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .settings import Transforms
+
+Policy = Callable[[Tensor], Tensor]
+
+
+def build_policy(settings: Transforms) -> Policy:
+    """Return RandAugment (Cubuk et al. 2019) or TrivialAugment (Müller and Hutter 2021)."""
+    from torchvision.transforms import v2  # takes a second to import
+
+    if settings.policy == "trivialaugment":
+        trivial: Policy = v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR)
+        return trivial
+    num_ops, magnitude = settings.randaugment()
+    chosen: Policy = v2.RandAugment(num_ops, magnitude, interpolation=v2.InterpolationMode.BILINEAR)
+    return chosen
+
+
+def apply_policy(images: Tensor, policy: Policy, seed: int) -> Tensor:
+    """Return images uint8 (N, H, W, C), each as the policy makes it; a pure function of images and seed."""
+    # torchvision draws from torch's own generator, which is put back as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return torch.stack([policy(image.permute(2, 0, 1)).permute(1, 2, 0) for image in images])

@@ -1,0 +1,193 @@
+"""Settings of augmentation (group `augmentation`): applied to training images only, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ..settings.fields import fixed, format_value, setting
+from ..settings.network_input import Shape
+from ..settings.option import Option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .augment import Augment
+
+# What torchvision takes where nothing is said.
+RANDAUGMENT = {"num_ops": 2, "magnitude": 9}
+ERASE_AREA = [0.02, 0.33]
+
+
+@dataclass
+class Augmentation(Option):
+    """What every augmentation has."""
+
+    def cropped_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) that training, and so the network, gets of stored images of `size`."""
+        return size
+
+    def input_problems(self, height: int, width: int, channels: int) -> list[str]:
+        """Return a line for each setting that does not fit stored images of this size."""
+        return []
+
+    def build(self, default: str, image: Shape, train: Iterable[Tensor]) -> Augment:
+        """Return the augmentation of training images of shape `image` = (height, width, channels).
+
+        default: what the data set asks for under augmentation=auto: "crop", "crop_flip" or "none". train:
+        all training images, uint8 (n, H, W, C) at a time, read only where their statistics are needed.
+        Raises ConfigError where settings do not fit the images.
+        """
+        raise NotImplementedError
+
+
+@dataclass
+class Auto(Augmentation):
+    """What suits the data set: crops and flips for photographs, crops alone for digits."""
+
+    name: str = fixed("auto")
+
+    def build(self, default: str, image: Shape, train: Iterable[Tensor]) -> Augment:
+        padding, flip = (0 if default == "none" else None), default == "crop_flip"
+        return Transforms(crop_padding=padding, flip=flip).build(default, image, train)
+
+
+@dataclass
+class Transforms(Augmentation):
+    """Every transform with its strength, in the order in which they are applied (D6)."""
+
+    former_names: ClassVar[tuple[str, ...]] = ("strengths",)
+
+    name: str = fixed("transforms")
+    crop_padding: int | None = setting(
+        0,
+        "pixels of black on each side, of which a window of the image's size is cut at random; "
+        "null: an eighth of the side, or 0 beside crop_size",
+        ge=0,
+    )
+    crop_size: int | None = setting(
+        None,
+        "side in pixels of a window cut at random from the image, in evaluation from its middle; it is what "
+        "the network gets; null: the whole image",
+        ge=1,
+    )
+    min_area: float | None = setting(
+        None,
+        "cut a window with a share of the area in [min_area, 1], its sides 3:4 to 4:3, and bring it to the "
+        "full size; null: do not",
+        gt=0,
+        le=1,
+    )
+    rotation_degrees: float = setting(
+        0.0, "turn by up to as much in either direction, black where nothing was", ge=0, le=180
+    )
+    flip: bool = setting(False, "mirror each image left-right with probability ½")
+    alternating_flip: bool = setting(
+        False, "mirror each image left-right in every other epoch; half of them begin mirrored"
+    )
+    policy: str = setting(
+        "none",
+        "operations and strengths drawn for each image by a published policy, image by image: slow",
+        choices=("none", "randaugment", "trivialaugment"),
+    )
+    num_ops: int | None = setting(None, "randaugment: operations for each image; null: 2", ge=1)
+    magnitude: int | None = setting(None, "randaugment: strength of all of them; null: 9", ge=0, le=30)
+    brightness: float = setting(
+        0.0, "multiply by a factor in 1 ± brightness (not below 0), drawn for each image", ge=0
+    )
+    contrast: float = setting(0.0, "blend with the image's mean grey, factor in 1 ± contrast", ge=0)
+    saturation: float = setting(0.0, "blend with the image in grey, factor in 1 ± saturation", ge=0)
+    hue: float = setting(0.0, "turn the hues by up to this share of the colour circle", ge=0, le=0.5)
+    lighting: float = setting(
+        0.0,
+        "AlexNet's noise: the principal axes of the training split's colours, each times a number of this "
+        "standard deviation (the paper's is 0.1), are added to all pixels of an image",
+        ge=0,
+    )
+    erase: float = setting(0.0, "probability that a box of the image is made black", ge=0, le=1)
+    erase_area: list[float] | None = setting(
+        None, "erase: least and largest share of the area; null: [0.02, 0.33]", gt=0, le=1, length=2
+    )
+    cutout: int = setting(
+        0, "side in pixels of a black square at a random place, perhaps beyond the border", ge=0
+    )
+
+    def cropped_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size if self.crop_size is None else (self.crop_size, self.crop_size)
+
+    def randaugment(self) -> tuple[int, int]:
+        """Return the number of operations and the magnitude of randaugment."""
+        return (
+            RANDAUGMENT["num_ops"] if self.num_ops is None else self.num_ops,
+            RANDAUGMENT["magnitude"] if self.magnitude is None else self.magnitude,
+        )
+
+    def erase_area_range(self) -> tuple[float, float]:
+        """Return the least and the largest share of the area that is erased."""
+        least, most = ERASE_AREA if self.erase_area is None else self.erase_area
+        return least, most
+
+    def problems(self) -> list[str]:
+        lines = []
+        if self.flip and self.alternating_flip:
+            lines.append(
+                "augmentation.alternating_flip=true: augmentation.flip=true mirrors by chance; "
+                "add augmentation.flip=false"
+            )
+        if self.crop_size is not None and self.crop_padding:
+            lines.append(
+                f"augmentation.crop_size={self.crop_size}: crops are cut from the image itself, "
+                f"augmentation.crop_padding={self.crop_padding} from a padded one; write crop_padding=0"
+            )
+        for name in RANDAUGMENT:
+            value = getattr(self, name)
+            if value is not None and self.policy != "randaugment":
+                lines.append(
+                    f"augmentation.{name}={value}: acts in RandAugment only; "
+                    "add augmentation.policy=randaugment or write null"
+                )
+        if self.erase_area is not None:
+            written = f"augmentation.erase_area={format_value(self.erase_area)}"
+            least, most = self.erase_area
+            if not self.erase:
+                lines.append(f"{written}: acts where augmentation.erase > 0 only; write that, or null")
+            elif least > most:
+                lines.append(f"{written}: must rise; write [{format_value(most)}, {format_value(least)}]")
+        return lines
+
+    def input_problems(self, height: int, width: int, channels: int) -> list[str]:
+        lines = []
+        if self.crop_size is not None and self.crop_size > min(height, width):
+            lines.append(
+                f"augmentation.crop_size={self.crop_size}: larger than the images ({height}x{width}); "
+                f"write at most {min(height, width)}"
+            )
+        side = min(self.cropped_size((height, width)))
+        if self.cutout > side:
+            lines.append(
+                f"augmentation.cutout={self.cutout}: larger than the images ({side} pixels); "
+                f"write {side // 2} or less"
+            )
+        for name, needed in (
+            ("contrast", (1, 3)),
+            ("saturation", (3,)),
+            ("hue", (3,)),
+            ("lighting", (3,)),
+            ("policy", (1, 3)),
+        ):
+            value = getattr(self, name)
+            if value not in (0, "none") and channels not in needed:
+                images = "grey" if channels == 1 else f"of {channels} channels"
+                which = "colour images" if needed == (3,) else "grey or colour images"
+                off = "none" if name == "policy" else "0"
+                lines.append(
+                    f"augmentation.{name}={format_value(value)}: changes {which}, and these are {images}; "
+                    f"write {off}"
+                )
+        return lines
+
+    def build(self, default: str, image: Shape, train: Iterable[Tensor]) -> Augment:
+        from .augment import build_augment
+
+        return build_augment(self, image, train)

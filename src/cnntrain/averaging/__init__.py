@@ -1,0 +1,1 @@
+"""Group averaging: running averages of the weights."""

@@ -1,0 +1,105 @@
+"""The way from overrides to a checked configuration: select, compose, check; for one run and for a sweep."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from ..errors import ConfigError
+from .check import Checked, check
+from .compose import Composer
+from .select import select
+
+
+@dataclass(frozen=True)
+class CheckedSweep:
+    """The checked jobs of a sweep, and the folder of its jobs' folders."""
+
+    jobs: list[Checked]
+    folder: Path
+    named_by_user: bool
+
+    def notices(self) -> list[str]:
+        """Return the notices of all jobs, each once."""
+        return list(dict.fromkeys(notice for job in self.jobs for notice in job.notices))
+
+
+def configure(overrides: list[str], composer: Composer) -> Checked:
+    """Return the checked configuration of one run; raises ConfigError with all problems."""
+    return _configure(overrides, composer)[0]
+
+
+def configure_sweep(overrides: list[str], composer: Composer) -> CheckedSweep:
+    """Return the checked jobs of a sweep, every combination of the values in `overrides`.
+
+    Raises ConfigError with the problems of all jobs.
+    """
+    loader = composer.hydra.config_loader
+    in_files = composer.swept_in_files(select(combinations(overrides, loader)[0], composer.choices))
+    given = {override.partition("=")[0].lstrip("+") for override in overrides}
+    swept = [f"{key}={value}" for key, value in in_files.items() if key not in given]
+    jobs, problems = [], []
+    for job in combinations([*overrides, *swept], loader):
+        try:
+            jobs.append(_configure(job, composer))
+        except ConfigError as error:
+            problems += [line for line in error.problems if line not in problems]
+    if problems:
+        raise ConfigError(problems)
+    return CheckedSweep([job for job, _ in jobs], jobs[0][1], _sets(overrides, "hydra.sweep.dir"))
+
+
+def combinations(overrides: list[str], loader: ConfigLoader) -> list[list[str]]:
+    """Return the overrides of every job of a sweep: each with commas takes each of its values.
+
+    An interval, which only some sweepers take, stands with both its ends. `loader` resolves glob(…).
+    """
+    parser = OverridesParser.create(config_loader=loader)
+    alternatives: list[list[str]] = []
+    for text in overrides:
+        try:
+            (override,) = parser.parse_overrides([text])
+        except HydraException:
+            alternatives.append([text])
+            continue
+        key = override.get_key_element()
+        if override.is_interval_sweep():
+            interval: Any = override.value()
+            alternatives.append([f"{key}={interval.start}", f"{key}={interval.end}"])
+        elif override.is_sweep_override():
+            alternatives.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            alternatives.append([text])
+    return [list(job) for job in itertools.product(*alternatives)]
+
+
+def hydra_overrides(overrides: list[str]) -> list[str]:
+    """Return overrides as Hydra takes them: with ++ only where a key is added to a free mapping."""
+    taken = []
+    for override in overrides:
+        key, equals, value = override.lstrip("+").partition("=")
+        in_mapping = (key.count(".") >= 2 or value.startswith("{")) and not key.startswith("hydra.")
+        taken.append(f"{'++' if in_mapping else ''}{key}{equals}{value}")
+    return taken
+
+
+def _configure(overrides: list[str], composer: Composer) -> tuple[Checked, Path]:
+    """Return the checked configuration of one run, and the folder of a sweep it may belong to."""
+    selection = select(overrides, composer.choices)
+    try:
+        composed = composer.compose(selection)
+    except ConfigError as error:
+        raise ConfigError([*selection.problems, *error.problems]) from error
+    named_by_user = _sets(overrides, "hydra.run.dir")
+    checked = check(composed.config, selection.problems, composed.run_folder, named_by_user)
+    return checked, composed.sweep_folder
+
+
+def _sets(overrides: list[str], key: str) -> bool:
+    return any(override.lstrip("+").startswith(f"{key}=") for override in overrides)

@@ -1,0 +1,1 @@
+"""Group initialization: initial weights."""

@@ -1,0 +1,1 @@
+"""Group logger: where metrics go beside metrics.jsonl."""

@@ -1,0 +1,1 @@
+"""Settings of the networks, one module a family."""

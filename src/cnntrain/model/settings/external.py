@@ -1,0 +1,197 @@
+"""Settings of networks from elsewhere: torchvision's, timm's, and your own."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigError
+from ...settings.fields import fixed, setting
+from .base import Model
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TIMM_MISSING = "model=timm: is not installed; pip install 'cnntrain[timm]'"
+
+# Networks that halve the map five times end with 2x2 pixels; some need more for their arithmetic.
+_MIN_SIZE = 64
+_TORCHVISION_MIN_SIZES = {"inception_v3": 75}
+_TIMM_MIN_SIZES = {"inception_v3": 75, "inception_resnet_v2": 75, "inception_v4": 75}
+_TORCHVISION_FIXED_SIZE = 224
+
+_FREEZE = (
+    "layers that keep their weights and statistics: patterns of names of layers or of modules around them, "
+    "as in [conv1, layer1.*]; ['*']: all but the head, which always trains"
+)
+
+
+@dataclass
+class Pretrained(Model):
+    """What the networks of a library have: weights from elsewhere, trained further in whole or in part."""
+
+    arch: str = ""
+    weights: str | None = None
+    freeze: list[str] = setting([], _FREEZE)
+    head_lr: float = setting(1.0, "learning rate of the head (the layer of the scores), times optim.lr", gt=0)
+
+    def parameter_groups(self, network: nn.Module) -> list[tuple[list[Tensor], float]]:
+        from ..fine_tuning import of_head
+
+        if self.head_lr == 1:
+            return super().parameter_groups(network)
+        names = of_head(network)
+        head: list[Tensor] = []
+        others: list[Tensor] = []
+        for name, weight in network.named_parameters():
+            if weight.requires_grad:
+                (head if name in names else others).append(weight)
+        return [(others, 1.0), (head, self.head_lr)] if others else [(head, self.head_lr)]
+
+
+@dataclass
+class TorchvisionModel(Pretrained):
+    """Any classification network of torchvision, with new, published or own weights (N14)."""
+
+    name: str = fixed("torchvision")
+    arch: str = setting("resnet18", "name of the network in torchvision.models, as in mobilenet_v3_small")
+    weights: str | None = setting(
+        None, "default, another name of published weights, or a file with a state dict; null: new weights"
+    )
+
+    def problems(self) -> list[str]:
+        from ..external import torchvision_problems
+
+        return torchvision_problems(self.arch, self.weights, self.freeze)
+
+    def min_size(self, image_size: tuple[int, int]) -> int:
+        return (
+            _TORCHVISION_FIXED_SIZE
+            if self._has_fixed_size()
+            else _TORCHVISION_MIN_SIZES.get(self.arch, _MIN_SIZE)
+        )
+
+    def input_problems(self, in_channels: int, classes: int, image_size: tuple[int, int]) -> list[str]:
+        fixed_size = (_TORCHVISION_FIXED_SIZE, _TORCHVISION_FIXED_SIZE)
+        if self._has_fixed_size() and image_size != fixed_size:
+            return [_fixed_size_problem(self.arch, fixed_size, image_size)]
+        return []
+
+    def build(
+        self, in_channels: int, classes: int, image_size: tuple[int, int], dropout: float | None
+    ) -> nn.Module:
+        from ..external import torchvision_network
+
+        return torchvision_network(self.arch, self.weights, in_channels, classes, dropout, self.freeze)
+
+    def rebuild(
+        self, in_channels: int, classes: int, image_size: tuple[int, int], dropout: float | None
+    ) -> nn.Module:
+        from ..external import torchvision_network
+
+        return torchvision_network(
+            self.arch, self.weights, in_channels, classes, dropout, self.freeze, load=False
+        )
+
+    def _has_fixed_size(self) -> bool:
+        """Return whether the network takes one image size only, as its position embeddings are learned."""
+        return self.arch.startswith(("vit_", "maxvit_"))
+
+
+@dataclass
+class TimmModel(Pretrained):
+    """Any classification network of timm, with new, published or own weights (N14)."""
+
+    name: str = fixed("timm")
+    arch: str = setting("resnet18", "name of the network in timm.list_models(), as in convnext_atto")
+    weights: str | None = setting(
+        None, "default, another tag of published weights, or a file with a state dict; null: new weights"
+    )
+
+    def problems(self) -> list[str]:
+        if not timm_installed():
+            return [TIMM_MISSING]
+        from ..timm_networks import timm_problems
+
+        return timm_problems(self.arch, self.weights, self.freeze)
+
+    def min_size(self, image_size: tuple[int, int]) -> int:
+        fixed_size = self._fixed_size()
+        if fixed_size is not None:
+            return min(fixed_size)
+        cfg = self._pretrained_cfg()
+        smallest = None if cfg is None else cfg.min_input_size
+        return _TIMM_MIN_SIZES.get(self.arch, _MIN_SIZE) if smallest is None else int(min(smallest[1:]))
+
+    def input_problems(self, in_channels: int, classes: int, image_size: tuple[int, int]) -> list[str]:
+        fixed_size = self._fixed_size()
+        if fixed_size is not None and image_size != fixed_size:
+            return [_fixed_size_problem(self.arch, fixed_size, image_size)]
+        return []
+
+    def build(
+        self, in_channels: int, classes: int, image_size: tuple[int, int], dropout: float | None
+    ) -> nn.Module:
+        return self._network(in_channels, classes, dropout, load=True)
+
+    def rebuild(
+        self, in_channels: int, classes: int, image_size: tuple[int, int], dropout: float | None
+    ) -> nn.Module:
+        return self._network(in_channels, classes, dropout, load=False)
+
+    def _network(self, in_channels: int, classes: int, dropout: float | None, load: bool) -> nn.Module:
+        if not timm_installed():
+            raise ConfigError([TIMM_MISSING])
+        from ..timm_networks import timm_network
+
+        return timm_network(self.arch, self.weights, in_channels, classes, dropout, self.freeze, load)
+
+    def _pretrained_cfg(self) -> Any:
+        if not timm_installed():
+            return None
+        from ..timm_networks import pretrained_cfg
+
+        return pretrained_cfg(self.arch, self.weights)
+
+    def _fixed_size(self) -> tuple[int, int] | None:
+        """Return the only (height, width) that the network takes, None where it takes several."""
+        cfg = self._pretrained_cfg()
+        return tuple(cfg.input_size[1:]) if cfg is not None and cfg.fixed_input_size else None
+
+
+def timm_installed() -> bool:
+    """Return whether timm, an optional package, can be imported."""
+    return importlib.util.find_spec("timm") is not None
+
+
+def _fixed_size_problem(arch: str, fixed_size: tuple[int, int], image_size: tuple[int, int]) -> str:
+    (height, width), (own_height, own_width) = fixed_size, image_size
+    return (
+        f"model.arch={arch}: takes images of {height}x{width} only, these have {own_height}x{own_width}; "
+        "choose a network without transformer blocks"
+    )
+
+
+@dataclass
+class Custom(Model):
+    """A network of your own: the module that factory(in_channels=…, classes=…, **arguments) returns."""
+
+    name: str = fixed("custom")
+    factory: str = setting("", "where the function is: package.module:function, from here or installed")
+    arguments: dict[str, Any] = setting({}, "what it is called with beside in_channels and classes")
+
+    def min_size(self, image_size: tuple[int, int]) -> int:
+        return 1
+
+    def problems(self) -> list[str]:
+        from ..external import custom_problems
+
+        return custom_problems(self.factory, self.arguments)
+
+    def build(
+        self, in_channels: int, classes: int, image_size: tuple[int, int], dropout: float | None
+    ) -> nn.Module:
+        from ..external import custom_network
+
+        return custom_network(self.factory, self.arguments, in_channels, classes, dropout)

@@ -1,0 +1,112 @@
+"""A trained network in Python: `cnntrain.load(folder)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..assemble import build_criterion, rebuild_network, restore_preprocessing
+from ..config import stored
+from ..config.network_input import resolve_network_input
+from ..errors import ConfigError, DataError
+from ..loss.classes import ClassCriterion
+from ..loss.criterion import Criterion
+from ..preprocessing.preprocess import Preprocess
+from ..runs.checkpoint import State
+from ..runs.folder import RunFolder
+from ..settings.tree import Config
+
+Images = Tensor | NDArray[np.uint8]
+
+
+@dataclass
+class TrainedNetwork:
+    """The network of a run's best epoch, in evaluation mode on the CPU, its preprocessing and its loss.
+
+    names: of its classes, attributes or values.
+    """
+
+    network: nn.Module
+    preprocess: Preprocess
+    criterion: Criterion
+    names: list[str]
+    image_shape: tuple[int, int, int]
+    config: Config
+
+    @torch.inference_mode()
+    def predict(self, images: Images) -> Tensor:
+        """Return probabilities of classes (N, K) or attributes (N, A), or values (N, V).
+
+        images: uint8 (N, H, W, C), of torch or numpy; raises ValueError where they are others.
+        """
+        images = torch.as_tensor(images)
+        if images.dtype != torch.uint8:
+            raise ValueError(f"images must be uint8 of 0…255, got {str(images.dtype).removeprefix('torch.')}")
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
+            expected = ", ".join(str(length) for length in self.image_shape)
+            raise ValueError(f"images must have the shape (N, {expected}), got {tuple(images.shape)}")
+        scores: Tensor = self.network(self.preprocess(images))
+        return self.criterion.probabilities(scores.float())
+
+    def classify(self, images: Images) -> Sequence[str]:
+        """Return the most probable class name of each image; images as for `predict`.
+
+        Raises ValueError where the run's target is not classes.
+        """
+        if not isinstance(self.criterion, ClassCriterion):
+            kind = self.config.data.target_kind()
+            raise ValueError(
+                f"this network predicts {kind} ({', '.join(self.names)}), not classes; use predict"
+            )
+        return [self.names[index] for index in self.predict(images).argmax(1).tolist()]
+
+
+def load_trained(path: Path) -> TrainedNetwork:
+    """Return the best network of the run in a folder; raises DataError."""
+    config = stored.read(path)
+    state = RunFolder(path).checkpoints.load_best()
+    network, criterion = restore_network(config, state)
+    return TrainedNetwork(
+        network=network.eval(),
+        preprocess=restore_preprocessing(config, state),
+        criterion=criterion,
+        names=state["names"],
+        image_shape=tuple(state["image_shape"]),
+        config=config,
+    )
+
+
+def restore_network(config: Config, state: State, weights: str = "best") -> tuple[nn.Module, Criterion]:
+    """Return the network of a configuration with a checkpoint's weights, and the loss it was trained by.
+
+    `weights`: "best", or those of the same epoch's "last_step" or "average" (E4).
+
+    Raises DataError where the checkpoint is of another network.
+    """
+    criterion = build_criterion(config, state["names"], state["loss"])
+    network_input = resolve_network_input(config, tuple(state["image_shape"]))
+    network = rebuild_network(config, criterion, network_input)
+    if weights != "best":
+        stored_weights = state.get(f"network_of_{weights}")
+        if stored_weights is None:
+            raise ConfigError([f"evaluate.weights={weights}: this run has no average; write best"])
+        state = state | {"network": stored_weights}
+    load_weights(network, state)
+    return network, criterion
+
+
+def load_weights(network: nn.Module, state: State) -> None:
+    """Put a checkpoint's weights into a network; raises DataError where they do not fit."""
+    try:
+        network.load_state_dict(state["network"])
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise DataError(
+            f"the checkpoint is of another network than the configuration says: {first}"
+        ) from error

@@ -1,0 +1,1 @@
+"""Group preprocessing: from stored images to the network's input."""

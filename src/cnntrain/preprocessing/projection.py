@@ -1,0 +1,115 @@
+"""Preprocessing that rotates images into the eigenbasis of the training split: PCA and whitening (D4, D5)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..data.images import ImageSet
+from ..settings.network_input import NetworkInput, Shape, Size
+from .preprocess import Preprocess, for_own_size_only
+from .settings import Projection, Whiten
+from .statistics import eigenvectors, mean_and_covariance, normalized_contrast
+
+# Variances below this fraction of the largest one are rounding errors of float32 products.
+ZERO_VARIANCE = 1e-9
+
+
+class Project(Preprocess):
+    """Images less their mean, in the directions in which the training split varies most (D4, D5).
+
+    directions (k, D) are rows of length 1 of D = H·W·C values, variances (k,) those of the training split
+    along them, mean (D,) its mean. Rotated back the result is an image, else a vector, k channels of 1x1.
+    """
+
+    mean: Tensor
+    directions: Tensor
+    variances: Tensor
+    gains: Tensor
+    matrix: Tensor | None
+
+    def __init__(
+        self,
+        settings: Projection,
+        mean: Tensor,
+        directions: Tensor,
+        variances: Tensor,
+        shape: Shape,
+        size: Size | None,
+    ):
+        super().__init__(size)
+        self.settings = settings
+        self.shape = shape
+        self.register_buffer("mean", mean)
+        self.register_buffer("directions", directions)
+        self.register_buffer("variances", variances)
+        gains = torch.ones_like(variances)
+        if isinstance(settings, Whiten):
+            gains = (variances + settings.epsilon).rsqrt()
+        count, length = directions.shape
+        # Two products with the directions cost 2·k·D multiply-adds an image, one with their product D².
+        in_one = settings.rotates_back and 2 * count > length
+        self.register_buffer("gains", gains, persistent=False)
+        self.register_buffer(
+            "matrix", (directions.T * gains) @ directions if in_one else None, persistent=False
+        )
+
+    def values(self, images: Tensor) -> Tensor:
+        centered = self.vectors(images).sub_(self.mean)
+        if self.matrix is not None:
+            return self._as_images(centered @ self.matrix)
+        components = F.linear(centered, self.directions).mul_(self.gains)
+        if self.settings.rotates_back:
+            return self._as_images(components @ self.directions)
+        return components[:, :, None, None]
+
+    def vectors(self, images: Tensor) -> Tensor:
+        """Return images (N, H, W, C) as vectors (N, D), normalized in contrast where the settings say so."""
+        if self.settings.normalizes_contrast:
+            return normalized_contrast(images)
+        return images.flatten(1).float() * (1 / 255)
+
+    def for_size(self, size: Size) -> Preprocess:
+        raise for_own_size_only(f"preprocessing={self.settings.name}", "preprocessing=standardize")
+
+    def _as_images(self, vectors: Tensor) -> Tensor:
+        return vectors.view(-1, *self.shape).permute(0, 3, 1, 2)
+
+    def _values_shape(self) -> Shape:
+        height, width, channels = self.settings.output_shape(*self.shape)
+        return channels, height, width
+
+
+def fit_projection(
+    settings: Projection, train: ImageSet, network_input: NetworkInput
+) -> tuple[Preprocess, list[str]]:
+    """Return the projection onto a training split's eigenbasis, and messages on its spectrum."""
+    mean, covariance = mean_and_covariance(train, settings.normalizes_contrast)
+    variances, directions = eigenvectors(covariance)
+    count = settings.kept(len(mean))
+    buffers = {"mean": mean, "directions": directions[:count], "variances": variances[:count]}
+    buffers = {name: buffer.float().contiguous() for name, buffer in buffers.items()}
+    return settings.restore(buffers, network_input), _describe_spectrum(settings, variances, count)
+
+
+def _describe_spectrum(settings: Projection, variances: Tensor, count: int) -> list[str]:
+    """Return in words how the variance is distributed over the directions; variances: largest first."""
+    total = variances.sum().clamp(min=torch.finfo(torch.float64).tiny)
+    explained = variances.cumsum(0) / total
+    for_90, for_99 = (min(int((explained < fraction).sum()) + 1, len(explained)) for fraction in (0.90, 0.99))
+    kept = f"; the {count} kept have {explained[count - 1]:.2%}" if count < len(explained) else ""
+    lines = [
+        f"variance  {len(explained)} directions: from {variances[0]:.3g} along the first to "
+        f"{variances[-1]:.3g} along the last; {for_90} have 90 % of it, {for_99} have 99 %{kept}"
+    ]
+    without = int((variances[:count] <= ZERO_VARIANCE * variances[0]).sum())
+    if without:
+        amplified = ""
+        if isinstance(settings, Whiten):
+            amplified = (
+                f"; other images are multiplied by {settings.epsilon**-0.5:.3g} there, "
+                "a larger preprocessing.epsilon lowers it"
+            )
+        lines.append(f"notice    the training split has no variance along {without} of them{amplified}")
+    return lines

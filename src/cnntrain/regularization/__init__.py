@@ -1,0 +1,1 @@
+"""Group regularization: penalties, decay, max norm, dropout, stochastic depth, mixup, CutMix, noise."""

@@ -1,0 +1,48 @@
+"""An evaluation as printed lines: the whole split, then each class, attribute or value."""
+
+from __future__ import annotations
+
+from ..metrics import format_metric
+from ..training.evaluation import Evaluation
+
+# With more classes than this, the confusion matrix is not printed.
+MAX_PRINTED_CLASSES = 20
+
+
+def evaluation_lines(title: str, evaluation: Evaluation, names: list[str]) -> list[str]:
+    """Return the metrics of a split, then a line for each class, attribute or value of these names."""
+    values = [format_metric(name, value) for name, value in evaluation.metrics.items()]
+    details = evaluation.details
+    if "confusion" in details:
+        table = _confusion_table(names, details["per_class_accuracy"], details["confusion"])
+    else:
+        (table,) = [_table(entries) for entries in details.values()]
+    return [f"{title}, {', '.join(values)}, loss {evaluation.loss:.4f}", "", *table]
+
+
+def _confusion_table(
+    names: list[str], per_class: dict[str, float | None], confusion: list[list[int]]
+) -> list[str]:
+    """Return a line for each class: its accuracy, and its row of the confusion matrix."""
+    lines = []
+    width = max(len(name) for name in names)
+    has_matrix = len(names) <= MAX_PRINTED_CLASSES
+    if has_matrix:
+        numbers = " ".join(f"{i:>5}" for i in range(len(names)))
+        lines.append(f"  {'class':<{width}}  accuracy  predicted as {numbers}")
+    for name, counts in zip(names, confusion, strict=True):
+        accuracy = per_class[name]
+        percent = "       –" if accuracy is None else f"{accuracy:>8.2%}"
+        row = " ".join(f"{count:>5}" for count in counts) if has_matrix else ""
+        lines.append(f"  {name:<{width}}  {percent}               {row}".rstrip())
+    return lines
+
+
+def _table(entries: dict[str, dict[str, float | None]]) -> list[str]:
+    """Return a line for each attribute or value."""
+    width = max(len(name) for name in entries)
+    return [
+        f"  {name:<{width}}  "
+        + ", ".join("–" if value is None else format_metric(metric, value) for metric, value in found.items())
+        for name, found in entries.items()
+    ]

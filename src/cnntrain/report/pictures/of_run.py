@@ -1,0 +1,75 @@
+"""The pictures in a run's folder: what the network sees, and the learning rate, before training begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...assemble import Assembled
+from ...data.images import MemoryImages
+from ...data.toy2d import to_images, to_points
+from ...optim.stages import OptimizerStages
+from ...preprocessing.settings import Projection
+from ...settings.tree import Config
+from .boundary import draw_boundary
+from .illustration import as_trained_on, illustrate
+from .schedule import draw_schedule
+from .sheet import save_sheet
+
+SCHEDULE, IMAGES, PREPROCESSING = "schedule.png", "images.png", "preprocessing.png"
+BOUNDARY = "decision_boundary.png"
+# As many points as a curve of a picture can show.
+MAX_POINTS = 1000
+MIN_SIDE = 4
+
+
+def draw_start(folder: Path, config: Config, assembled: Assembled) -> list[str]:
+    """Draw what is known before training; return the names of the files. Raises DataError."""
+    trainer, train = assembled.trainer, assembled.splits.train
+    step = trainer.step
+    draw_optimizer_schedule(
+        folder / SCHEDULE, step.update.optimizers, trainer.steps_per_epoch, config.trainer.epochs
+    )
+    names = [SCHEDULE]
+    if min(train.shape[:2]) >= MIN_SIDE:
+        augment = trainer.train_batches.augment
+        rows = as_trained_on(step.preprocess, augment, config.regularization, train, config.seed)
+        save_sheet(folder / IMAGES, rows)
+        names.append(IMAGES)
+    if isinstance(config.preprocessing, Projection):
+        save_sheet(folder / PREPROCESSING, illustrate(step.preprocess, train))
+        names.append(PREPROCESSING)
+    return names
+
+
+def draw_optimizer_schedule(
+    path: Path, optimizers: OptimizerStages, steps_per_epoch: int, epochs: int
+) -> None:
+    """Draw learning rate and momentum of every update; a plateau schedule as if it never fell."""
+    steps = range(0, steps_per_epoch * epochs, max(1, steps_per_epoch * epochs // MAX_POINTS))
+    momenta = [momentum for step in steps if (momentum := optimizers.momentum(step)) is not None]
+    draw_schedule(
+        path,
+        [optimizers.lr(step) for step in steps],
+        momenta if len(momenta) == len(steps) else None,
+        steps_per_epoch / steps.step,
+    )
+
+
+def draw_end(folder: Path, config: Config, assembled: Assembled) -> list[str]:
+    """Draw what the best network makes of points in a plane (D9); return the names of the files."""
+    if config.data.name != "toy2d":
+        return []
+    step, train = assembled.trainer.step, assembled.splits.train
+    assert isinstance(train, MemoryImages)
+
+    @torch.inference_mode()
+    def classify(points: Tensor) -> Tensor:
+        scores: Tensor = step.network(step.preprocess(to_images(points).to(step.compute.device)))
+        return step.criterion.probabilities(scores.float())
+
+    names = assembled.splits.names
+    draw_boundary(folder / BOUNDARY, classify, to_points(train.images), train.labels, names)
+    return [BOUNDARY]

@@ -1,0 +1,52 @@
+"""Atomic writes: a file is written under a temporary name, flushed to disk, then renamed."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import DataError
+
+
+@contextmanager
+def atomic_write(path: Path, before: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """Yield a temporary file to write; on success call `before`, then rename it to `path`.
+
+    Raises DataError where writing fails; `path` is then unchanged and the temporary file removed.
+    """
+    temporary = path.with_name(f".{path.name}.writing")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        before()
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        # torch.save reports a full disk as a RuntimeError about its archive.
+        is_full = shutil.disk_usage(path.parent).free < 1 << 20
+        reason = "the disk is full" if is_full else getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{path}: could not be written ({reason}); free space or make the folder writable, "
+            "then continue with run=FOLDER"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically; raises DataError."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to disk, where the system can."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,89 @@
+"""The metrics of a run: one record at a time, to metrics.jsonl and to the chosen logger."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from ..logger.sink import Row, Sink
+
+
+class JsonLines:
+    """metrics.jsonl: one JSON object a line, never NaN or Infinity."""
+
+    def __init__(self, path: Path, keep_rows: int):
+        _truncate(path, keep_rows)
+        self.path = path
+        self.rows = keep_rows
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, row: Row) -> None:
+        try:
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise DataError(f"{self.path}: could not be written ({error.strerror})") from error
+        self.rows += 1
+
+    def sync(self) -> None:
+        """Flush to disk, so that a checkpoint never counts rows that are lost."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Recorder:
+    """Decides before each step whether it is recorded, and hands records to metrics.jsonl and the logger.
+
+    `keep_rows` rows of an earlier process are kept, later ones are cut off.
+    """
+
+    def __init__(self, path: Path, keep_rows: int, logger: Sink | None, every_steps: int):
+        self.every_steps = every_steps
+        self._lines = JsonLines(path, keep_rows)
+        self._sinks: list[Sink] = [self._lines] if logger is None else [self._lines, logger]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows in metrics.jsonl."""
+        return self._lines.rows
+
+    def due(self, step: int) -> bool:
+        """Return whether the update after `step` updates is recorded: the first, then every so many."""
+        return step == 0 or (step + 1) % self.every_steps == 0
+
+    def record(self, row: Row) -> None:
+        """Write one record; numbers that are not finite become null."""
+        valid = {name: finite(value) for name, value in row.items()}
+        for sink in self._sinks:
+            sink.write(valid)
+
+    def sync(self) -> None:
+        """Flush metrics.jsonl to disk."""
+        self._lines.sync()
+
+    def close(self) -> None:
+        """Close all destinations."""
+        for sink in self._sinks:
+            sink.close()
+
+
+def finite(value: Any) -> Any:
+    """Return a value as JSON takes it: null in place of NaN and infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _truncate(path: Path, rows: int) -> None:
+    """Cut a file of lines off after its first `rows` lines."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        for _ in range(rows):
+            file.readline()
+        file.truncate(file.tell())

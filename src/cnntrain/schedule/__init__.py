@@ -1,0 +1,1 @@
+"""Group schedule: the learning rate over a run."""

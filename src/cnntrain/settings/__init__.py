@@ -1,0 +1,1 @@
+"""What a setting is, and the whole tree of settings. Nothing here imports torch."""

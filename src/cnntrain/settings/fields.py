@@ -1,0 +1,230 @@
+"""What a setting is: a dataclass field with a type, a default, a range and a help text.
+
+`setting` declares one, `problem` checks a value against one. Everything that checks values or
+describes settings (the command line, YAML files, the composed tree, the reference) reads them here.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The help text and the allowed values of one setting.
+
+    `resume` says what `run=FOLDER` may do to it: "fixed" (the stored value stands) or "free"
+    (a new value changes neither weights nor metrics, so it is taken).
+    """
+
+    help: str
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    choices: tuple[Any, ...] | None = None
+    length: int | None = None
+    resume: str = "fixed"
+    fixed: bool = False
+
+    def range(self) -> str:
+        """Return the allowed values in mathematical notation, or an empty string."""
+        if self.choices is not None:
+            return ", ".join(format_value(choice) for choice in self.choices)
+        if self.ge is None and self.gt is None and self.le is None and self.lt is None:
+            return ""
+        low, high = (self.ge if self.gt is None else self.gt), (self.le if self.lt is None else self.lt)
+        if high is None:
+            return f"{'≥' if self.gt is None else '>'} {low:g}"
+        if low is None:
+            return f"{'≤' if self.lt is None else '<'} {high:g}"
+        return f"{'[' if self.gt is None else '('}{low:g}, {high:g}{']' if self.lt is None else ')'}"
+
+
+def setting(default: Any, help: str, **rule: Any) -> Any:
+    """Declare a setting: a dataclass field with its default, its help text and its `Rule`."""
+    metadata = {"rule": Rule(help, **rule)}
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def fixed(name: str) -> Any:
+    """Declare the field `name`, which says which option of its group a dataclass is."""
+    return setting(name, "which option this is; cannot be set", fixed=True, choices=(name,))
+
+
+def rule_of(field: dataclasses.Field[Any]) -> Rule:
+    """Return the rule of a dataclass field declared by `setting`."""
+    rule = field.metadata["rule"]
+    assert isinstance(rule, Rule)
+    return rule
+
+
+def is_fixed(field: dataclasses.Field[Any]) -> bool:
+    """Return whether a field was declared by `fixed`."""
+    return "rule" in field.metadata and rule_of(field).fixed
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """Return the default value of a dataclass field."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def settings_of(option: type) -> dict[str, dataclasses.Field[Any]]:
+    """Return the fields of a settings dataclass by name."""
+    return {field.name: field for field in dataclasses.fields(option)}
+
+
+def type_of(option: type, name: str) -> Any:
+    """Return the resolved annotation of one field."""
+    return typing.get_type_hints(option)[name]
+
+
+def describe_type(annotation: Any) -> str:
+    """Return the words for a type, as in "whole number or null"."""
+    if _is_union(annotation):
+        return " or ".join(describe_type(part) for part in typing.get_args(annotation))
+    origin = typing.get_origin(annotation)
+    if origin is list:
+        (item,) = typing.get_args(annotation)
+        return f"list of {describe_type(item)}s"
+    if origin is dict:
+        return "mapping"
+    words = {
+        int: "whole number",
+        float: "number",
+        bool: "true or false",
+        str: "text",
+        type(None): "null",
+        Any: "anything",
+    }
+    return words[annotation]
+
+
+def problem(annotation: Any, rule: Rule, value: Any) -> str | None:
+    """Return what is wrong with `value` for a setting of this type and rule, or None.
+
+    Text is accepted where its meaning is plain ("3" for a whole number, "no" for false), as
+    OmegaConf accepts it.
+    """
+    try:
+        converted = convert(annotation, value)
+    except ValueError:
+        allowed = f" {_limits(rule)}" if rule.range() else ""
+        if rule.choices is not None:
+            return f"must be one of {rule.range()}"
+        return f"must be a {describe_type(annotation)}{allowed}".replace("a true or", "true or").replace(
+            "a anything", "anything"
+        )
+    items = converted if isinstance(converted, list) else [converted]
+    if rule.length is not None and isinstance(converted, list) and len(converted) != rule.length:
+        return f"must be a list of {rule.length} values, has {len(converted)}"
+    for item in items:
+        if item is None:
+            continue
+        if rule.choices is not None and item not in rule.choices:
+            return f"must be one of {rule.range()}"
+        if isinstance(item, float) and not math.isfinite(item):
+            return f"must be a finite number {_limits(rule)}".rstrip()
+        if not _inside(item, rule):
+            return f"must be {_limits(rule)}"
+    return None
+
+
+def convert(annotation: Any, value: Any) -> Any:
+    """Return `value` as the annotated type.
+
+    Raises ValueError where it cannot be read as that type.
+    """
+    if annotation is Any:
+        return value
+    if _is_union(annotation):
+        parts = typing.get_args(annotation)
+        if value is None and type(None) in parts:
+            return None
+        for part in parts:
+            if part is not type(None):
+                try:
+                    return convert(part, value)
+                except ValueError:
+                    continue
+        raise ValueError
+    origin = typing.get_origin(annotation)
+    if origin is list:
+        if not isinstance(value, list | tuple):
+            raise ValueError
+        (item,) = typing.get_args(annotation)
+        return [convert(item, entry) for entry in value]
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError
+        return value
+    return _convert_scalar(annotation, value)
+
+
+def _convert_scalar(annotation: Any, value: Any) -> Any:
+    if annotation is bool:
+        if isinstance(value, str) and value.lower() in ("yes", "on", "true", "y"):
+            return True
+        if isinstance(value, str) and value.lower() in ("no", "off", "false", "n"):
+            return False
+        if isinstance(value, bool):
+            return value
+        raise ValueError
+    if isinstance(value, bool | list | tuple | dict) or value is None:
+        raise ValueError
+    if annotation is str:
+        return str(value)
+    if annotation is int:
+        if isinstance(value, float):
+            raise ValueError
+        return int(value)
+    if annotation is float:
+        return float(value)
+    raise AssertionError(f"a setting has the unknown type {annotation}")
+
+
+def _limits(rule: Rule) -> str:
+    """Return the range as it follows "must be": "in [0, 1)", "≥ 1"."""
+    limits = rule.range()
+    return f"in {limits}" if limits.startswith(("[", "(")) else limits
+
+
+def _inside(value: Any, rule: Rule) -> bool:
+    return not (
+        (rule.ge is not None and value < rule.ge)
+        or (rule.gt is not None and value <= rule.gt)
+        or (rule.le is not None and value > rule.le)
+        or (rule.lt is not None and value >= rule.lt)
+    )
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def describe_option(settings: Any) -> str:
+    """Return an option's name and settings on one line."""
+    listed = [
+        f"{name}={format_value(getattr(settings, name))}"
+        for name in settings_of(type(settings))
+        if name != "name"
+    ]
+    return f"{settings.name} ({', '.join(listed)})" if listed else str(settings.name)
+
+
+def format_value(value: Any) -> str:
+    """Return a value as it is written in YAML and on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(format_value(item) for item in value)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)

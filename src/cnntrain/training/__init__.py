@@ -1,0 +1,1 @@
+"""Group trainer: the training loop, evaluation over a split, device and precision."""

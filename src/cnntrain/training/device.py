@@ -1,0 +1,139 @@
+"""The device of a run: where it computes, in which precision and memory format, and who decided."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..errors import ConfigError
+from .settings import Trainer
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and in which number format a network runs."""
+
+    device: torch.device
+    precision: str
+    memory_format: torch.memory_format
+    reason: str
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context of a forward pass in this precision."""
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision, torch.float32)
+        return torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32")
+
+    def describe(self) -> str:
+        """Return the device and precision for the first lines of a run."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
+        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        return f"{self.device}{f' ({name})' if name else ''}{threads}, {self.precision}{self.reason}"
+
+
+def prepare(settings: Trainer) -> Compute:
+    """Return the device and precision the settings ask for, and set torch's global switches to them.
+
+    Every switch is set whatever its value, so that a run in a sweep inherits nothing from the one before.
+    Raises ConfigError where the device is not there or cannot compute in the precision.
+    """
+    torch.set_num_threads(settings.threads or _default_threads())
+    if settings.deterministic:
+        # cuBLAS reads it when the first CUDA kernel is launched, and is deterministic only with it.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(settings.deterministic)
+    torch.backends.cudnn.benchmark = not settings.deterministic
+    torch.backends.cuda.matmul.allow_tf32 = settings.precision != "fp32"
+    torch.backends.cudnn.allow_tf32 = settings.precision != "fp32"
+    device = _device(settings.device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    precision, reason = settings.precision, ""
+    if precision == "auto":
+        unit = bf16_unit(device)
+        precision, reason = ("bf16", f" (auto: {unit})") if unit else ("fp32", " (auto: no bf16 unit)")
+    if precision == "fp16" and device.type != "cuda":
+        raise ConfigError([f"trainer.precision=fp16: needs a CUDA device, this run is on {device}"])
+    memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
+    return Compute(device, precision, memory_format, reason)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next step.
+
+    glibc returns every large block to the system when it is freed and gets it back as pages that must be
+    cleared one by one: VGG-11 spends a tenth of each step on that (benchmarks/README.md). Elsewhere than
+    on glibc nothing is changed.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library
+        return
+    mmap_threshold, trim_threshold = -3, -1  # malloc.h
+    mallopt(mmap_threshold, 1 << 30)
+    mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def move_to_device(network: nn.Module, compute: Compute) -> None:
+    """Move a network to the device of a run, in its memory format."""
+    network.to(compute.device).to(memory_format=compute.memory_format)
+    if compute.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d) and _overflows_on_avx2(module):
+                # For a 1x1 kernel the memory format is a matter of strides alone.
+                module.weight.data = module.weight.data.contiguous().view(-1).view(module.weight.shape)
+                module.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
+
+
+def _overflows_on_avx2(module: nn.Conv2d) -> bool:
+    """Return whether oneDNN's AVX2 kernel writes beyond its buffers for this layer in channels last.
+
+    Seen with torch 2.14.1 for 1x1 convolutions with a stride of up to six input channels: the C library
+    aborts, or memory is overwritten in silence.
+    """
+    return module.kernel_size == (1, 1) and max(module.stride) > 1 and module.in_channels // module.groups < 8
+
+
+def bf16_unit(device: torch.device) -> str | None:
+    """Return what a device computes bfloat16 with faster than float32, or None.
+
+    CUDA devices have it from compute capability 8.0, CPUs with AMX or AVX512-BF16.
+    """
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return "tensor cores"
+    if device.type == "cpu":
+        # torch.cpu.get_capabilities says the same, but not in all versions we run on.
+        if torch.cpu._is_amx_tile_supported():
+            return "AMX"
+        if torch.cpu._is_avx512_bf16_supported():
+            return "AVX512-BF16"
+    return None
+
+
+_threads_at_start: int | None = None
+
+
+def _default_threads() -> int:
+    """Return torch's own number of threads, as it was before any run of this process changed it."""
+    global _threads_at_start
+    if _threads_at_start is None:
+        _threads_at_start = torch.get_num_threads()
+    return _threads_at_start
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError([f"trainer.device={name}: torch finds no CUDA device; write auto or cpu"])
+    if device == torch.device("cuda"):
+        return torch.device("cuda", torch.cuda.current_device())
+    return device

@@ -1,0 +1,57 @@
+"""Loss and metrics over a split, in evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data.batches import Batches
+from ..loss.criterion import Criterion
+from .device import Compute
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean data loss over a split, its metrics by name, and their details (see metrics.Result).
+
+    error: what model selection minimizes.
+    """
+
+    loss: float
+    metrics: dict[str, float]
+    error: float
+    details: dict[str, Any]
+
+    def row(self, prefix: str) -> dict[str, float]:
+        """Return the loss and all metrics by name, as val/loss and val/accuracy for the prefix "val"."""
+        values = {"loss": self.loss} | self.metrics
+        return {f"{prefix}/{name}": value for name, value in values.items()}
+
+
+@torch.inference_mode()
+def evaluate_split(
+    network: nn.Module,
+    preprocess: Callable[[Tensor], Tensor],
+    criterion: Criterion,
+    batches: Batches,
+    compute: Compute,
+) -> Evaluation:
+    """Return data loss and metrics of a network over a split, in evaluation mode."""
+    network.eval()
+    metrics = criterion.metrics()
+    loss_sum = torch.zeros((), dtype=torch.float32, device=compute.device)
+    weight_sum = torch.zeros((), dtype=torch.float32, device=compute.device)
+    for images, labels in batches.in_order():
+        inputs = preprocess(images)
+        with compute.autocast():
+            scores = network(inputs).float()
+        weight = criterion.weight(labels)
+        loss_sum += criterion(scores, labels) * weight
+        weight_sum += weight
+        metrics.add(criterion.predictions(scores), labels)
+    result = metrics.result()
+    return Evaluation((loss_sum / weight_sum).item(), result.values, result.error, result.details)

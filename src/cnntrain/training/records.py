@@ -1,0 +1,88 @@
+"""The rows of metrics.jsonl: one every few steps, and one an epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..logger.sink import Row
+from .averaged import Averaged
+from .evaluation import Evaluation
+from .step import StepResult
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+class EpochMeans:
+    """Means over the epoch so far, summed up on the device.
+
+    sums: total loss, primary metric, images, data loss.
+    """
+
+    def __init__(self, device: torch.device):
+        self.sums = torch.zeros(4, device=device)
+
+    def add(self, result: StepResult) -> None:
+        """Take in one step."""
+        self.sums[0] += result.update.loss * result.images
+        self.sums[1] += result.metric_sum
+        self.sums[2] += result.images
+        self.sums[3] += result.update.data_loss * result.images
+
+    def metric(self) -> float:
+        """Return the mean of the primary metric; waits for the device."""
+        _, metric, images, _ = self.sums.tolist()
+        return float(metric / images)
+
+    def take(self, metric_name: str) -> Row:
+        """Return the means by name and begin anew; waits for the device."""
+        loss, metric, images, data_loss = self.sums.tolist()
+        self.sums.zero_()
+        return {
+            "train/loss": loss / images,
+            "train/data_loss": data_loss / images,
+            f"train/{metric_name}": metric / images,
+        }
+
+
+def step_row(trainer: Trainer, result: StepResult, images_per_second: float) -> Row:
+    """Return the record of one step; waits for the device."""
+    progress, step, update = trainer.progress, trainer.step, result.update
+    row: Row = {
+        "step": progress.step,
+        "epoch": progress.epoch + progress.step_in_epoch / trainer.steps_per_epoch,
+        "lr": step.update.optimizers.lr(progress.step - 1),
+        "momentum": step.update.optimizers.momentum(progress.step - 1),
+        "train/loss": update.loss.item(),
+        "train/data_loss": update.data_loss.item(),
+        "train/regularization_loss": float(update.regularization_loss),
+        f"train/{step.criterion.primary_metric_name}": trainer.means.metric(),
+        "grad_norm": update.grad_norm.item(),
+        "images_per_second": images_per_second,
+    }
+    if step.update.scaler.is_enabled():
+        row["skipped_steps"] = step.update.total_skipped
+    return row | step.update.update_ratio.row()
+
+
+def epoch_row(
+    trainer: Trainer,
+    means: Row,
+    validation: Evaluation | None,
+    averaged: Averaged | None,
+    images_per_second: float,
+) -> Row:
+    """Return the record of one epoch, with validation where there is any."""
+    row: Row = {
+        "step": trainer.progress.step,
+        "epoch": trainer.progress.epoch,
+        **means,
+        "images_per_second": images_per_second,
+    }
+    if validation is not None:
+        row |= validation.row("val")
+    if averaged is not None and averaged.evaluation is not None:
+        row |= averaged.evaluation.row("val_average")
+    return row

@@ -1,0 +1,172 @@
+"""The training loop: epochs of steps, each epoch followed by validation, a record and a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from torch import nn
+
+from ..data.batches import Batches
+from ..errors import Diverged
+from ..model.fine_tuning import training_mode
+from ..runs.checkpoint import Checkpoints, State
+from ..runs.recorder import Recorder
+from ..runs.signals import StopSignals
+from .averaged import evaluate_average
+from .best import keep_best
+from .console import print_epoch, progress_bar, show_on_bar
+from .evaluation import Evaluation, evaluate_split
+from .progress import Clock, Progress
+from .records import EpochMeans, epoch_row, step_row
+from .settings import Trainer as Settings
+from .step import TrainingStep
+from .update import NonFinite
+
+
+class Trainer:
+    """Trains one network to the end of its epochs, from wherever its progress stands.
+
+    description: what a checkpoint stores of the run besides its state: configuration, names, image shape.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        step: TrainingStep,
+        train: Batches,
+        val: Batches | None,
+        checkpoints: Checkpoints,
+        recorder: Recorder,
+        description: State,
+    ):
+        self.settings = settings
+        self.step = step
+        self.train_batches = train
+        self.val_batches = val
+        self.checkpoints = checkpoints
+        self.recorder = recorder
+        self.description = description
+        self.steps_per_epoch = min(len(train), settings.max_steps_per_epoch or len(train))
+        self.progress = Progress()
+        self.means = EpochMeans(step.compute.device)
+        self._clock = Clock(settings)
+
+    @property
+    def network(self) -> nn.Module:
+        """The network in training."""
+        return self.step.network
+
+    @property
+    def metric_name(self) -> str:
+        """The name of the primary metric."""
+        return self.step.criterion.primary_metric_name
+
+    def train(self, signals: StopSignals) -> None:
+        """Train until the last epoch, an early stop, a signal (Interrupted) or divergence (Diverged)."""
+        progress, settings = self.progress, self.settings
+        self._clock.start(progress)
+        if progress.step == 0:
+            self.save()
+        try:
+            while progress.epoch < settings.epochs and not progress.stopped_early:
+                training_mode(self.network)
+                batches = self.train_batches.epoch(
+                    progress.epoch, progress.step_in_epoch, self.steps_per_epoch
+                )
+                with progress_bar(progress, self.steps_per_epoch, settings.epochs) as bar:
+                    for images, labels in batches:
+                        recording = self.recorder.due(progress.step)
+                        result = self.step.run(progress.step, images, labels, recording)
+                        self.means.add(result)
+                        progress.after_step(result.images)
+                        bar.update()
+                        if recording:
+                            self.step.update.check()
+                            row = step_row(self, result, self._clock.images_per_second(progress.images))
+                            self.recorder.record(row)
+                            show_on_bar(bar, row, self.metric_name)
+                        if self._clock.checkpoint_due(progress.step):
+                            self.save()
+                        if reason := signals.received or self._clock.time_is_up():
+                            self.save()
+                            raise reason
+                self.finish_epoch()
+        except NonFinite as error:
+            raise self._diverged(error) from error
+
+    def finish_epoch(self) -> None:
+        """Validate, keep the best network, record the epoch, adjust the schedule, save."""
+        progress, step = self.progress, self.step
+        step.update.check()
+        images_per_second = self._clock.epoch_done(progress)
+        progress.after_epoch()
+        validation = self.validate()
+        averaged = evaluate_average(
+            step, self.train_batches, progress.epoch, self.steps_per_epoch, self.validate
+        )
+        means = self.means.take(self.metric_name)
+        row = epoch_row(self, means, validation, averaged, images_per_second)
+        self.recorder.record(row)
+        step.update.optimizers.schedule.after_epoch(None if validation is None else validation.error)
+        keep_best(progress, self.checkpoints, self.trained_state(), validation, averaged)
+        progress.stopped_early = self._out_of_patience()
+        self.save()
+        is_best = progress.best_epoch == progress.epoch
+        print_epoch(row, self.metric_name, self.settings.epochs, is_best)
+        self._clock.resume_training(progress)
+
+    def validate(self) -> Evaluation | None:
+        """Return loss and metrics over the validation split, None where there is none."""
+        if self.val_batches is None:
+            return None
+        step = self.step
+        return evaluate_split(step.network, step.preprocess, step.criterion, self.val_batches, step.compute)
+
+    def save(self) -> None:
+        """Write the newest checkpoint: all that the next step depends on."""
+        self.step.update.check()
+        self._clock.saved(self.progress)
+        self.recorder.sync()
+        self.progress.rows = self.recorder.rows
+        average = self.step.average
+        self.checkpoints.save_last(
+            self.trained_state()
+            | {
+                "update": self.step.update.state_dict(),
+                "average": None if average is None else average.state_dict(),
+                "progress": asdict(self.progress),
+                "sums": self.means.sums.cpu(),
+            }
+        )
+
+    def trained_state(self) -> State:
+        """Return what prediction needs: configuration, names, weights, preprocessing, label statistics."""
+        return self.description | {
+            "network": self.network.state_dict(),
+            "preprocess": self.step.preprocess.state_dict(),
+            "loss": self.step.criterion.state_dict(),
+        }
+
+    def load(self, state: State) -> None:
+        """Continue from a checkpoint's state."""
+        self.network.load_state_dict(state["network"])
+        self.step.update.load_state_dict(state["update"])
+        if self.step.average is not None:
+            self.step.average.load_state_dict(state["average"])
+        self.progress = Progress(**state["progress"])
+        self.progress.stopped_early = self._out_of_patience()
+        self.means.sums = state["sums"].to(self.step.compute.device)
+
+    def _out_of_patience(self) -> bool:
+        patience = self.settings.early_stopping_epochs
+        return patience is not None and self.progress.epoch - self.progress.best_epoch >= patience
+
+    def _diverged(self, error: NonFinite) -> Diverged:
+        return Diverged(
+            f"diverged: loss or gradient is not finite at step {error.step + 1} "
+            f"(epoch {error.step / self.steps_per_epoch:.2f}, "
+            f"lr {self.step.update.optimizers.lr(error.step):g}, loss {error.loss:g}, "
+            f"gradient norm {error.grad_norm:g}); no update was made. "
+            f"Last good checkpoint: {self.checkpoints.folder / 'last.pt'}. Try a lower optim.lr, a warm-up "
+            "(schedule.warmup_epochs=1) or trainer.max_grad_norm=1"
+        )

@@ -1,0 +1,204 @@
+"""One update of the weights: finite? clip, decay, learning rate of this step, optimizer.
+
+A non-finite loss or gradient skips the update without asking the device for an answer: on a CUDA device
+fused optimizers, our own and decay read it from a tensor; Adagrad and RMSprop, which torch does not fuse
+there, wait for the answer. On other devices the answer costs nothing and is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..instruments.update_ratio import UpdateRatio
+from ..optim.stages import LR_SCALE, OptimizerStages, Stage
+from ..regularization.penalties import WeightRegularization
+
+# fp16 halves its scale at each skipped update; this many in a row mean that no scale helps.
+MAX_SKIPPED_IN_A_ROW = 25
+
+
+class NonFinite(Exception):
+    """A loss or gradient was not finite; `step` counts the updates before it."""
+
+    def __init__(self, step: int, loss: float, grad_norm: float):
+        super().__init__(step, loss, grad_norm)
+        self.step = step
+        self.loss = loss
+        self.grad_norm = grad_norm
+
+
+@dataclass
+class UpdateResult:
+    """Losses and gradient norm of an update, still on the device; grad_norm is that before clipping."""
+
+    loss: Tensor
+    data_loss: Tensor
+    regularization_loss: Tensor | float
+    grad_norm: Tensor
+
+
+class Update:
+    """Carries gradients into weights.
+
+    `scaler` is there for fp16 only: its skipped steps are normal, and are counted.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizers: OptimizerStages,
+        regularization: WeightRegularization,
+        max_grad_norm: float | None,
+        device: torch.device,
+        fp16: bool,
+    ):
+        self.weights = [weight for weight in network.parameters() if weight.requires_grad]
+        self.optimizers = optimizers
+        self.regularization = regularization
+        self.max_grad_norm = max_grad_norm
+        self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
+        self.update_ratio = UpdateRatio(network)
+        self._fp16 = fp16
+        # Where waiting for an answer would stall the device, it keeps the count of skipped updates itself:
+        # in a row, in all, and the first one's step, loss and gradient norm.
+        self._counts_on_device = device.type == "cuda" or fp16
+        self._skipped = torch.zeros(5, device=device)
+
+    def apply(self, step: int, backward: Callable[[], Tensor], recording: bool) -> UpdateResult:
+        """Update the weights, or skip where loss or gradient is not finite.
+
+        `backward` adds the gradients of the data loss at the weights as they are, and returns that loss;
+        it is called once, or at every place that a line search tries. The result's gradient norm is that
+        before clipping. Raises NonFinite at once where asking the device costs nothing; elsewhere `check`
+        raises it.
+        """
+        stage = self.optimizers.stage(step)
+        self._set_groups(stage, step)
+        data_loss = backward()
+        result = self._with_penalty(stage.optimizer, data_loss)
+        finite = torch.isfinite(result.grad_norm + result.loss)
+        if self._counts_on_device:
+            finite = self._count(step, finite, result.loss, result.grad_norm)
+        elif not finite:
+            raise NonFinite(step, result.loss.item(), result.grad_norm.item())
+        with self.update_ratio.around_update(recording):
+            if stage.line_search:
+                if not finite:
+                    raise NonFinite(step, result.loss.item(), result.grad_norm.item())
+                self._search(stage, result.loss, backward)
+            else:
+                if self.max_grad_norm is not None:
+                    torch.nn.utils.clip_grads_with_norm_(
+                        self.weights, self.max_grad_norm, result.grad_norm, foreach=True
+                    )
+                self._step(stage, finite)
+            self.regularization.project()
+        stage.optimizer.zero_grad(set_to_none=True)
+        return result
+
+    def _set_groups(self, stage: Stage, step: int) -> None:
+        """Bring learning rate and momentum of this step into the optimizer."""
+        lr = self.optimizers.lr(step)
+        for group in stage.optimizer.param_groups:
+            group["lr"] = lr * group.get(LR_SCALE, 1.0)
+            if stage.momentum is not None:
+                group["momentum"] = stage.momentum(step)
+                if "next_momentum" in group:
+                    group["next_momentum"] = stage.momentum(step + 1)
+
+    def _with_penalty(self, optimizer: Optimizer, data_loss: Tensor) -> UpdateResult:
+        """Add the penalty to the loss and to the gradients."""
+        if self._fp16:
+            self.scaler.unscale_(optimizer)
+        penalty = self.regularization.loss()
+        self.regularization.add_gradients()
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+        return UpdateResult(data_loss + penalty, data_loss, penalty, norm)
+
+    def _search(self, stage: Stage, loss: Tensor, backward: Callable[[], Tensor]) -> None:
+        """Let an optimizer try several places, the first of which is where loss and gradients now stand."""
+        first = [loss]
+
+        def evaluate() -> Tensor:
+            if first:
+                found = first.pop()
+            else:
+                stage.optimizer.zero_grad(set_to_none=True)
+                found = self._with_penalty(stage.optimizer, backward()).loss
+            # torch's L-BFGS lays gradients out as one vector, which those in channels-last order are not.
+            for weight in self.weights:
+                weight.grad = None if weight.grad is None else weight.grad.contiguous()
+            return found
+
+        stage.optimizer.step(evaluate)  # type: ignore[arg-type]
+
+    def _step(self, stage: Stage, finite: Tensor) -> None:
+        optimizer = stage.optimizer
+        if self._fp16:
+            self.regularization.decay(stage, finite)
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        elif self._counts_on_device:
+            self.regularization.decay(stage, finite)
+            if optimizer.defaults.get("fused") or hasattr(type(optimizer), "found_inf"):
+                # The attributes by which a GradScaler makes a fused optimizer skip; ours read found_inf too.
+                optimizer.grad_scale = None  # type: ignore[attr-defined]
+                optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+                optimizer.step()
+            elif finite:
+                optimizer.step()
+        else:
+            self.regularization.decay(stage)
+            optimizer.step()
+
+    def _count(self, step: int, finite: Tensor, loss: Tensor, norm: Tensor) -> Tensor:
+        """Count on the device; return whether this update is to be made.
+
+        But for fp16, no update follows a skipped one: the weights stay as they were until `check` is asked.
+        """
+        in_a_row, total = self._skipped[0], self._skipped[1]
+        if not self._fp16:
+            finite = finite & (total == 0)
+        bad = (~finite).float()
+        now = torch.stack([torch.full_like(in_a_row, step), loss.float(), norm.float()])
+        details = torch.where(bad * (in_a_row == 0) > 0, now, self._skipped[2:])
+        self._skipped = torch.cat([torch.stack([(in_a_row + 1) * bad, total + bad]), details])
+        return finite
+
+    def check(self) -> None:
+        """Raise NonFinite if an update was skipped (fp16: too many in a row); waits for the device."""
+        if not self._counts_on_device:
+            return
+        in_a_row, total, step, loss, norm = self._skipped.tolist()
+        if in_a_row >= MAX_SKIPPED_IN_A_ROW or (total and not self._fp16):
+            raise NonFinite(int(step), loss, norm)
+
+    @property
+    def total_skipped(self) -> int:
+        """The number of updates skipped so far; waits for the device."""
+        return int(self._skipped[1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next update depends on besides the weights."""
+        return {
+            "optimizers": [stage.optimizer.state_dict() for stage in self.optimizers.stages],
+            "schedule": self.optimizers.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "skipped": self._skipped.cpu(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state of `state_dict`."""
+        for stage, stored in zip(self.optimizers.stages, state["optimizers"], strict=True):
+            stage.optimizer.load_state_dict(stored)
+        self.optimizers.schedule.load_state_dict(state["schedule"])
+        if self.scaler.is_enabled() and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self._skipped = state["skipped"].to(self._skipped.device)

@@ -1,0 +1,204 @@
+"""What the user sees for words that cannot be meant: every problem, one line each, exit code 2, no file."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnntrain.cli import main
+
+# The words, and what the one line about them must contain: key and value as written, the rule, the way out.
+CASES = [
+    ("modle=vgg11", ["modle=vgg11", "did you mean model=vgg11?"]),
+    ("model=vgg12", ["model=vgg12", "did you mean vgg1"]),
+    ("model=VGG11", ["model=VGG11", "did you mean vgg11?"]),
+    ("optim=adamm", ["optim=adamm", "did you mean adam?"]),
+    ("schedule=cosin", ["schedule=cosin", "did you mean cosine?"]),
+    ("job=trian", ["job=trian", "train, evaluate", "did you mean train?"]),
+    ("trainer.epoch=3", ["trainer.epoch=3", "did you mean trainer.epochs?"]),
+    ("epochs=3", ["epochs=3", "did you mean trainer.epochs?"]),
+    ("train.epochs=3", ["train.epochs=3", "did you mean trainer.epochs?"]),
+    ("optim=adam optim.momentum=0.9", ["optim.momentum=0.9", "adam has no", "lr, betas, eps", "sgd"]),
+    ("optim.lr=0.1x", ["optim.lr=0.1x", "number > 0", "default is 0.05"]),
+    ("optim.lr=-0.1", ["optim.lr=-0.1", "> 0"]),
+    ("optim.lr=0", ["optim.lr=0", "> 0"]),
+    ("optim.lr=nan", ["optim.lr=nan", "finite"]),
+    ("optim.lr=inf", ["optim.lr=inf", "finite"]),
+    ("optim=adam optim.betas=[0.9]", ["optim.betas=[0.9]", "2 values, has 1"]),
+    ("optim.momentum=1.5", ["optim.momentum=1.5", "[0, 1)"]),
+    ("optim=nesterov optim.momentum=0", ["optim.momentum=0", "(0, 1)"]),
+    ("regularization.l2=-1", ["regularization.l2=-1", "≥ 0"]),
+    ("regularization.dropout=1.0", ["regularization.dropout=1.0", "[0, 1)"]),
+    ("regularization.label_smoothing=1.0", ["regularization.label_smoothing=1.0", "[0, 1)"]),
+    ("trainer.epochs=0", ["trainer.epochs=0", "≥ 1", "default is 20"]),
+    ("trainer.epochs=-3", ["trainer.epochs=-3", "≥ 1"]),
+    ("trainer.epochs=1.5", ["trainer.epochs=1.5", "whole number"]),
+    ("trainer.epochs=ten", ["trainer.epochs=ten", "whole number"]),
+    ("data.batch_size=0", ["data.batch_size=0", "≥ 1"]),
+    ("data.batch_size=5000", ["data.batch_size=5000", "write at most 1"]),
+    ("data.val_fraction=0 trainer.early_stopping_epochs=3", ["data.val_fraction=0", "early_stopping", "0.1"]),
+    ("data.val_fraction=0 schedule=plateau", ["data.val_fraction=0", "plateau", "0.1"]),
+    ("data.val_fraction=1.0", ["data.val_fraction=1.0", "[0, 1)"]),
+    ("seed=abc", ["seed=abc", "whole number"]),
+    ("seed=-1", ["seed=-1", "default is 0"]),
+    ("trainer.device=gpu", ["trainer.device=gpu", "auto, cpu, cuda"]),
+    ("trainer.precision=fp8", ["trainer.precision=fp8", "auto, fp32, bf16, fp16"]),
+    ("trainer.precision=fp16 trainer.device=cpu", ["trainer.precision=fp16", "CUDA", "bf16"]),
+    ("+model.depth=3", ["model.depth=3", "no setting depth"]),
+    ("+optim._target_=os.system", ["optim._target_=os.system", "no setting _target_"]),
+    ("++optim.foo=1", ["optim.foo=1", "no setting foo"]),
+    ("optim.lr=0.1,0.01", ["optim.lr=0.1,0.01", "-m"]),
+    ("--epochs 10", ["--epochs 10", "key=value", "trainer.epochs=10"]),
+    ("epochs = 10", ["epochs = 10", "epochs=10"]),
+    ("epochs", ["epochs", "key=value"]),
+    ("schedule=step schedule.milestones=[30,10]", ["schedule.milestones=[30,10]", "write [10,30]"]),
+    ("schedule.warmup_epochs=30", ["schedule.warmup_epochs=30", "longer than the run", "trainer.epochs=20"]),
+    ("loss=svm regularization.label_smoothing=0.1", ["label_smoothing=0.1", "loss=softmax"]),
+    ("data.target=attributes", ["loss=softmax", "attribute_hinge or attribute_logistic"]),
+    ("loss=l2", ["loss=l2", "is for values", "write loss=softmax"]),
+    ("data.target=values loss=bins loss.bins=1", ["loss.bins=1", "≥ 2"]),
+    ("data=mnist data.target=values", ["data.target=values", "no setting target", "digits"]),
+    ("loss.balanced=true loss.class_weights=[1,2]", ["loss.balanced=true", "keep one"]),
+    ("loss=hierarchical_softmax loss.tree=t.yaml loss.branching=3", ["loss.branching=3", "balanced"]),
+    ("loss=hierarchical_softmax model=googlenet", ["hierarchical_softmax", "model.auxiliary=false"]),
+    ("optim=lbfgs", ["optim=lbfgs", "data.batch_size=1150", "mini_batches=true"]),
+    (
+        "optim=lbfgs optim.mini_batches=true regularization.max_norm=1",
+        ["optim=lbfgs", "write regularization.l2"],
+    ),
+    ("data=toy2d model=mlp regularization.cutmix=1", ["regularization.cutmix=1", "1x1", "mixup"]),
+    ("loss.class_weights=[1,0]", ["loss.class_weights", "> 0"]),
+    ("optim.momentum_epochs=3", ["optim.momentum_epochs=3", "optim.final_momentum"]),
+    ("optim=switch optim.switch_epoch=20", ["optim.switch_epoch=20", "trainer.epochs=20"]),
+    ("optim=switch optim.then=adaam", ["optim.then=adaam", "did you mean adam?"]),
+    ("averaging=emma", ["averaging=emma", "did you mean ema?"]),
+    ("averaging=ema averaging.decay=1", ["averaging.decay=1", "[0, 1)"]),
+    ("regularization.max_norm=0", ["regularization.max_norm=0", "> 0"]),
+    ("regularization.stochastic_depth=0.2", ["stochastic_depth=0.2", "no residual blocks", "model=resnet20"]),
+    ("model=plain20 regularization.stochastic_depth=0.2", ["stochastic_depth=0.2", "no residual blocks"]),
+    ("'regularization.layers={head: {l3: 1}}'", ["regularization.layers.head", "l3", "l2, l1, weight_decay"]),
+    ("'regularization.layers={head: {l2: -1}}'", ["regularization.layers.head", "l2=-1", "≥ 0"]),
+    ("'regularization.layers={head: 3}'", ["regularization.layers.head", "needs settings of its own"]),
+    ("evaluate.shift=2", ["evaluate.shift=2", "evaluate.views=shifts"]),
+    ("evaluate.dense=true evaluate.views=mirror", ["evaluate.views=mirror", "keep one"]),
+    ("~optim", ["~optim", "optim=NAME", "adam"]),
+    ("optim=null", ["optim=null", "optim needs a name"]),
+    ("optim=", ["optim=", "optim needs a name"]),
+    ("+schema/optim=adam", ["+schema/optim=adam", "optim=NAME"]),
+    ("optim@model=adam", ["optim@model=adam", "optim=NAME"]),
+    ("optim.name=adam", ["optim.name=adam", "optim=NAME"]),
+    ("trainer.deterministic=maybe", ["trainer.deterministic=maybe", "true or false"]),
+    ("trainer={epochs:3}", ["trainer={epochs:3}", "trainer needs a name"]),
+    ("'optim.lr=\"0.1'", ["optim.lr", "cannot be read"]),
+    ("optim.lr='${foo}'", ["optim.lr", "foo"]),
+    ("optim.lr='${optim.lr}'", ["optim.lr", "ecursive"]),
+    ("data=folder", ["data.path", "data.path=…"]),
+    ("data=npz", ["data.path", "data.path=…"]),
+    ("job=evaluate", ["job=evaluate", "run=FOLDER"]),
+    ("--config-dir nowhere", ["--config-dir nowhere", "no such folder"]),
+    ("--cfg jobs", ["--cfg jobs", "job, hydra, all"]),
+    ("evaluate.split=tset", ["evaluate.split=tset", "did you mean test?"]),
+]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("words", "expected"), CASES, ids=[words for words, _ in CASES])
+def test_one_line_names_key_value_rule_and_way_out(
+    words: str, expected: list[str], empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(shlex.split(words)) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    for part in expected:
+        assert part in line
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_all_problems_are_shown_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trainer.epochs=0", "optim=adamm", "modle=x", "seed=-1", "loss.delta=2"]) == 2
+    shown = capsys.readouterr().err
+    assert len(shown.splitlines()) == 5
+    for word in ("trainer.epochs=0", "optim=adamm", "modle=x", "seed=-1", "loss.delta=2"):
+        assert word in shown
+
+
+def test_problems_between_settings_are_shown_beside_problems_of_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["optim=adamm", "optim.momentum=0.5", "optim.lr=0", "trainer.device=gpu"]
+    assert main([*words, "schedule.warmup_epochs=30"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    # Nothing is said of the momentum, as nobody knows which optimizer was meant; lr=0 suits none.
+    assert [line.split("=")[0].removeprefix("cnntrain: ") for line in lines] == [
+        "optim",
+        "optim.lr",
+        "trainer.device",
+        "schedule.warmup_epochs",
+    ]
+
+
+def test_a_sweep_is_checked_in_all_combinations_before_its_first_job(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["-m", "optim=sgd,adam", "optim.momentum=0.9", "schedule=cosine,cosin", "seed=1,-1"]
+    assert main(words) == 2
+    lines = capsys.readouterr().err.splitlines()
+    # Each once, though each is wrong in several combinations.
+    assert len(lines) == 3
+    assert "adam has no" in lines[0] or "adam has no" in lines[1] or "adam has no" in lines[2]
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["optim=glob(ad*)", "optim.momentum=0.9"], "adamw has no setting momentum"),
+        (["optim.lr=range(-1,1)"], "optim.lr=-1"),
+        (["optim.lr=choice(0.1,nan)"], "optim.lr=nan"),
+        (["optim.lr=interval(-1,1)"], "optim.lr=-1"),
+    ],
+)
+def test_every_kind_of_sweep_is_checked(
+    words: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-m", *words]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_a_sweep_that_its_sweeper_cannot_do_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-m", "optim.lr=interval(0.1,1)"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "BasicSweeper" in line
+
+
+def test_milestones_after_the_end_are_a_notice_only(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "schedule=step",
+        "schedule.milestones=[1,30]",
+        "trainer.epochs=1",
+        "trainer.max_steps_per_epoch=1",
+    ]
+    assert main([*words, "hydra.run.dir=run"]) == 0
+    assert "schedule.milestones=[1,30]" in capsys.readouterr().out
+
+
+def test_help_and_errors_do_not_import_torch() -> None:
+    script = (
+        "import sys; from cnntrain.cli import main\n"
+        "for words in (['--help'], ['--version'], ['--cfg', 'job'], ['optim=adamm'], ['run=nowhere'],\n"
+        "              ['trainer.device=cuda:77'], ['-m', 'optim.lr=0,1']): main(words)\n"
+        "slow = {'torch', 'torchvision', 'sklearn', 'numpy'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,196 @@
+"""Penalties, decay and max norm against autograd, torch's AdamW and renorm, and closed forms (R1–R7, C6)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from cnntrain.errors import ConfigError
+from cnntrain.model.layers import LocallyConnected2d, TableConvolution
+from cnntrain.optim.stages import Stage
+from cnntrain.regularization.penalties import WeightRegularization, unit_norms
+from cnntrain.regularization.settings import Regularizers
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "penalty"),
+    [
+        (Regularizers(l2=0.3), lambda w: 0.5 * 0.3 * w.square().sum()),
+        (Regularizers(l1=0.2), lambda w: 0.2 * w.abs().sum()),
+        (
+            Regularizers(elastic_l1=0.1, elastic_l2=0.4),
+            lambda w: 0.1 * w.abs().sum() + 0.4 * w.square().sum(),
+        ),
+    ],
+    ids=["l2", "l1", "elastic net"],
+)
+@pytest.mark.parametrize("biases", [False, True])
+def test_loss_and_gradient_equal_autograds(settings: Regularizers, penalty: object, biases: bool) -> None:
+    settings.biases = biases
+    ours, theirs = network(), network()
+    regularization = WeightRegularization(settings, ours)
+    for weight in ours.parameters():
+        weight.grad = torch.ones_like(weight)
+    regularization.add_gradients()
+    chosen = [weight for weight in theirs.parameters() if biases or weight.ndim > 1]
+    expected = sum(penalty(weight) for weight in chosen)  # type: ignore[operator]
+    assert float(regularization.loss()) == pytest.approx(expected.item(), rel=1e-5)
+    expected.backward()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        extra = other.grad if other.grad is not None else torch.zeros_like(other)
+        torch.testing.assert_close(mine.grad, 1 + extra)
+
+
+def test_decoupled_decay_with_adam_is_torchs_adamw() -> None:
+    ours, theirs = network(), network()
+    regularization = WeightRegularization(Regularizers(weight_decay=0.1, biases=True), ours)
+    adam = torch.optim.Adam(ours.parameters(), lr=0.01)
+    adamw = torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.1)
+    for step in range(5):
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.grad = torch.full_like(mine, 0.1 * step - 0.2)
+            other.grad = torch.full_like(other, 0.1 * step - 0.2)
+        regularization.decay(Stage(0, adam, 0.01, 0.0))
+        adam.step()
+        adamw.step()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_decay_told_by_the_device_skips_where_the_step_is_skipped() -> None:
+    ours = network()
+    before = [weight.clone() for weight in ours.parameters()]
+    regularization = WeightRegularization(Regularizers(weight_decay=0.1), ours)
+    stage = Stage(0, torch.optim.SGD(ours.parameters(), lr=0.5), 0.5, 0.0)
+    regularization.decay(stage, torch.tensor(False))
+    assert all(torch.equal(a, b) for a, b in zip(before, ours.parameters(), strict=True))
+    regularization.decay(stage, torch.tensor(True))
+    torch.testing.assert_close(ours[0].weight, before[0] * 0.95)
+    assert torch.equal(ours[0].bias, before[1])
+
+
+@pytest.mark.parametrize(("told", "kept"), [(None, 0.995), (0.0, 1.0), (0.2, 0.9)])
+def test_an_optimizer_decays_by_its_own_amount_unless_told(told: float | None, kept: float) -> None:
+    ours = network()
+    before = ours[0].weight.clone()
+    stage = Stage(0, torch.optim.SGD(ours.parameters(), lr=0.5), 0.5, 0.01)
+    WeightRegularization(Regularizers(weight_decay=told), ours).decay(stage)
+    torch.testing.assert_close(ours[0].weight, before * kept)
+
+
+def test_decay_of_groups_with_rates_of_their_own_is_torchs_adamw() -> None:
+    ours, theirs = network(), network()
+    scales = (1.0, 5.0)
+
+    def groups(net: nn.Sequential) -> list[list[torch.Tensor]]:
+        return [list(net[:3].parameters()), list(net[3].parameters())]
+
+    pairs = list(zip(groups(ours), scales, strict=True))
+    regularization = WeightRegularization(Regularizers(weight_decay=0.1, biases=True), ours)
+    adam = torch.optim.Adam([{"params": group, "lr": 0.01 * scale} for group, scale in pairs])
+    adamw = torch.optim.AdamW(
+        [{"params": group, "lr": 0.01 * scale} for group, scale in zip(groups(theirs), scales, strict=True)],
+        weight_decay=0.1,
+    )
+    for step in range(5):
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.grad = torch.full_like(mine, 0.1 * step - 0.2)
+            other.grad = torch.full_like(other, 0.1 * step - 0.2)
+        regularization.decay(Stage(0, adam, 0.01, 0.0))
+        adam.step()
+        adamw.step()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_max_norm_is_torchs_renorm_of_each_units_weights(channels_last: bool) -> None:
+    ours = network()
+    if channels_last:
+        ours.to(memory_format=torch.channels_last)
+    before = [weight.detach().clone() for weight in ours.parameters()]
+    WeightRegularization(Regularizers(max_norm=0.5), ours).project()
+    for weight, old in zip(ours.parameters(), before, strict=True):
+        torch.testing.assert_close(weight, old if weight.ndim == 1 else torch.renorm(old, 2, 0, 0.5))
+    assert (unit_norms(ours[3]) <= 0.5 + 1e-6).all()
+
+
+def test_max_norm_knows_the_units_of_layers_without_shared_weights() -> None:
+    torch.manual_seed(0)
+    local, table = LocallyConnected2d(2, 3, 3, (5, 5)), TableConvolution(3, [[0, 1], [2]], 3)
+    nn.init.normal_(local.weight)
+    nn.init.normal_(table.weight)
+    norms = local.weight.detach().norm(dim=2), table.weight.detach().clone()
+    WeightRegularization(Regularizers(max_norm=1.5), nn.Sequential(local, table)).project()
+    torch.testing.assert_close(unit_norms(local), norms[0].clamp(max=1.5))
+    first, second = norms[1][:2].norm(), norms[1][2].norm()
+    torch.testing.assert_close(unit_norms(table), torch.stack([first, second]).clamp(max=1.5))
+
+
+def test_layers_by_name_have_settings_of_their_own() -> None:
+    ours = network()
+    first, last = ours[0].weight, ours[3].weight
+    settings = Regularizers(l2=0.3, layers={"3": {"l2": 0, "l1": 0.2}, "0": {"max_norm": 0.1}})
+    regularization = WeightRegularization(settings, ours)
+    expected = 0.15 * first.square().sum() + 0.2 * last.abs().sum()
+    assert float(regularization.loss()) == pytest.approx(expected.item(), rel=1e-5)
+    before = last.detach().clone()
+    regularization.project()
+    assert (unit_norms(ours[0]) <= 0.1 + 1e-6).all()
+    assert torch.equal(last, before)
+    with pytest.raises(ConfigError, match="conv9 names no layer"):
+        WeightRegularization(Regularizers(layers={"conv9": {"l2": 1}}), ours)
+
+
+def test_l2_and_decay_agree_under_sgd_and_part_under_adam() -> None:
+    def after(optimizer: type[torch.optim.Optimizer], settings: Regularizers) -> torch.Tensor:
+        ours = network()
+        regularization = WeightRegularization(settings, ours)
+        stage = Stage(0, optimizer(ours.parameters(), lr=0.1), 0.1, 0.0)  # type: ignore[call-arg]
+        for _ in range(3):
+            for weight in ours.parameters():
+                weight.grad = torch.full_like(weight, 0.3)
+            regularization.add_gradients()
+            regularization.decay(stage)
+            stage.optimizer.step()
+        weight: torch.Tensor = ours[0].weight.detach()
+        return weight
+
+    penalty, decay = Regularizers(l2=0.1), Regularizers(weight_decay=0.1)
+    torch.testing.assert_close(after(torch.optim.SGD, penalty), after(torch.optim.SGD, decay))
+    apart = (after(torch.optim.Adam, penalty) - after(torch.optim.Adam, decay)).abs().max()
+    assert apart > 1e-3
+
+
+def test_l1_brings_useless_weights_to_nearly_0_where_l2_does_not() -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(400, 12)
+    # Only the first two of twelve inputs say anything; the others are noise beside the wanted value.
+    wanted = 2 * inputs[:, :1] - inputs[:, 1:2] + torch.randn(400, 1)
+    lr = 0.02
+
+    def useless(settings: Regularizers) -> torch.Tensor:
+        torch.manual_seed(1)
+        net = nn.Linear(12, 1)
+        regularization = WeightRegularization(settings, net)
+        optimizer = torch.optim.SGD(net.parameters(), lr=lr)
+        for _ in range(600):
+            optimizer.zero_grad()
+            (0.5 * (net(inputs) - wanted).square().mean()).backward()
+            regularization.add_gradients()
+            optimizer.step()
+        assert net.weight[0, 0] > 1.5  # what matters stays
+        weights: torch.Tensor = net.weight[0, 2:].detach().abs()
+        return weights
+
+    # A weight at 0 is pushed over it by at most lr·l1, and back by the next step.
+    assert (useless(Regularizers(l1=0.2)) <= 2 * lr * 0.2).all()
+    assert useless(Regularizers(l2=0.2)).max() > 4 * lr * 0.2
+    both = useless(Regularizers(elastic_l1=0.2, elastic_l2=0.05))
+    assert (both <= 2 * lr * 0.2).all()

@@ -1,0 +1,118 @@
+"""Learning rates against torch's own schedulers and the closed forms of the notes (O7–O10)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import SGD, lr_scheduler
+
+from cnntrain.schedule import settings
+
+STEPS, EPOCHS = 10, 8
+
+
+def torch_factors(make: Any, steps: int) -> list[float]:
+    """The factors by which a torch scheduler, stepped once per update, scales a rate of 1."""
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scheduler = make(optimizer)
+        factors = []
+        for _ in range(steps):
+            factors.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+    return factors
+
+
+def ours(option: settings.Schedule, steps: int = STEPS * EPOCHS) -> list[float]:
+    """The factors of one of our schedules, without a warm-up unless it names one."""
+    option.warmup_epochs = option.warmup_epochs or 0
+    built = option.build(STEPS, EPOCHS)
+    return [built.factor(step) for step in range(steps)]
+
+
+@pytest.mark.parametrize(
+    ("option", "make"),
+    [
+        (settings.Constant(), lambda o: lr_scheduler.ConstantLR(o, factor=1.0)),
+        (settings.Step(milestones=[3, 5], factor=0.2), lambda o: lr_scheduler.MultiStepLR(o, [30, 50], 0.2)),
+        (settings.Step(every_epochs=2, factor=0.5), lambda o: lr_scheduler.StepLR(o, 20, 0.5)),
+        (settings.Exponential(rate=0.3), lambda o: lr_scheduler.ExponentialLR(o, math.exp(-0.03))),
+        (
+            settings.Exponential(rate=0.03, per="step"),
+            lambda o: lr_scheduler.ExponentialLR(o, math.exp(-0.03)),
+        ),
+        (settings.Cosine(final=0.1), lambda o: lr_scheduler.CosineAnnealingLR(o, 80, eta_min=0.1)),
+        (
+            settings.Constant(warmup_epochs=2),
+            lambda o: lr_scheduler.LinearLR(o, start_factor=1 / 20, total_iters=19),
+        ),
+    ],
+    ids=["constant", "milestones", "every", "exponential", "exponential in steps", "cosine", "warmup"],
+)
+def test_factor_equals_torchs_scheduler(option: settings.Schedule, make: Any) -> None:
+    assert ours(option) == pytest.approx(torch_factors(make, STEPS * EPOCHS), abs=1e-9)
+
+
+def test_one_cycle_equals_torchs_linear_one_cycle() -> None:
+    # torch counts the last step as the end of the cycle, we count the end of the last step.
+    option = settings.OneCycle(warmup_epochs=0, peak=0.5, initial=0.1, final=0.0)
+    built = option.build(STEPS, EPOCHS)
+    make = lambda o: lr_scheduler.OneCycleLR(  # noqa: E731
+        o,
+        1.0,
+        total_steps=81,
+        pct_start=41 / 81,
+        anneal_strategy="linear",
+        div_factor=10,
+        final_div_factor=1e9,
+        cycle_momentum=False,
+    )
+    assert [built.factor(step) for step in range(80)] == pytest.approx(torch_factors(make, 80), abs=1e-6)
+
+
+def test_inverse_is_a0_over_1_plus_kt() -> None:
+    factors = ours(settings.Inverse(rate=0.5))
+    for epoch in range(EPOCHS):
+        assert factors[epoch * STEPS] == pytest.approx(1 / (1 + 0.5 * epoch))
+    by_step = ours(settings.Inverse(rate=0.5, per="step"))
+    assert by_step[:4] == pytest.approx([1, 1 / 1.5, 1 / 2, 1 / 2.5])
+
+
+def test_step_without_settings_falls_at_half_and_three_quarters() -> None:
+    factors = ours(settings.Step())
+    assert [round(f, 6) for f in (factors[39], factors[40], factors[59], factors[60])] == [1, 0.1, 0.1, 0.01]
+
+
+def test_plateau_equals_torchs_reduce_on_plateau() -> None:
+    errors = [0.5, 0.4, 0.4, 0.41, 0.4, 0.39, 0.39, 0.39, 0.39, 0.2, 0.3, 0.3, 0.3]
+    built = settings.Plateau(warmup_epochs=0, factor=0.5, patience_epochs=3).build(STEPS, EPOCHS)
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    # torch's patience is the number of bad epochs it forgives; ours the number after which it acts.
+    theirs = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2, threshold=0)
+    for error in errors:
+        built.after_epoch(error)
+        theirs.step(error)
+        assert built.factor(10**6) == optimizer.param_groups[0]["lr"]
+
+
+def test_warm_up_ends_where_the_schedule_begins() -> None:
+    for option in (settings.Exponential(), settings.Inverse(), settings.Cosine()):
+        option.warmup_epochs = 1.5
+        factors = ours(option)
+        assert factors[:15] == pytest.approx([(step + 1) / 15 for step in range(15)])
+        assert factors[15] == pytest.approx(1.0)
+        assert factors[16] < 1.0
+
+
+def test_warm_up_takes_a_tenth_of_the_run_unless_told() -> None:
+    built = settings.Cosine().build(STEPS, 20)
+    assert [built.factor(step) for step in range(20)] == pytest.approx(
+        [(step + 1) / 20 for step in range(20)]
+    )
+    assert built.factor(20) == 1.0
