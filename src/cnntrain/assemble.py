@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import stored
-from .config.cross_checks import whole_batch_problems
+from .config.check import whole_batch_problems
 from .config.network_input import input_problems, resolve_network_input
 from .data.batches import Batches
 from .data.images import ImageSet
@@ -84,7 +84,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
         "image_shape": list(splits.train.shape),
         "precision": compute.precision,
     }
-    trainer: Trainer = config.trainer.build(step, train, val, folder.checkpoints, recorder, description)
+    trainer = Trainer(config.trainer, step, train, val, folder.checkpoints, recorder, description)
     if state is not None:
         trainer.load(state)
 

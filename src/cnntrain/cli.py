@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .config import stored
-from .config.changes import changed
-from .config.choices import Choices
 from .config.command_line import CommandLine, parse
-from .config.compose import CONFIG_NAME, Composer
-from .config.configure import configure, configure_sweep, hydra_overrides
-from .config.help import help_text
 from .errors import ConfigError, UserError
 from .runs.signals import sigterm_as_exception
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .config.compose import Composer
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,19 +42,27 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(command: CommandLine) -> int:
-    composer = Composer(Choices(command.user_folder()))
-    if "help" in command.flags:
-        print(help_text(composer.choices))
-    elif "version" in command.flags:
+    if "version" in command.flags:
         print(f"cnntrain {__version__}")
-    elif "completion" in command.values:
-        composer.hydra.shell_completion(CONFIG_NAME, [command.values["completion"]])
+        return 0
+    if "help" in command.flags:
+        from .config.help import help_text
+
+        print(help_text(command.user_folder))
+        return 0
+    # Hydra takes a tenth of a second to import.
+    from .config.choices import Choices
+    from .config.compose import Composer
+
+    composer = Composer(Choices(command.user_folder))
+    if "completion" in command.values:
+        composer.complete(command.values["completion"])
     elif "cfg" in command.values:
         _show_configuration(command, composer)
-    elif command.run() is not None:
-        _continue(command, composer)
+    elif command.run is not None:
+        _start_on_run(command.run, command, composer)
     elif "multirun" in command.flags:
-        return _sweep(command, composer)
+        return _start_sweep(command, composer)
     else:
         _start(command, composer)
     return 0
@@ -63,6 +70,8 @@ def _main(command: CommandLine) -> int:
 
 def _start(command: CommandLine, composer: Composer) -> None:
     """Start a job in a new folder."""
+    from .config.configure import configure
+
     checked = configure(command.overrides, composer)
     _print_notices(checked.notices)
     from .jobs.start import start
@@ -70,31 +79,37 @@ def _start(command: CommandLine, composer: Composer) -> None:
     start(checked)
 
 
-def _sweep(command: CommandLine, composer: Composer) -> int:
-    """Start a job for every combination of the values in the overrides."""
+def _start_sweep(command: CommandLine, composer: Composer) -> int:
+    """Start a job for every combination of the values in the overrides; return the exit code."""
+    from .config.configure import configure_sweep
+
     sweep = configure_sweep(command.overrides, composer)
     _print_notices(sweep.notices())
     from .jobs.sweep import run_sweep
 
-    return run_sweep(sweep, composer.hydra, hydra_overrides(command.overrides))
+    return run_sweep(sweep, composer)
 
 
-def _continue(command: CommandLine, composer: Composer) -> None:
+def _start_on_run(run: Path, command: CommandLine, composer: Composer) -> None:
     """Start a job on the run in an earlier folder."""
-    run = command.run()
-    assert run is not None
+    from .config import stored
+    from .config.changes import changed
+
     if "multirun" in command.flags:
         raise ConfigError(["run=…: one run is continued at a time; leave -m out"])
-    if command.job() == "optimizers":
+    if command.job == "optimizers":
         raise ConfigError([f"run={run}: job=optimizers needs no run; leave run=… out"])
     before = stored.read(run)
-    config = changed(before, command.overrides_of_run(), composer)
+    config = changed(before, command.overrides, composer)
     from .jobs.start import start_on_run
 
     start_on_run(run, before, config)
 
 
 def _show_configuration(command: CommandLine, composer: Composer) -> None:
+    from .config import stored
+    from .config.configure import configure
+
     part = command.values["cfg"]
     if part not in ("job", "hydra", "all"):
         raise ConfigError([f"--cfg {part}: must be one of job, hydra, all"])
@@ -102,8 +117,7 @@ def _show_configuration(command: CommandLine, composer: Composer) -> None:
     if part == "job":
         print(stored.to_yaml(checked.config), end="")
     else:
-        overrides = hydra_overrides(command.overrides)
-        composer.hydra.show_cfg(CONFIG_NAME, overrides, part, None, "resolve" in command.flags)
+        composer.show(command.overrides, part, "resolve" in command.flags)
 
 
 def _print_notices(notices: list[str]) -> None:

@@ -102,12 +102,10 @@ class AttributeMetrics(_Collected):
     """
 
     def result(self) -> Result:
-        from sklearn.metrics import average_precision_score
-
         scores, labels = self._all()
         accuracies = ((scores > 0) == (labels > 0.5)).double().mean(0).tolist()
         precisions = [
-            float(average_precision_score(labels[:, i].numpy(), scores[:, i].numpy()))
+            average_precision(labels[:, i], scores[:, i])
             if labels[:, i].any() and scores[:, i].isfinite().all()
             else None
             for i in range(len(self.names))
@@ -119,6 +117,19 @@ class AttributeMetrics(_Collected):
             for name, right, precision in zip(self.names, accuracies, precisions, strict=True)
         }
         return Result(values, 1 - accuracy, {"per_attribute": details})
+
+
+def average_precision(labels: Tensor, scores: Tensor) -> float:
+    """Return the area under precision over recall: the sum of (R_n - R_{n-1})·P_n over the thresholds.
+
+    labels (N,) 0 or 1, at least one of them 1; scores (N,). Equal scores share one threshold.
+    """
+    order = scores.argsort(descending=True)
+    hits, ordered = labels[order].cumsum(0), scores[order]
+    # A threshold lies behind the last of the scores that are equal.
+    last = torch.cat([ordered[1:] != ordered[:-1], torch.ones(1, dtype=torch.bool)]).nonzero().flatten()
+    precision, recall = hits[last] / (last + 1), hits[last] / hits[-1]
+    return float((recall.diff(prepend=recall.new_zeros(1)) * precision).sum())
 
 
 class ValueMetrics(_Collected):

@@ -15,9 +15,9 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from cnntrain.augmentation import color, geometry
-from cnntrain.augmentation.augment import Augment
+from cnntrain.augmentation.augment import AlternatingFlip, Augment, Crop, Flip, PaddedCrop
 from cnntrain.augmentation.erasing import ERASE_RATIOS, erase
-from cnntrain.augmentation.policies import apply_policy, build_policy
+from cnntrain.augmentation.policies import apply_policy
 from cnntrain.augmentation.settings import Auto, Transforms
 from cnntrain.cli import main
 from cnntrain.config.choices import Choices
@@ -129,7 +129,7 @@ def test_alternating_flips_mirror_every_image_in_every_other_epoch() -> None:
 def test_alternating_flips_follow_an_image_through_the_orders_of_epochs_and_differ_by_seed() -> None:
     # Each image is a ramp to the left or, mirrored, to the right; its label is its index.
     images = image_set(torch.tensor([0, 1], dtype=torch.uint8).view(1, 1, 2, 1).repeat(64, 1, 1, 1))
-    augment = Augment(Transforms(alternating_flip=True))
+    augment = Augment([AlternatingFlip()])
 
     def is_mirrored(seed: int, epoch: int) -> list[bool]:
         found = {}
@@ -363,7 +363,8 @@ def test_policies_are_torchvisions_and_leave_its_generator_alone(
     theirs.interpolation = v2.InterpolationMode.BILINEAR  # type: ignore[attr-defined]
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    found = apply_policy(images, build_policy(settings), 7)
+    (transform,) = built(settings, image_set(images)).transforms
+    found = apply_policy(images, transform.policy, 7)
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(7)
     expected = torch.stack([theirs(image) for image in images.permute(0, 3, 1, 2)])
@@ -448,17 +449,16 @@ def test_nothing_switched_on_leaves_images_as_they_are() -> None:
 # --- settings
 
 
-def resolved(settings: Auto | Transforms, default: str, height: int, width: int) -> Transforms:
-    images = image_set(torch.zeros(1, height, width, 3, dtype=torch.uint8))
-    return built(settings, images, default).settings
+def test_auto_is_what_the_data_set_asks_for_with_an_eighth_of_the_side() -> None:
+    def transforms(settings: Auto | Transforms, default: str, height: int, width: int) -> list[object]:
+        images = image_set(torch.zeros(1, height, width, 3, dtype=torch.uint8))
+        return list(built(settings, images, default).transforms)
 
-
-def test_auto_takes_what_suits_the_data_and_an_eighth_of_the_side() -> None:
-    assert resolved(Auto(), "crop", 8, 8) == Transforms(crop_padding=1)
-    assert resolved(Auto(), "crop_flip", 32, 40) == Transforms(crop_padding=4, flip=True)
-    assert resolved(Auto(), "none", 32, 32) == Transforms()
-    assert resolved(Transforms(crop_padding=3), "crop_flip", 32, 32) == Transforms(crop_padding=3)
-    assert resolved(Transforms(crop_padding=None, crop_size=5), "crop", 32, 32).crop_padding == 0
+    assert transforms(Auto(), "crop", 8, 8) == [PaddedCrop(1)]
+    assert transforms(Auto(), "crop_flip", 32, 40) == [PaddedCrop(4), Flip()]
+    assert transforms(Auto(), "none", 32, 32) == []
+    assert transforms(Transforms(crop_padding=3), "crop_flip", 32, 32) == [PaddedCrop(3)]
+    assert transforms(Transforms(crop_padding=None, crop_size=5), "crop", 32, 32) == [Crop(5)]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cnntrain.augmentation.augment import Augment
-from cnntrain.augmentation.settings import Transforms
+from cnntrain.augmentation.augment import Augment, Flip, PaddedCrop
 from cnntrain.data.batches import Batches
 from cnntrain.data.images import FileImages, MemoryImages
 
@@ -42,7 +41,7 @@ def test_epochs_and_seeds_have_orders_of_their_own(images: MemoryImages) -> None
 
 
 def test_a_batch_is_the_same_from_the_middle_of_an_epoch(images: MemoryImages) -> None:
-    batches = Batches(images, 8, CPU, seed=3, augment=Augment(Transforms(crop_padding=1, flip=True)))
+    batches = Batches(images, 8, CPU, seed=3, augment=Augment([PaddedCrop(1), Flip()]))
     whole = list(batches.epoch(2, 0, 99))
     part = list(batches.epoch(2, 4, 6))
     assert len(part) == 2
@@ -60,7 +59,7 @@ def test_worker_processes_give_the_batches_of_memory(tmp_path: Path, workers: in
         Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(paths[-1])
     files = FileImages(paths, torch.arange(20), 8, "crop", 3, workers)
     memory = files.to_memory(progress=False)
-    augment = Augment(Transforms(crop_padding=1, flip=True))
+    augment = Augment([PaddedCrop(1), Flip()])
     for epoch in (0, 1):
         slow = list(Batches(files, 6, CPU, 5, augment).epoch(epoch, 1, 99))
         fast = list(Batches(memory, 6, CPU, 5, augment).epoch(epoch, 1, 99))

@@ -9,7 +9,7 @@ from torch import nn
 from cnntrain.errors import ConfigError
 from cnntrain.model.layers import LocallyConnected2d, TableConvolution
 from cnntrain.optim.stages import Stage
-from cnntrain.regularization.penalties import WeightRegularization, unit_norms
+from cnntrain.regularization.penalties import unit_norms
 from cnntrain.regularization.settings import Regularizers
 
 
@@ -34,7 +34,7 @@ def network() -> nn.Sequential:
 def test_loss_and_gradient_equal_autograds(settings: Regularizers, penalty: object, biases: bool) -> None:
     settings.biases = biases
     ours, theirs = network(), network()
-    regularization = WeightRegularization(settings, ours)
+    regularization = settings.build(ours)
     for weight in ours.parameters():
         weight.grad = torch.ones_like(weight)
     regularization.add_gradients()
@@ -49,7 +49,7 @@ def test_loss_and_gradient_equal_autograds(settings: Regularizers, penalty: obje
 
 def test_decoupled_decay_with_adam_is_torchs_adamw() -> None:
     ours, theirs = network(), network()
-    regularization = WeightRegularization(Regularizers(weight_decay=0.1, biases=True), ours)
+    regularization = Regularizers(weight_decay=0.1, biases=True).build(ours)
     adam = torch.optim.Adam(ours.parameters(), lr=0.01)
     adamw = torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.1)
     for step in range(5):
@@ -66,7 +66,7 @@ def test_decoupled_decay_with_adam_is_torchs_adamw() -> None:
 def test_decay_told_by_the_device_skips_where_the_step_is_skipped() -> None:
     ours = network()
     before = [weight.clone() for weight in ours.parameters()]
-    regularization = WeightRegularization(Regularizers(weight_decay=0.1), ours)
+    regularization = Regularizers(weight_decay=0.1).build(ours)
     stage = Stage(0, torch.optim.SGD(ours.parameters(), lr=0.5), 0.5, 0.0)
     regularization.decay(stage, torch.tensor(False))
     assert all(torch.equal(a, b) for a, b in zip(before, ours.parameters(), strict=True))
@@ -80,7 +80,7 @@ def test_an_optimizer_decays_by_its_own_amount_unless_told(told: float | None, k
     ours = network()
     before = ours[0].weight.clone()
     stage = Stage(0, torch.optim.SGD(ours.parameters(), lr=0.5), 0.5, 0.01)
-    WeightRegularization(Regularizers(weight_decay=told), ours).decay(stage)
+    Regularizers(weight_decay=told).build(ours).decay(stage)
     torch.testing.assert_close(ours[0].weight, before * kept)
 
 
@@ -92,7 +92,7 @@ def test_decay_of_groups_with_rates_of_their_own_is_torchs_adamw() -> None:
         return [list(net[:3].parameters()), list(net[3].parameters())]
 
     pairs = list(zip(groups(ours), scales, strict=True))
-    regularization = WeightRegularization(Regularizers(weight_decay=0.1, biases=True), ours)
+    regularization = Regularizers(weight_decay=0.1, biases=True).build(ours)
     adam = torch.optim.Adam([{"params": group, "lr": 0.01 * scale} for group, scale in pairs])
     adamw = torch.optim.AdamW(
         [{"params": group, "lr": 0.01 * scale} for group, scale in zip(groups(theirs), scales, strict=True)],
@@ -115,7 +115,7 @@ def test_max_norm_is_torchs_renorm_of_each_units_weights(channels_last: bool) ->
     if channels_last:
         ours.to(memory_format=torch.channels_last)
     before = [weight.detach().clone() for weight in ours.parameters()]
-    WeightRegularization(Regularizers(max_norm=0.5), ours).project()
+    Regularizers(max_norm=0.5).build(ours).project()
     for weight, old in zip(ours.parameters(), before, strict=True):
         torch.testing.assert_close(weight, old if weight.ndim == 1 else torch.renorm(old, 2, 0, 0.5))
     assert (unit_norms(ours[3]) <= 0.5 + 1e-6).all()
@@ -127,7 +127,7 @@ def test_max_norm_knows_the_units_of_layers_without_shared_weights() -> None:
     nn.init.normal_(local.weight)
     nn.init.normal_(table.weight)
     norms = local.weight.detach().norm(dim=2), table.weight.detach().clone()
-    WeightRegularization(Regularizers(max_norm=1.5), nn.Sequential(local, table)).project()
+    Regularizers(max_norm=1.5).build(nn.Sequential(local, table)).project()
     torch.testing.assert_close(unit_norms(local), norms[0].clamp(max=1.5))
     first, second = norms[1][:2].norm(), norms[1][2].norm()
     torch.testing.assert_close(unit_norms(table), torch.stack([first, second]).clamp(max=1.5))
@@ -137,7 +137,7 @@ def test_layers_by_name_have_settings_of_their_own() -> None:
     ours = network()
     first, last = ours[0].weight, ours[3].weight
     settings = Regularizers(l2=0.3, layers={"3": {"l2": 0, "l1": 0.2}, "0": {"max_norm": 0.1}})
-    regularization = WeightRegularization(settings, ours)
+    regularization = settings.build(ours)
     expected = 0.15 * first.square().sum() + 0.2 * last.abs().sum()
     assert float(regularization.loss()) == pytest.approx(expected.item(), rel=1e-5)
     before = last.detach().clone()
@@ -145,13 +145,13 @@ def test_layers_by_name_have_settings_of_their_own() -> None:
     assert (unit_norms(ours[0]) <= 0.1 + 1e-6).all()
     assert torch.equal(last, before)
     with pytest.raises(ConfigError, match="conv9 names no layer"):
-        WeightRegularization(Regularizers(layers={"conv9": {"l2": 1}}), ours)
+        Regularizers(layers={"conv9": {"l2": 1}}).build(ours)
 
 
 def test_l2_and_decay_agree_under_sgd_and_part_under_adam() -> None:
     def after(optimizer: type[torch.optim.Optimizer], settings: Regularizers) -> torch.Tensor:
         ours = network()
-        regularization = WeightRegularization(settings, ours)
+        regularization = settings.build(ours)
         stage = Stage(0, optimizer(ours.parameters(), lr=0.1), 0.1, 0.0)  # type: ignore[call-arg]
         for _ in range(3):
             for weight in ours.parameters():
@@ -178,7 +178,7 @@ def test_l1_brings_useless_weights_to_nearly_0_where_l2_does_not() -> None:
     def useless(settings: Regularizers) -> torch.Tensor:
         torch.manual_seed(1)
         net = nn.Linear(12, 1)
-        regularization = WeightRegularization(settings, net)
+        regularization = settings.build(net)
         optimizer = torch.optim.SGD(net.parameters(), lr=lr)
         for _ in range(600):
             optimizer.zero_grad()

@@ -11,7 +11,6 @@ from torch import nn
 
 from cnntrain.optim.settings import Adagrad, Muon, Nesterov, Optim, Sgd
 from cnntrain.optim.stages import OptimizerStages, Stage
-from cnntrain.regularization.penalties import WeightRegularization
 from cnntrain.regularization.settings import Regularizers
 from cnntrain.schedule.settings import Constant
 from cnntrain.training.update import MAX_SKIPPED_IN_A_ROW, NonFinite, Update
@@ -30,7 +29,7 @@ def make(max_grad_norm: float | None = None, fp16: bool = False, weight_decay: f
             Sgd(lr=0.1, momentum=0.9).stages(weights, not fp16, 10, 10),
             Constant(warmup_epochs=0).build(10, 10),
         ),
-        WeightRegularization(Regularizers(weight_decay=weight_decay), network),
+        Regularizers(weight_decay=weight_decay).build(network),
         max_grad_norm,
         CPU,
         fp16,
@@ -204,7 +203,7 @@ def test_lbfgs_through_an_update_is_torchs_with_the_penalty_in_its_closure(
         OptimizerStages(
             Lbfgs().stages(list(ours.parameters()), False, 1, 3), Constant(warmup_epochs=0).build(1, 3)
         ),
-        WeightRegularization(Regularizers(l2=0.1), ours),
+        Regularizers(l2=0.1).build(ours),
         0.01,  # no gradient is clipped: the line search would be told another slope than it walks on
         CPU,
         fp16=False,

@@ -1,4 +1,4 @@
-"""The transforms of a training batch, in their order.
+"""The transforms of a training batch, one after the other.
 
 All random numbers are drawn on the CPU and depend on (seed, epoch, step) alone, so any batch can be
 augmented again without the ones before it (decision 3 in docs/architecture.md).
@@ -7,154 +7,209 @@ augmented again without the ones before it (decision 3 in docs/architecture.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
 from ..seeding import derive, generator, random_bits
-from ..settings.network_input import Shape
 from . import color, geometry
 from .erasing import ERASE_RATIOS, erase
-from .policies import apply_policy, build_policy
-from .settings import Transforms
+from .policies import Policy, apply_policy
 
 RESIZED_CROP_RATIOS = (3 / 4, 4 / 3)
 
 
 @dataclass(frozen=True)
+class BatchKey:
+    """What the random numbers of a batch depend on; indices: its images' positions (N,) in the split."""
+
+    indices: Tensor
+    seed: int
+    epoch: int
+    step: int
+
+
+class Transform(Protocol):
+    """One random change of a batch of images."""
+
+    def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
+        """Return changed images; images: uint8 (N, H, W, C) on any device, rng: on the CPU."""
+
+
+@dataclass(frozen=True)
 class Augment:
-    """Every transform whose strength is not 0, false or null, in this order:
+    """Transforms in the order in which they are applied, drawing from one generator."""
 
-    a crop (of the padded image, or of crop_size), resized crop and rotation in one resampling, flip,
-    policy, brightness, contrast, saturation, hue, lighting, erasing, cutout.
-    """
-
-    settings: Transforms
-    color_axes: Tensor | None = None
+    transforms: Sequence[Transform]
 
     def __call__(self, images: Tensor, indices: Tensor, seed: int, epoch: int, step: int) -> Tensor:
-        """Return augmented images, of the same size or crop_size.
+        """Return augmented images.
 
         images: uint8 (N, H, W, C) on any device; indices: their positions (N,) in the split, on the CPU.
         """
         rng = generator(seed, "augmentation", epoch, step)
-        images = self._crop_and_rotate(images, rng)
-        images = self._flip(images, indices, seed, epoch, rng)
-        if self.settings.policy != "none":
-            images = apply_policy(images, build_policy(self.settings), derive(seed, "policy", epoch, step))
-        images = self._jitter_color(images, rng)
-        return self._erase(images, rng)
-
-    def _crop_and_rotate(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        settings = self.settings
-        count, device = len(images), images.device
-        if settings.crop_padding:
-            down, right = torch.randint(2 * settings.crop_padding + 1, (2, count), generator=rng)
-            images = geometry.crop(images, settings.crop_padding, _to(device, down), _to(device, right))
-        height, width = images.shape[1:3]
-        size = settings.cropped_size((height, width))
-        if settings.crop_size is not None and settings.min_area is None:
-            down = torch.randint(height - size[0] + 1, (count,), generator=rng)
-            right = torch.randint(width - size[1] + 1, (count,), generator=rng)
-            images = geometry.windows(images, size, _to(device, down), _to(device, right))
-            height, width = size
-        if settings.min_area is None and not settings.rotation_degrees:
-            return images
-        whole = torch.tensor([0.0, 0.0, height, width])[:, None].expand(4, count)
-        windows, angles = whole, torch.zeros(count)
-        if settings.min_area is not None:
-            drawn, fits = geometry.boxes(
-                rng, count, (height, width), (settings.min_area, 1.0), RESIZED_CROP_RATIOS, (height, width)
-            )
-            windows = torch.where(fits, drawn, whole)
-        if settings.rotation_degrees:
-            limit = math.radians(settings.rotation_degrees)
-            angles = (2 * torch.rand(count, generator=rng) - 1) * limit
-        # A window without rotation lies inside the image: beyond its border pixels nothing is black.
-        outside = "zeros" if settings.rotation_degrees else "border"
-        return geometry.resample(images, _to(device, windows), _to(device, angles), size, outside)
-
-    def _flip(self, images: Tensor, indices: Tensor, seed: int, epoch: int, rng: torch.Generator) -> Tensor:
-        if self.settings.flip:
-            chosen = torch.rand(len(images), generator=rng) < 0.5
-        elif self.settings.alternating_flip:
-            chosen = random_bits(seed, "alternating flip", indices) ^ bool(epoch % 2)
-        else:
-            return images
-        return geometry.flip(images, _to(images.device, chosen))
-
-    def _jitter_color(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        settings = self.settings
-        count, device = len(images), images.device
-        strengths = (
-            settings.brightness,
-            settings.contrast,
-            settings.saturation,
-            settings.hue,
-            settings.lighting,
-        )
-        if not any(strengths):
-            return images
-
-        def factors(strength: float) -> Tensor:
-            low = max(0.0, 1 - strength)
-            return _to(device, low + (1 + strength - low) * torch.rand(count, generator=rng))
-
-        values = images.float()
-        if settings.brightness:
-            values = color.brightness(values, factors(settings.brightness))
-        if settings.contrast:
-            values = color.contrast(values, factors(settings.contrast))
-        if settings.saturation:
-            values = color.saturation(values, factors(settings.saturation))
-        if settings.hue:
-            turns = (2 * torch.rand(count, generator=rng) - 1) * settings.hue
-            values = color.hue(values, _to(device, turns))
-        if settings.lighting:
-            assert self.color_axes is not None
-            multipliers = settings.lighting * torch.randn(count, 3, generator=rng)
-            values = values + _to(device, multipliers @ self.color_axes.T)[:, None, None, :]
-        return values.round_().clamp_(0, 255).to(images.dtype)
-
-    def _erase(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        settings = self.settings
-        count, height, width, _ = images.shape
-        if settings.erase:
-            drawn, fits = geometry.boxes(
-                rng,
-                count,
-                (height, width),
-                settings.erase_area_range(),
-                ERASE_RATIOS,
-                (height - 1, width - 1),
-            )
-            chosen = fits & (torch.rand(count, generator=rng) < settings.erase)
-            images = erase(images, _to(images.device, drawn * chosen))
-        if settings.cutout:
-            rows = torch.randint(height, (count,), generator=rng) - settings.cutout // 2
-            columns = torch.randint(width, (count,), generator=rng) - settings.cutout // 2
-            sides = torch.full((count,), settings.cutout)
-            images = erase(images, _to(images.device, torch.stack([rows, columns, sides, sides])))
+        key = BatchKey(indices, seed, epoch, step)
+        for transform in self.transforms:
+            images = transform(images, rng, key)
         return images
 
 
-def build_augment(settings: Transforms, image: Shape, train: Iterable[Tensor]) -> Augment:
-    """Return the augmentation of images (height, width, channels) = `image`; `train` yields all of them.
+@dataclass(frozen=True)
+class PaddedCrop:
+    """A window of the image's own size, cut at random from the image with zeros around it."""
 
-    Raises ConfigError where settings do not fit the images.
+    padding: int
+
+    def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
+        down, right = torch.randint(2 * self.padding + 1, (2, len(images)), generator=rng)
+        return geometry.crop(images, self.padding, *_to(images.device, down, right))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square window of `size` pixels a side, cut at random from the image."""
+
+    size: int
+
+    def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
+        count, height, width, _ = images.shape
+        down = torch.randint(height - self.size + 1, (count,), generator=rng)
+        right = torch.randint(width - self.size + 1, (count,), generator=rng)
+        return geometry.windows(images, (self.size, self.size), *_to(images.device, down, right))
+
+
+@dataclass(frozen=True)
+class ResizedCropAndRotation:
+    """A window of at least `min_area` of the image, rotated by up to `degrees`, in one resampling.
+
+    min_area None is the whole image. The result has `size` pixels a side, None: the image's own size.
     """
-    height, width, channels = image
-    if problems := settings.input_problems(height, width, channels):
-        raise ConfigError(problems)
-    if settings.crop_padding is None:
-        padding = max(1, min(height, width) // 8) if settings.crop_size is None else 0
-        settings = replace(settings, crop_padding=padding)
-    return Augment(settings, color.principal_axes(train) if settings.lighting else None)
+
+    min_area: float | None
+    degrees: float
+    size: int | None
+
+    def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
+        count, height, width, _ = images.shape
+        size = (height, width) if self.size is None else (self.size, self.size)
+        windows = torch.tensor([0.0, 0.0, height, width])[:, None].expand(4, count)
+        angles = torch.zeros(count)
+        if self.min_area is not None:
+            drawn, fits = geometry.boxes(
+                rng, count, (height, width), (self.min_area, 1.0), RESIZED_CROP_RATIOS, (height, width)
+            )
+            windows = torch.where(fits, drawn, windows)
+        if self.degrees:
+            angles = (2 * torch.rand(count, generator=rng) - 1) * math.radians(self.degrees)
+        # Without rotation a window lies inside the image: beyond its border pixels nothing is black.
+        outside = "zeros" if self.degrees else "border"
+        windows, angles = _to(images.device, windows, angles)
+        return geometry.resample(images, windows, angles, size, outside)
 
 
-def _to(device: torch.device, tensor: Tensor) -> Tensor:
-    """Return a tensor of the CPU on the images' device, without waiting for it."""
-    return tensor.to(device, non_blocking=True)
+@dataclass(frozen=True)
+class Flip:
+    """A left-right flip of each image with probability ½."""
+
+    def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
+        chosen = torch.rand(len(images), generator=rng) < 0.5
+        return geometry.flip(images, *_to(images.device, chosen))
+
+
+@dataclass(frozen=True)
+class AlternatingFlip:
+    """A left-right flip of each image in every other epoch; half of the images begin flipped."""
+
+    def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
+        chosen = random_bits(key.seed, "alternating flip", key.indices) ^ bool(key.epoch % 2)
+        return geometry.flip(images, *_to(images.device, chosen))
+
+
+@dataclass(frozen=True)
+class RandomPolicy:
+    """A published policy, applied image by image."""
+
+    policy: Policy
+
+    def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
+        return apply_policy(images, self.policy, derive(key.seed, "policy", key.epoch, key.step))
+
+
+@dataclass(frozen=True)
+class ColorJitter:
+    """Random brightness, contrast, saturation, hue and lighting of each image, in this order.
+
+    axes: the principal axes of the training split's colors (3, 3), needed for lighting.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    lighting: float = 0.0
+    axes: Tensor | None = field(default=None, compare=False)
+
+    def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
+        count, device = len(images), images.device
+
+        def factors(strength: float) -> Tensor:
+            low = max(0.0, 1 - strength)
+            (found,) = _to(device, low + (1 + strength - low) * torch.rand(count, generator=rng))
+            return found
+
+        values = images.float()
+        if self.brightness:
+            values = color.brightness(values, factors(self.brightness))
+        if self.contrast:
+            values = color.contrast(values, factors(self.contrast))
+        if self.saturation:
+            values = color.saturation(values, factors(self.saturation))
+        if self.hue:
+            turns = (2 * torch.rand(count, generator=rng) - 1) * self.hue
+            values = color.hue(values, *_to(device, turns))
+        if self.lighting:
+            assert self.axes is not None
+            multipliers = self.lighting * torch.randn(count, 3, generator=rng)
+            (shifts,) = _to(device, multipliers @ self.axes.T)
+            values = values + shifts[:, None, None, :]
+        return values.round_().clamp_(0, 255).to(images.dtype)
+
+
+@dataclass(frozen=True)
+class RandomErasing:
+    """A black box in an image with some probability, of a fraction of its area in `areas`.
+
+    Zhong et al. 2017.
+    """
+
+    probability: float
+    areas: tuple[float, float]
+
+    def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
+        count, height, width, _ = images.shape
+        size, largest = (height, width), (height - 1, width - 1)
+        drawn, fits = geometry.boxes(rng, count, size, self.areas, ERASE_RATIOS, largest)
+        chosen = fits & (torch.rand(count, generator=rng) < self.probability)
+        return erase(images, *_to(images.device, drawn * chosen))
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A black square of `side` pixels around a random position of each image (DeVries & Taylor 2017)."""
+
+    side: int
+
+    def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
+        count, height, width, _ = images.shape
+        rows = torch.randint(height, (count,), generator=rng) - self.side // 2
+        columns = torch.randint(width, (count,), generator=rng) - self.side // 2
+        sides = torch.full((count,), self.side)
+        return erase(images, *_to(images.device, torch.stack([rows, columns, sides, sides])))
+
+
+def _to(device: torch.device, *tensors: Tensor) -> list[Tensor]:
+    """Return tensors of the CPU on the images' device, without waiting for it."""
+    return [tensor.to(device, non_blocking=True) for tensor in tensors]

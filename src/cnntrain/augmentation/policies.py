@@ -7,25 +7,27 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .settings import Transforms
-
 Policy = Callable[[Tensor], Tensor]
 
 
-def build_policy(settings: Transforms) -> Policy:
-    """Return RandAugment (Cubuk et al. 2019) or TrivialAugment (Müller and Hutter 2021)."""
+def randaugment(num_ops: int, magnitude: int) -> Policy:
+    """Return RandAugment (Cubuk et al. 2019): `num_ops` operations of one magnitude for each image."""
     from torchvision.transforms import v2  # takes a second to import
 
-    if settings.policy == "trivialaugment":
-        trivial: Policy = v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR)
-        return trivial
-    num_ops, magnitude = settings.randaugment()
-    chosen: Policy = v2.RandAugment(num_ops, magnitude, interpolation=v2.InterpolationMode.BILINEAR)
-    return chosen
+    policy: Policy = v2.RandAugment(num_ops, magnitude, interpolation=v2.InterpolationMode.BILINEAR)
+    return policy
+
+
+def trivialaugment() -> Policy:
+    """Return TrivialAugment (Müller and Hutter 2021): one operation of a random magnitude for each image."""
+    from torchvision.transforms import v2  # takes a second to import
+
+    policy: Policy = v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR)
+    return policy
 
 
 def apply_policy(images: Tensor, policy: Policy, seed: int) -> Tensor:
-    """Return images uint8 (N, H, W, C), each as the policy makes it; a pure function of images and seed."""
+    """Return images uint8 (N, H, W, C), changed by the policy; a pure function of images and seed."""
     # torchvision draws from torch's own generator, which is put back as it was.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from ..errors import ConfigError
 from ..settings.fields import fixed, format_value, setting
 from ..settings.network_input import Shape
 from ..settings.option import Option
@@ -13,7 +14,7 @@ from ..settings.option import Option
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .augment import Augment
+    from .augment import Augment, Transform
 
 # What torchvision takes where nothing is said.
 RANDAUGMENT = {"num_ops": 2, "magnitude": 9}
@@ -116,18 +117,6 @@ class Transforms(Augmentation):
     def cropped_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return size if self.crop_size is None else (self.crop_size, self.crop_size)
 
-    def randaugment(self) -> tuple[int, int]:
-        """Return the number of operations and the magnitude of randaugment."""
-        return (
-            RANDAUGMENT["num_ops"] if self.num_ops is None else self.num_ops,
-            RANDAUGMENT["magnitude"] if self.magnitude is None else self.magnitude,
-        )
-
-    def erase_area_range(self) -> tuple[float, float]:
-        """Return the least and the largest share of the area that is erased."""
-        least, most = ERASE_AREA if self.erase_area is None else self.erase_area
-        return least, most
-
     def problems(self) -> list[str]:
         lines = []
         if self.flip and self.alternating_flip:
@@ -188,6 +177,49 @@ class Transforms(Augmentation):
         return lines
 
     def build(self, default: str, image: Shape, train: Iterable[Tensor]) -> Augment:
-        from .augment import build_augment
+        from .augment import Augment
 
-        return build_augment(self, image, train)
+        if problems := self.input_problems(*image):
+            raise ConfigError(problems)
+        return Augment([*self._geometric(image), *self._photometric(train), *self._erasing()])
+
+    def _geometric(self, image: Shape) -> Iterator[Transform]:
+        from . import augment
+
+        padding = self.crop_padding
+        if padding is None:
+            padding = max(1, min(image[:2]) // 8) if self.crop_size is None else 0
+        if padding:
+            yield augment.PaddedCrop(padding)
+        if self.crop_size is not None and self.min_area is None:
+            yield augment.Crop(self.crop_size)
+        if self.min_area is not None or self.rotation_degrees:
+            size = None if self.min_area is None else self.crop_size
+            yield augment.ResizedCropAndRotation(self.min_area, self.rotation_degrees, size)
+        if self.flip:
+            yield augment.Flip()
+        elif self.alternating_flip:
+            yield augment.AlternatingFlip()
+
+    def _photometric(self, train: Iterable[Tensor]) -> Iterator[Transform]:
+        from . import augment, color, policies
+
+        if self.policy == "randaugment":
+            num_ops = RANDAUGMENT["num_ops"] if self.num_ops is None else self.num_ops
+            magnitude = RANDAUGMENT["magnitude"] if self.magnitude is None else self.magnitude
+            yield augment.RandomPolicy(policies.randaugment(num_ops, magnitude))
+        elif self.policy == "trivialaugment":
+            yield augment.RandomPolicy(policies.trivialaugment())
+        strengths = (self.brightness, self.contrast, self.saturation, self.hue, self.lighting)
+        if any(strengths):
+            axes = color.principal_axes(train) if self.lighting else None
+            yield augment.ColorJitter(*strengths, axes)
+
+    def _erasing(self) -> Iterator[Transform]:
+        from . import augment
+
+        if self.erase:
+            smallest, largest = ERASE_AREA if self.erase_area is None else self.erase_area
+            yield augment.RandomErasing(self.erase, (smallest, largest))
+        if self.cutout:
+            yield augment.Cutout(self.cutout)

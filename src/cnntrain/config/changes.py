@@ -10,12 +10,11 @@ from ..errors import ConfigError
 from ..settings.fields import rule_of, settings_of
 from ..settings.suggest import did_you_mean
 from ..settings.tree import GROUPS, Config
+from .check import job_problems, option_problems, rule_problems
 from .choices import Choice, Choices
 from .compose import Composer
 from .configure import configure
-from .cross_checks import evaluation_problems, option_problems, other_jobs_problems
 from .options import typed
-from .rules import rule_problems
 from .select import select
 
 # Changing these continues a run that had come to its end.
@@ -39,10 +38,7 @@ def changed(stored: Config, overrides: list[str], composer: Composer) -> Config:
             config = _with_overrides(config, of_data, composer.choices, any_setting=True)
     else:
         config = _with_overrides(stored, overrides, composer.choices)
-    problems = list(evaluation_problems(config))
-    if config.job not in ("evaluate", "summary"):
-        problems += other_jobs_problems(config)
-    if problems:
+    if problems := list(job_problems(config)):
         raise ConfigError(problems)
     return config
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ConfigError
-from ..settings.tree import Config
-from .cross_checks import check_source_run, cross_checks
-from .rules import rule_problems
+from ..errors import ConfigError, DataError
+from ..optim.settings import Sgd
+from ..preprocessing.settings import Projection
+from ..runs import layout
+from ..settings.fields import default_of, format_value, setting_problems, settings_of
+from ..settings.option import Notice
+from ..settings.tree import GROUPS, JOB_SETTINGS, Config
+from . import stored
+from .network_input import input_problems, resolve_network_input
+from .options import OPTIONS
+
+# CutMix pastes a box of whole pixels: on smaller images it would be all of the image or none of it.
+MIN_CUTMIX_SIZE = 4
 
 
 @dataclass(frozen=True)
@@ -39,3 +49,240 @@ def check(config: Config, problems: list[str], folder: Path, named_by_user: bool
         raise ConfigError([*problems, *wrong])
     check_source_run(config)
     return Checked(config, list(map(str, notices)), folder, named_by_user)
+
+
+def rule_problems(config: Config) -> list[str]:
+    """Return a line for every setting that breaks its own rule, wherever its value came from."""
+    parts = (*GROUPS, *JOB_SETTINGS)
+    problems = setting_problems(config, "", skip=parts)
+    return problems + [line for part in parts for line in setting_problems(getattr(config, part), f"{part}.")]
+
+
+def cross_checks(config: Config) -> tuple[list[str], list[str]]:
+    """Return what cannot work together, and notices of what works otherwise than the user may expect."""
+    lines = [line for group in GROUPS for line in getattr(config, group).problems()]
+    lines += [line for check in CHECKS for line in check(config)]
+    return _without_notices(lines), [line for line in lines if isinstance(line, Notice)]
+
+
+def option_problems(config: Config) -> list[str]:
+    """Return what cannot work together within the options of a configuration."""
+    return _without_notices([line for group in GROUPS for line in getattr(config, group).problems()])
+
+
+def check_source_run(config: Config) -> None:
+    """Raise DataError where the run whose weights are to be taken is not there or has no checkpoint."""
+    source = config.initialization.source_run()
+    if source is None:
+        return
+    stored.read(Path(source), "initialization.run")
+    if not (Path(source) / layout.CHECKPOINTS / layout.BEST).is_file():
+        raise DataError(
+            f"initialization.run={source}: has no best weights yet (checkpoints/best.pt); "
+            "let the run finish an epoch"
+        )
+
+
+def job_problems(config: Config) -> Iterator[str]:
+    """Yield a line for each setting of a job that has no effect or cannot be.
+
+    Settings of job=evaluate are stored in the run's folder for its evaluation, whatever the job.
+    """
+    for name in ("dense_size", "dense_stride"):
+        value = getattr(config.evaluate, name)
+        if value is not None and not config.evaluate.dense:
+            yield f"evaluate.{name}={value}: acts in dense evaluation only; add evaluate.dense=true"
+    if config.evaluate.shift is not None and config.evaluate.views != "shifts":
+        yield f"evaluate.shift={config.evaluate.shift}: acts on evaluate.views=shifts only; write null"
+    if config.evaluate.dense and config.evaluate.views != "none":
+        yield f"evaluate.views={config.evaluate.views}: dense evaluation has views of its own; keep one"
+    if config.evaluate.dense and config.loss.name == "hierarchical_softmax":
+        yield (
+            "evaluate.dense=true: a hierarchical softmax ends in a tree, which cannot be slid over an image; "
+            "write false"
+        )
+    for job, settings in JOB_SETTINGS.items():
+        if job in (config.job, "evaluate"):
+            continue
+        for name, entry in settings_of(settings).items():
+            value = getattr(getattr(config, job), name)
+            if value != default_of(entry):
+                yield f"{job}.{name}={format_value(value)}: acts in job={job} only; add job={job}"
+
+
+def whole_batch_problems(config: Config, images: int) -> Iterator[str]:
+    """Yield a line where an optimizer needs all training images in one batch, and does not get them."""
+    optim = config.optim
+    batch = config.data.batch_size * config.trainer.accumulate_steps
+    if optim.line_search and not optim.mini_batches and batch < images:
+        yield (
+            f"optim={optim.name}: needs all {images} training images in one batch; write "
+            f"data.batch_size={images} (or optim.mini_batches=true)"
+        )
+
+
+def training_images(config: Config) -> int | None:
+    """Return the number of training images, None where only reading the data can tell."""
+    info = config.data.info()
+    if info is None or info.train_images is None:
+        return None
+    images: int = min(info.train_images, config.data.limit or info.train_images)
+    return images - round(images * float(config.data.val_fraction))
+
+
+def _without_notices(lines: list[str]) -> list[str]:
+    return [line for line in lines if not isinstance(line, Notice)]
+
+
+def _job(config: Config) -> Iterator[str]:
+    if config.job == "evaluate" and config.run is None:
+        yield "job=evaluate: needs the folder of a run: run=FOLDER"
+    yield from job_problems(config)
+    if config.job == "optimizers" and config.optim != Sgd():
+        yield (
+            f"optim={config.optim.name}: job=optimizers runs every optimizer with settings of its own; leave "
+            "optim out, and write optimizers.lr=… for another rate"
+        )
+
+
+def _schedule_and_epochs(config: Config) -> Iterator[str]:
+    yield from config.schedule.epochs_problems(config.trainer.epochs)
+
+
+def _validation(config: Config) -> Iterator[str]:
+    if config.data.may_have_validation():
+        return
+    if config.schedule.needs_validation:
+        yield f"data.val_fraction=0: schedule={config.schedule.name} needs validation images; write 0.1"
+    if config.trainer.early_stopping_epochs is not None:
+        yield "data.val_fraction=0: trainer.early_stopping_epochs needs validation images; write 0.1"
+
+
+def _batch_size(config: Config) -> Iterator[str]:
+    images = training_images(config)
+    steps = config.trainer.accumulate_steps
+    if images is not None and config.data.batch_size * steps > images:
+        times = f" times trainer.accumulate_steps={steps}" if steps > 1 else ""
+        yield (
+            f"data.batch_size={config.data.batch_size}{times}: the training split has {images} images; "
+            f"write at most {images // steps}"
+        )
+
+
+def _crop_size(config: Config) -> Iterator[str]:
+    crop_size = getattr(config.augmentation, "crop_size", None)
+    if crop_size is None:
+        return
+    if getattr(config.preprocessing, "per", "channel") == "pixel":
+        yield (
+            f"preprocessing.per=pixel: augmentation.crop_size={crop_size} leaves no pixel in its place; "
+            "write preprocessing.per=channel"
+        )
+    if isinstance(config.preprocessing, Projection):
+        yield (
+            f"preprocessing={config.preprocessing.name}: augmentation.crop_size={crop_size} leaves no pixel "
+            "in its place; write preprocessing=standardize"
+        )
+    info = config.data.info()
+    if info is not None and info.height == info.width == crop_size:
+        has_size = hasattr(config.data, "image_size")
+        hint = f"; data.image_size={crop_size * 8 // 7} leaves room" if has_size else ""
+        yield Notice(f"augmentation.crop_size={crop_size}: images of that size leave nothing to cut{hint}")
+
+
+def _network(config: Config) -> Iterator[str]:
+    wrong = config.preprocessing.model_problem(config.model.name)
+    if wrong is not None:
+        yield wrong
+        return
+    info = config.data.info()
+    if info is None:
+        return
+    asked = config.summary.image_size if config.job == "summary" else None
+    size = (info.height, info.width) if asked is None else (asked, asked)
+    image = (*size, info.channels)
+    problems = input_problems(config, image)
+    yield from problems
+    if problems:
+        return
+    network_input = resolve_network_input(config, image)
+    yield from config.model.input_problems(network_input.channels, info.outputs, network_input.size)
+    if config.regularization.cutmix and min(network_input.size) < MIN_CUTMIX_SIZE:
+        yield (
+            f"regularization.cutmix={config.regularization.cutmix:g}: images of "
+            f"{network_input.size[0]}x{network_input.size[1]} have no room for a box; write 0, or mixup"
+        )
+
+
+def _trained_weights(config: Config) -> Iterator[str]:
+    frozen = getattr(config.model, "freeze", [])
+    if frozen and config.model.weights is None and config.initialization.source_run() is None:
+        yield Notice(
+            f"model.freeze={format_value(frozen)}: these layers keep random weights; "
+            "model.weights=default has trained ones"
+        )
+
+
+def _loss(config: Config) -> Iterator[str]:
+    target, loss = config.data.target_kind(), config.loss
+    if loss.target != target:
+        fitting = [
+            option.name for option in (entry() for entry in OPTIONS["loss"]) if option.target == target
+        ]
+        yield (
+            f"loss={loss.name}: is for {loss.target}, data.target is {target}; "
+            f"write loss={' or '.join(fitting)}"
+        )
+    if loss.name == "hierarchical_softmax" and getattr(config.model, "auxiliary", False):
+        yield "loss=hierarchical_softmax: auxiliary heads have no tree; write model.auxiliary=false"
+    smoothing = config.regularization.label_smoothing
+    if smoothing > 0 and not loss.takes_label_smoothing:
+        yield (
+            f"regularization.label_smoothing={smoothing:g}: loss={loss.name} has no soft targets; "
+            "write loss=softmax or 0"
+        )
+
+
+def _residual_blocks(config: Config) -> Iterator[str]:
+    rate = config.regularization.stochastic_depth
+    if rate and not config.model.has_residual_blocks():
+        yield (
+            f"regularization.stochastic_depth={rate:g}: model={config.model.name} has "
+            "no residual blocks to skip; write 0, or a network such as model=resnet20"
+        )
+
+
+def _optimizer(config: Config) -> Iterator[str]:
+    optim, trainer = config.optim, config.trainer
+    images = training_images(config)
+    if images is not None:
+        yield from whole_batch_problems(config, images)
+    yield from optim.epochs_problems(trainer.epochs)
+    if not optim.line_search:
+        return
+    if trainer.precision == "fp16":
+        yield (
+            f"trainer.precision=fp16: optim={optim.name} compares losses, which fp16 scales; "
+            "write bf16 or fp32"
+        )
+    if getattr(config.model, "head_lr", 1.0) != 1.0:
+        yield f"model.head_lr={config.model.head_lr:g}: optim={optim.name} has one rate for all; write 1"
+    if config.regularization.changes_weights():
+        yield (
+            f"optim={optim.name}: weight_decay and max_norm of regularization change weights between its "
+            "line searches, which takes them for curvature; write regularization.l2"
+        )
+
+
+CHECKS = (
+    _job,
+    _schedule_and_epochs,
+    _validation,
+    _batch_size,
+    _crop_size,
+    _network,
+    _trained_weights,
+    _loss,
+    _residual_blocks,
+    _optimizer,
+)

@@ -12,17 +12,19 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
-from hydra.types import RunMode
+from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigError
 from ..settings.tree import GROUPS, Config
 from .choices import Choices, built_in_folder
-from .options import OPTIONS, register, typed
+from .options import OPTIONS, name_of, names_of, typed
 from .select import Selection
 
 CONFIG_NAME = "config"
@@ -52,7 +54,11 @@ class Composed:
 
 
 class Composer:
-    """Composes selections over our files and the user's; trees that were composed once are kept."""
+    """Composes selections over our files and the user's; trees that were composed once are kept.
+
+    Files begin with a schema, schema/<group>/<name>, that Hydra finds in its ConfigStore. Storing all of
+    them takes longer than composing a run, so a run stores those that it needs.
+    """
 
     def __init__(self, choices: Choices):
         self.choices = choices
@@ -61,7 +67,7 @@ class Composer:
     @cached_property
     def hydra(self) -> Hydra:
         """Hydra itself, over our files and the user's; it also runs the jobs of a sweep."""
-        register()
+        ConfigStore.instance().store(group="schema", name="root", node=Config)
         hydra_version.setbase("1.3")
         path = create_config_search_path(str(built_in_folder()))
         if self.choices.user_folder is not None:
@@ -88,6 +94,25 @@ class Composer:
         except (HydraException, OmegaConfBaseException, RecursionError) as error:
             raise ConfigError([_one_line(error)]) from error
 
+    def complete(self, command: str) -> None:
+        """Install, uninstall or answer tab completion, as Hydra's -sc COMMAND."""
+        _store_all_schemas()
+        self.hydra.shell_completion(CONFIG_NAME, [command])
+
+    def show(self, overrides: list[str], part: str, resolve: bool) -> None:
+        """Print a part of the composed configuration as Hydra's --cfg: hydra or all."""
+        _store_all_schemas()
+        self.hydra.show_cfg(CONFIG_NAME, hydra_overrides(overrides), part, None, resolve)
+
+    def multirun(self, task: TaskFunction, overrides: list[str], folder: Path) -> list[JobReturn]:
+        """Run a task for every job of a sweep by Hydra's sweeper and launcher; return what came of each."""
+        _store_all_schemas()
+        in_folder = [*hydra_overrides(overrides), f"hydra.sweep.dir='{folder}'"]
+        batches = self.hydra.multirun(CONFIG_NAME, task, in_folder, with_log_configuration=False)
+        if isinstance(batches[0], list):
+            return [job for batch in batches for job in batch]
+        return list(batches)
+
     def swept_in_files(self, selection: Selection) -> dict[str, str]:
         """Return key → values of what an experiment's hydra.sweeper.params sweeps over."""
         try:
@@ -100,6 +125,9 @@ class Composer:
         given = [f"{group}={choice.name}" for group, choice in selection.given.items()]
         key = (*given, *selection.hydra)
         if key not in self._trees:
+            for group, choice in selection.chosen.items():
+                if choice.schema is not None:
+                    _store_schema(group, choice.schema)
             self._trees[key] = self.hydra.compose_config(
                 config_name=CONFIG_NAME,
                 overrides=list(key),
@@ -108,16 +136,39 @@ class Composer:
             )
         return copy.deepcopy(self._trees[key])
 
-    def _check_schemas(self, tree: DictConfig) -> None:
+    @staticmethod
+    def _check_schemas(tree: DictConfig) -> None:
         for group in GROUPS:
             if OmegaConf.get_type(tree._get_node(group)) not in OPTIONS[group]:
-                names = ", ".join(self.choices.names(group))
+                names = ", ".join(name_of(option) for option in OPTIONS[group])
                 raise ConfigError(
                     [
                         f"{group}: the chosen file does not say which settings it has; begin it with "
                         f"`defaults: [NAME, _self_]`, NAME being one of {names}"
                     ]
                 )
+
+
+def _store_schema(group: str, option: type) -> None:
+    """Put an option's dataclass into Hydra's ConfigStore, under its name and its former ones."""
+    for name in names_of(option):
+        ConfigStore.instance().store(group=f"schema/{group}", name=name, node=option)
+
+
+def _store_all_schemas() -> None:
+    for group, options in OPTIONS.items():
+        for option in options:
+            _store_schema(group, option)
+
+
+def hydra_overrides(overrides: list[str]) -> list[str]:
+    """Return overrides as Hydra takes them: with ++ only where a key is added to a free mapping."""
+    taken = []
+    for override in overrides:
+        key, equals, value = override.lstrip("+").partition("=")
+        in_mapping = (key.count(".") >= 2 or value.startswith("{")) and not key.startswith("hydra.")
+        taken.append(f"{'++' if in_mapping else ''}{key}{equals}{value}")
+    return taken
 
 
 def _one_line(error: BaseException) -> str:

@@ -19,9 +19,10 @@ from .select import select
 
 @dataclass(frozen=True)
 class CheckedSweep:
-    """The checked jobs of a sweep, and the folder of its jobs' folders."""
+    """The checked jobs of a sweep, the overrides that make them, and the folder of its jobs' folders."""
 
     jobs: list[Checked]
+    overrides: list[str]
     folder: Path
     named_by_user: bool
 
@@ -52,7 +53,7 @@ def configure_sweep(overrides: list[str], composer: Composer) -> CheckedSweep:
             problems += [line for line in error.problems if line not in problems]
     if problems:
         raise ConfigError(problems)
-    return CheckedSweep([job for job, _ in jobs], jobs[0][1], _sets(overrides, "hydra.sweep.dir"))
+    return CheckedSweep([job for job, _ in jobs], overrides, jobs[0][1], _sets(overrides, "hydra.sweep.dir"))
 
 
 def combinations(overrides: list[str], loader: ConfigLoader) -> list[list[str]]:
@@ -79,24 +80,14 @@ def combinations(overrides: list[str], loader: ConfigLoader) -> list[list[str]]:
     return [list(job) for job in itertools.product(*alternatives)]
 
 
-def hydra_overrides(overrides: list[str]) -> list[str]:
-    """Return overrides as Hydra takes them: with ++ only where a key is added to a free mapping."""
-    taken = []
-    for override in overrides:
-        key, equals, value = override.lstrip("+").partition("=")
-        in_mapping = (key.count(".") >= 2 or value.startswith("{")) and not key.startswith("hydra.")
-        taken.append(f"{'++' if in_mapping else ''}{key}{equals}{value}")
-    return taken
-
-
 def _configure(overrides: list[str], composer: Composer) -> tuple[Checked, Path]:
     """Return the checked configuration of one run, and the folder of a sweep it may belong to."""
+    named_by_user = _sets(overrides, "hydra.run.dir")
     selection = select(overrides, composer.choices)
     try:
         composed = composer.compose(selection)
     except ConfigError as error:
         raise ConfigError([*selection.problems, *error.problems]) from error
-    named_by_user = _sets(overrides, "hydra.run.dir")
     checked = check(composed.config, selection.problems, composed.run_folder, named_by_user)
     return checked, composed.sweep_folder
 

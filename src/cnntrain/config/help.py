@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 from ..settings.tree import GROUPS, JOBS
 from .choices import EXPERIMENT, Choices
@@ -26,8 +27,9 @@ FLAGS = """\
 --version, --help"""
 
 
-def help_text(choices: Choices) -> str:
-    """Return the whole help text."""
+def help_text(user_folder: Path | None = None) -> str:
+    """Return the whole help text, with the choices of the user's folder."""
+    choices = Choices(user_folder)
     parts = [
         "cnntrain trains convolutional networks for image classification from configuration alone.",
         f"Usage: cnntrain [GROUP=CHOICE …] [GROUP.SETTING=VALUE …]\n\n{textwrap.indent(EXAMPLES, '  ')}",

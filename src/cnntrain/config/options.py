@@ -12,7 +12,6 @@ from dataclasses import is_dataclass
 from types import ModuleType
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from ..settings.fields import is_fixed, settings_of
@@ -35,16 +34,6 @@ def names_of(option: type) -> tuple[str, ...]:
 def option(group: str, name: str) -> type | None:
     """Return the dataclass called `name` in `group`, now or formerly, or None."""
     return next((entry for entry in OPTIONS[group] if name in names_of(entry)), None)
-
-
-def register() -> None:
-    """Put every dataclass into Hydra's ConfigStore as schema/<group>/<name>, where YAML files name it."""
-    store = ConfigStore.instance()
-    store.store(group="schema", name="root", node=Config)
-    for group, entries in OPTIONS.items():
-        for entry in entries:
-            for name in names_of(entry):
-                store.store(group=f"schema/{group}", name=name, node=entry)
 
 
 def typed(tree: Any) -> Config:

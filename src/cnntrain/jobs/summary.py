@@ -9,7 +9,7 @@ import torch
 
 from ..assemble import build_optimizers
 from ..config import stored
-from ..config.cross_checks import training_images
+from ..config.check import training_images
 from ..costs import cost_table
 from ..costs.network_costs import NetworkCosts, network_costs
 from ..optim.stages import OptimizerStages

@@ -7,13 +7,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from ..config.check import Checked
-from ..config.compose import CONFIG_NAME
+from ..config.compose import Composer
 from ..config.configure import CheckedSweep
 from ..config.options import typed
 from ..errors import ConfigError, Interrupted, UserError
@@ -29,21 +28,15 @@ class StopSweep(BaseException):
         self.cause = cause
 
 
-def run_sweep(sweep: CheckedSweep, hydra: Hydra, overrides: list[str]) -> int:
+def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
     """Run every job of a sweep; return 1 if any failed, else 0. Raises Interrupted."""
     folder = create_folder(sweep.folder, sweep.named_by_user)
     try:
-        batches = hydra.multirun(
-            CONFIG_NAME,
-            _run_job,
-            [*overrides, f"hydra.sweep.dir='{folder}'"],
-            with_log_configuration=False,
-        )
+        jobs = composer.multirun(_run_job, sweep.overrides, folder)
     except StopSweep as stop:
         raise stop.cause from stop
     except HydraException as error:  # what only the chosen sweeper or launcher can tell
         raise ConfigError([" ".join(str(error).split())]) from error
-    jobs = [job for batch in batches for job in batch] if isinstance(batches[0], list) else list(batches)
     failed = [str(number) for number, job in enumerate(jobs) if job.return_value != 0]
     numbers = f": {', '.join(failed)}" if failed else ""
     print(f"\nsweep     {len(jobs)} jobs in {folder}, {len(failed)} failed{numbers}", flush=True)

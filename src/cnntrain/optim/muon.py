@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import ConfigError
+from .eager import make_step
 from .skipping import keep_if_skipped
 from .stages import LR_SCALE
 
@@ -70,7 +71,7 @@ class Muon(Optimizer):
             if self.found_inf is not None:
                 self.rest.grad_scale = None  # type: ignore[attr-defined]
                 self.rest.found_inf = self.found_inf  # type: ignore[attr-defined]
-            self.rest.step()
+            make_step(self.rest)
 
     def _update_filters(self, group: dict[str, Any]) -> None:
         for weight in group["params"]:

@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.images import ImageSet
-from ..settings.network_input import NetworkInput, Shape, Size
+from ..settings.network_input import Shape, Size
 from .preprocess import Preprocess, for_own_size_only
-from .settings import Projection, Whiten
 from .statistics import eigenvectors, mean_and_covariance, normalized_contrast
 
 # Variances below this fraction of the largest one are rounding errors of float32 products.
@@ -20,7 +19,9 @@ class Project(Preprocess):
     """Images less their mean, in the directions in which the training split varies most (D4, D5).
 
     directions (k, D) are rows of length 1 of D = H·W·C values, variances (k,) those of the training split
-    along them, mean (D,) its mean. Rotated back the result is an image, else a vector, k channels of 1x1.
+    along them, mean (D,) its mean. With `epsilon` the directions are whitened: divided by the root of
+    their variance + epsilon. With `rotate_back` the result is an image, else a vector, k channels of 1x1.
+    With `normalize_contrast` each image's own mean is subtracted, and its deviation divided by, before.
     """
 
     mean: Tensor
@@ -31,25 +32,30 @@ class Project(Preprocess):
 
     def __init__(
         self,
-        settings: Projection,
         mean: Tensor,
         directions: Tensor,
         variances: Tensor,
         shape: Shape,
         size: Size | None,
+        *,
+        rotate_back: bool,
+        normalize_contrast: bool,
+        epsilon: float | None,
     ):
         super().__init__(size)
-        self.settings = settings
         self.shape = shape
+        self.rotate_back = rotate_back
+        self.normalize_contrast = normalize_contrast
+        self.epsilon = epsilon
         self.register_buffer("mean", mean)
         self.register_buffer("directions", directions)
         self.register_buffer("variances", variances)
         gains = torch.ones_like(variances)
-        if isinstance(settings, Whiten):
-            gains = (variances + settings.epsilon).rsqrt()
+        if epsilon is not None:
+            gains = (variances + epsilon).rsqrt()
         count, length = directions.shape
         # Two products with the directions cost 2·k·D multiply-adds an image, one with their product D².
-        in_one = settings.rotates_back and 2 * count > length
+        in_one = rotate_back and 2 * count > length
         self.register_buffer("gains", gains, persistent=False)
         self.register_buffer(
             "matrix", (directions.T * gains) @ directions if in_one else None, persistent=False
@@ -60,41 +66,40 @@ class Project(Preprocess):
         if self.matrix is not None:
             return self._as_images(centered @ self.matrix)
         components = F.linear(centered, self.directions).mul_(self.gains)
-        if self.settings.rotates_back:
+        if self.rotate_back:
             return self._as_images(components @ self.directions)
         return components[:, :, None, None]
 
     def vectors(self, images: Tensor) -> Tensor:
-        """Return images (N, H, W, C) as vectors (N, D), normalized in contrast where the settings say so."""
-        if self.settings.normalizes_contrast:
+        """Return images (N, H, W, C) as vectors (N, D), normalized in contrast if asked for."""
+        if self.normalize_contrast:
             return normalized_contrast(images)
         return images.flatten(1).float() * (1 / 255)
 
     def for_size(self, size: Size) -> Preprocess:
-        raise for_own_size_only(f"preprocessing={self.settings.name}", "preprocessing=standardize")
+        name = "pca" if self.epsilon is None else "whiten"
+        raise for_own_size_only(f"preprocessing={name}", "preprocessing=standardize")
 
     def _as_images(self, vectors: Tensor) -> Tensor:
         return vectors.view(-1, *self.shape).permute(0, 3, 1, 2)
 
     def _values_shape(self) -> Shape:
-        height, width, channels = self.settings.output_shape(*self.shape)
+        height, width, channels = self.shape if self.rotate_back else (1, 1, len(self.variances))
         return channels, height, width
 
 
-def fit_projection(
-    settings: Projection, train: ImageSet, network_input: NetworkInput
-) -> tuple[Preprocess, list[str]]:
-    """Return the projection onto a training split's eigenbasis, and messages on its spectrum."""
-    mean, covariance = mean_and_covariance(train, settings.normalizes_contrast)
+def eigenbasis(train: ImageSet, normalize_contrast: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean (D,), directions (D, D) as rows, and variances (D,), the largest first, of a split."""
+    mean, covariance = mean_and_covariance(train, normalize_contrast)
     variances, directions = eigenvectors(covariance)
-    count = settings.kept(len(mean))
-    buffers = {"mean": mean, "directions": directions[:count], "variances": variances[:count]}
-    buffers = {name: buffer.float().contiguous() for name, buffer in buffers.items()}
-    return settings.restore(buffers, network_input), _describe_spectrum(settings, variances, count)
+    return mean, directions, variances
 
 
-def _describe_spectrum(settings: Projection, variances: Tensor, count: int) -> list[str]:
-    """Return in words how the variance is distributed over the directions; variances: largest first."""
+def describe_spectrum(variances: Tensor, count: int, epsilon: float | None) -> list[str]:
+    """Return messages on how the variance is distributed over the directions, `count` of which are kept.
+
+    variances: of all directions, the largest first. epsilon: that of whitening, None without it.
+    """
     total = variances.sum().clamp(min=torch.finfo(torch.float64).tiny)
     explained = variances.cumsum(0) / total
     for_90, for_99 = (min(int((explained < fraction).sum()) + 1, len(explained)) for fraction in (0.90, 0.99))
@@ -106,9 +111,9 @@ def _describe_spectrum(settings: Projection, variances: Tensor, count: int) -> l
     without = int((variances[:count] <= ZERO_VARIANCE * variances[0]).sum())
     if without:
         amplified = ""
-        if isinstance(settings, Whiten):
+        if epsilon is not None:
             amplified = (
-                f"; other images are multiplied by {settings.epsilon**-0.5:.3g} there, "
+                f"; other images are multiplied by {epsilon**-0.5:.3g} there, "
                 "a larger preprocessing.epsilon lowers it"
             )
         lines.append(f"notice    the training split has no variance along {without} of them{amplified}")

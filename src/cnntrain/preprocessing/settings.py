@@ -149,6 +149,11 @@ class Projection(Preprocessing):
         """Whether each image's own contrast is normalized first."""
         return False
 
+    @property
+    def whitening_epsilon(self) -> float | None:
+        """What is added to each variance before its root divides; None where nothing is divided."""
+        return None
+
     def kept(self, values: int) -> int:
         """Return how many components images of so many values keep."""
         return values if self.components is None else self.components
@@ -171,14 +176,26 @@ class Projection(Preprocessing):
         return []
 
     def fit(self, train: ImageSet, network_input: NetworkInput) -> tuple[Preprocess, list[str]]:
-        from .projection import fit_projection
+        from .projection import describe_spectrum, eigenbasis
 
-        return fit_projection(self, train, network_input)
+        mean, directions, variances = eigenbasis(train, self.normalizes_contrast)
+        count = self.kept(len(mean))
+        buffers = {"mean": mean, "directions": directions[:count], "variances": variances[:count]}
+        buffers = {name: buffer.float().contiguous() for name, buffer in buffers.items()}
+        messages = describe_spectrum(variances, count, self.whitening_epsilon)
+        return self.restore(buffers, network_input), messages
 
     def restore(self, buffers: Mapping[str, Tensor], network_input: NetworkInput) -> Preprocess:
         from .projection import Project
 
-        return Project(self, **buffers, shape=network_input.image, size=network_input.enlarged)
+        return Project(
+            **buffers,
+            shape=network_input.image,
+            size=network_input.enlarged,
+            rotate_back=self.rotates_back,
+            normalize_contrast=self.normalizes_contrast,
+            epsilon=self.whitening_epsilon,
+        )
 
     def buffer_shapes(self, network_input: NetworkInput) -> dict[str, tuple[int, ...]]:
         height, width, channels = network_input.image
@@ -243,6 +260,10 @@ class Whiten(Projection):
     @property
     def normalizes_contrast(self) -> bool:
         return self.contrast_normalization
+
+    @property
+    def whitening_epsilon(self) -> float | None:
+        return self.epsilon
 
     def _written(self) -> tuple[str, str]:
         return "rotate=pca", "rotate=zca"

@@ -7,7 +7,7 @@ after the backward pass: the same numbers as differentiating the total loss, at 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,27 @@ from ..errors import ConfigError
 from ..layer_names import is_named, layers_of, pattern_problems
 from ..model.layers import LocallyConnected2d, TableConvolution
 from ..optim.stages import Stage
-from .settings import Regularizers
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How strongly a layer's weights are regularized (R1–R4).
+
+    The penalty is ½·l2·w² + l1·|w| + elastic_l2·w² + elastic_l1·|w|. weight_decay None is the optimizer's
+    own; max_norm None is no bound.
+    """
+
+    l2: float = 0.0
+    l1: float = 0.0
+    elastic_l2: float = 0.0
+    elastic_l1: float = 0.0
+    weight_decay: float | None = None
+    max_norm: float | None = None
 
 
 @dataclass(frozen=True)
 class _WeightGroup:
-    """Weights with the same settings; weight_decay None is the optimizer's own."""
+    """Weights with the same penalty l1·|w| + ½·l2·w² and decay; weight_decay None is the optimizer's own."""
 
     weights: list[Tensor]
     l1: float
@@ -40,21 +55,29 @@ class _MaxNormLayer:
 
 
 class WeightRegularization:
-    """The penalty ½·l2·w² + l1·|w| (+ elastic net) of a network, its decay and max norm (R1–R4, R6, R7, C6).
+    """The penalties on a network's weights, their decay and max norm (R1–R4, R6, R7, C6).
 
-    Biases and normalization layers (all one-dimensional tensors) are left out unless `biases`; max norm
-    never acts on them. Raises ConfigError where a pattern of `layers` names none.
+    layers: pattern of layer names → values in place of those of `strengths`; later patterns take
+    precedence. Biases and normalization layers (all one-dimensional tensors) are left out unless `biases`;
+    max norm never acts on them. Raises ConfigError where a pattern names no layer.
     """
 
-    def __init__(self, settings: Regularizers, network: nn.Module):
+    def __init__(
+        self,
+        network: nn.Module,
+        strengths: Strengths,
+        layers: Mapping[str, Mapping[str, Any]] | None = None,
+        biases: bool = False,
+    ):
+        layers = layers or {}
         trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
         names = layers_of(trained)
-        problems = pattern_problems("regularization.layers", settings.layers, names)
+        problems = pattern_problems("regularization.layers", layers, names)
         if problems:
             raise ConfigError(problems)
-        self._groups = _weight_groups(settings, trained)
+        self._groups = _weight_groups(strengths, layers, trained if biases else _matrices(trained))
         self._penalized = [group for group in self._groups if group.l1 or group.l2]
-        self._max_norm_layers = list(_max_norm_layers(settings, network, names))
+        self._max_norm_layers = list(_max_norm_layers(strengths, layers, network, names))
 
     @torch.no_grad()
     def loss(self) -> Tensor | float:
@@ -108,7 +131,7 @@ class WeightRegularization:
 
 
 def unit_norms(layer: nn.Module) -> Tensor:
-    """Return the norm of the weights that feed each unit: (units,), or (places, units) if none are shared."""
+    """Return the norm of the weights that feed each unit: (units,), or (positions, units) if unshared."""
     if isinstance(layer, LocallyConnected2d | TableConvolution):
         return layer.unit_norms()
     weight = _weight(layer)
@@ -121,37 +144,43 @@ def _weight(layer: nn.Module) -> Tensor:
     return layer.weight
 
 
-def _weight_groups(settings: Regularizers, trained: dict[str, nn.Parameter]) -> list[_WeightGroup]:
-    """Return the regularized weights, those with the same settings together."""
+def _matrices(weights: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    """Return the weights of more than one dimension: neither biases nor those of normalization layers."""
+    return {name: weight for name, weight in weights.items() if weight.ndim > 1}
+
+
+def _weight_groups(
+    strengths: Strengths, layers: Mapping[str, Mapping[str, Any]], weights: dict[str, nn.Parameter]
+) -> list[_WeightGroup]:
+    """Return the weights, those that are regularized equally in one group."""
     found: dict[tuple[float, float, float | None], list[Tensor]] = {}
-    for name, weight in trained.items():
-        if weight.ndim > 1 or settings.biases:
-            own = _of_layer(settings, name)
-            key = (own.l1 + own.elastic_l1, own.l2 + 2 * own.elastic_l2, own.weight_decay)
-            found.setdefault(key, []).append(weight)
+    for name, weight in weights.items():
+        own = _of_layer(strengths, layers, name)
+        key = (own.l1 + own.elastic_l1, own.l2 + 2 * own.elastic_l2, own.weight_decay)
+        found.setdefault(key, []).append(weight)
     return [_WeightGroup(weights, *key) for key, weights in found.items()]
 
 
 def _max_norm_layers(
-    settings: Regularizers, network: nn.Module, names: Iterable[str]
-) -> Iterable[_MaxNormLayer]:
+    strengths: Strengths, layers: Mapping[str, Mapping[str, Any]], network: nn.Module, names: Iterable[str]
+) -> Iterator[_MaxNormLayer]:
     modules = dict(network.named_modules())
     for name in names:
-        max_norm = _of_layer(settings, f"{name}.weight").max_norm
-        # A tensor of the network itself, such as a class token, is no layer with units.
+        max_norm = _of_layer(strengths, layers, f"{name}.weight").max_norm
+        # A tensor of the network itself, such as a class token, belongs to no layer with units.
         layer = modules.get(name)
         weight = getattr(layer, "weight", None)
         if max_norm is not None and layer is not None and isinstance(weight, Tensor) and weight.ndim > 1:
             yield _MaxNormLayer(layer, max_norm)
 
 
-def _of_layer(settings: Regularizers, tensor: str) -> Regularizers:
-    """Return the settings in force for a tensor: those of the patterns that name its layer laid over."""
+def _of_layer(strengths: Strengths, layers: Mapping[str, Mapping[str, Any]], tensor: str) -> Strengths:
+    """Return the strengths for a tensor, with the values of the patterns that name its layer."""
     layer = next(iter(layers_of([tensor])))
-    for pattern, own in settings.layers.items():
+    for pattern, own in layers.items():
         if is_named(layer, [pattern]):
             numbers: dict[str, Any] = {
                 key: None if value is None else float(value) for key, value in own.items()
             }
-            settings = dataclasses.replace(settings, **numbers)
-    return settings
+            strengths = dataclasses.replace(strengths, **numbers)
+    return strengths

@@ -105,9 +105,12 @@ class Regularizers(Option):
 
         Raises ConfigError where a pattern of `layers` names no layer.
         """
-        from .penalties import WeightRegularization
+        from .penalties import Strengths, WeightRegularization
 
-        return WeightRegularization(self, network)
+        strengths = Strengths(
+            self.l2, self.l1, self.elastic_l2, self.elastic_l1, self.weight_decay, self.max_norm
+        )
+        return WeightRegularization(network, strengths, self.layers, self.biases)
 
     def modify(self, network: nn.Module) -> None:
         """Put the kind of dropout and the stochastic depth into a new network.

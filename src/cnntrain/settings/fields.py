@@ -137,6 +137,17 @@ def problem(annotation: Any, rule: Rule, value: Any) -> str | None:
     return None
 
 
+def setting_problems(settings: Any, prefix: str, skip: tuple[str, ...] = ()) -> list[str]:
+    """Return a line for every field of a settings dataclass that breaks its rule, but those of `skip`."""
+    problems = []
+    for name, field in settings_of(type(settings)).items():
+        value = getattr(settings, name)
+        wrong = None if name in skip else problem(type_of(type(settings), name), rule_of(field), value)
+        if wrong is not None:
+            problems.append(f"{prefix}{name}={value}: {wrong}")
+    return problems
+
+
 def convert(annotation: Any, value: Any) -> Any:
     """Return `value` as the annotated type.
 

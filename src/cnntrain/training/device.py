@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ..errors import ConfigError
+from ..optim.eager import skip_compiler_import
 from .settings import Trainer
 
 
@@ -46,7 +47,11 @@ def prepare(settings: Trainer) -> Compute:
     if settings.deterministic:
         # cuBLAS reads it when the first CUDA kernel is launched, and is deterministic only with it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(settings.deterministic)
+    if not settings.compile:
+        skip_compiler_import()
+    if torch.are_deterministic_algorithms_enabled() != settings.deterministic:
+        # Even to switch it off, torch imports its whole compiler for it: a second or two.
+        torch.use_deterministic_algorithms(settings.deterministic)
     torch.backends.cudnn.benchmark = not settings.deterministic
     torch.backends.cuda.matmul.allow_tf32 = settings.precision != "fp32"
     torch.backends.cudnn.allow_tf32 = settings.precision != "fp32"

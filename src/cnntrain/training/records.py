@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from ..logger.sink import Row
 from .averaged import Averaged
 from .evaluation import Evaluation
-from .step import StepResult
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
+from .progress import Progress
+from .step import StepResult, TrainingStep
 
 
 class EpochMeans:
@@ -47,18 +43,25 @@ class EpochMeans:
         }
 
 
-def step_row(trainer: Trainer, result: StepResult, images_per_second: float) -> Row:
-    """Return the record of one step; waits for the device."""
-    progress, step, update = trainer.progress, trainer.step, result.update
+def step_row(
+    step: TrainingStep,
+    result: StepResult,
+    progress: Progress,
+    steps_per_epoch: int,
+    means: EpochMeans,
+    images_per_second: float,
+) -> Row:
+    """Return the record of the step after which `progress` stands; waits for the device."""
+    update, optimizers = result.update, step.update.optimizers
     row: Row = {
         "step": progress.step,
-        "epoch": progress.epoch + progress.step_in_epoch / trainer.steps_per_epoch,
-        "lr": step.update.optimizers.lr(progress.step - 1),
-        "momentum": step.update.optimizers.momentum(progress.step - 1),
+        "epoch": progress.epoch + progress.step_in_epoch / steps_per_epoch,
+        "lr": optimizers.lr(progress.step - 1),
+        "momentum": optimizers.momentum(progress.step - 1),
         "train/loss": update.loss.item(),
         "train/data_loss": update.data_loss.item(),
         "train/regularization_loss": float(update.regularization_loss),
-        f"train/{step.criterion.primary_metric_name}": trainer.means.metric(),
+        f"train/{step.criterion.primary_metric_name}": means.metric(),
         "grad_norm": update.grad_norm.item(),
         "images_per_second": images_per_second,
     }
@@ -68,16 +71,16 @@ def step_row(trainer: Trainer, result: StepResult, images_per_second: float) -> 
 
 
 def epoch_row(
-    trainer: Trainer,
+    progress: Progress,
     means: Row,
     validation: Evaluation | None,
     averaged: Averaged | None,
     images_per_second: float,
 ) -> Row:
-    """Return the record of one epoch, with validation where there is any."""
+    """Return the record of the epoch after which `progress` stands, with validation where there is any."""
     row: Row = {
-        "step": trainer.progress.step,
-        "epoch": trainer.progress.epoch,
+        "step": progress.step,
+        "epoch": progress.epoch,
         **means,
         "images_per_second": images_per_second,
     }

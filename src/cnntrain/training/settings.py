@@ -7,18 +7,10 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..settings.accelerators import cuda_devices, has_mps
 from ..settings.fields import fixed, setting
 from ..settings.option import Option
-
-if TYPE_CHECKING:
-    from ..data.batches import Batches
-    from ..runs.checkpoint import Checkpoints, State
-    from ..runs.recorder import Recorder
-    from .step import TrainingStep
-    from .trainer import Trainer as TrainingLoop
 
 
 @dataclass
@@ -91,17 +83,3 @@ class Trainer(Option):
             yield "trainer.device=mps: this machine has no MPS device; write auto or cpu"
         elif self.precision == "fp16" and not (count and self.device != "cpu"):
             yield "trainer.precision=fp16: needs a CUDA device; write auto, bf16 or fp32"
-
-    def build(
-        self,
-        step: TrainingStep,
-        train: Batches,
-        val: Batches | None,
-        checkpoints: Checkpoints,
-        recorder: Recorder,
-        description: State,
-    ) -> TrainingLoop:
-        """Return the training loop over these parts of a run."""
-        from .trainer import Trainer as TrainingLoop
-
-        return TrainingLoop(self, step, train, val, checkpoints, recorder, description)

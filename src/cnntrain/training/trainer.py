@@ -8,6 +8,7 @@ from torch import nn
 
 from ..data.batches import Batches
 from ..errors import Diverged
+from ..logger.sink import Row
 from ..model.fine_tuning import training_mode
 from ..runs.checkpoint import Checkpoints, State
 from ..runs.recorder import Recorder
@@ -19,7 +20,7 @@ from .evaluation import Evaluation, evaluate_split
 from .progress import Clock, Progress
 from .records import EpochMeans, epoch_row, step_row
 from .settings import Trainer as Settings
-from .step import TrainingStep
+from .step import StepResult, TrainingStep
 from .update import NonFinite
 
 
@@ -81,10 +82,7 @@ class Trainer:
                         progress.after_step(result.images)
                         bar.update()
                         if recording:
-                            self.step.update.check()
-                            row = step_row(self, result, self._clock.images_per_second(progress.images))
-                            self.recorder.record(row)
-                            show_on_bar(bar, row, self.metric_name)
+                            show_on_bar(bar, self.record(result), self.metric_name)
                         if self._clock.checkpoint_due(progress.step):
                             self.save()
                         if reason := signals.received or self._clock.time_is_up():
@@ -93,6 +91,14 @@ class Trainer:
                 self.finish_epoch()
         except NonFinite as error:
             raise self._diverged(error) from error
+
+    def record(self, result: StepResult) -> Row:
+        """Write and return the record of the step just made; raises NonFinite where updates were skipped."""
+        self.step.update.check()
+        rate = self._clock.images_per_second(self.progress.images)
+        row = step_row(self.step, result, self.progress, self.steps_per_epoch, self.means, rate)
+        self.recorder.record(row)
+        return row
 
     def finish_epoch(self) -> None:
         """Validate, keep the best network, record the epoch, adjust the schedule, save."""
@@ -105,7 +111,7 @@ class Trainer:
             step, self.train_batches, progress.epoch, self.steps_per_epoch, self.validate
         )
         means = self.means.take(self.metric_name)
-        row = epoch_row(self, means, validation, averaged, images_per_second)
+        row = epoch_row(progress, means, validation, averaged, images_per_second)
         self.recorder.record(row)
         step.update.optimizers.schedule.after_epoch(None if validation is None else validation.error)
         keep_best(progress, self.checkpoints, self.trained_state(), validation, averaged)

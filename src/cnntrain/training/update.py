@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..instruments.update_ratio import UpdateRatio
+from ..optim.eager import make_step
 from ..optim.stages import LR_SCALE, OptimizerStages, Stage
 from ..regularization.penalties import WeightRegularization
 
@@ -137,7 +138,7 @@ class Update:
                 weight.grad = None if weight.grad is None else weight.grad.contiguous()
             return found
 
-        stage.optimizer.step(evaluate)  # type: ignore[arg-type]
+        make_step(stage.optimizer, evaluate)
 
     def _step(self, stage: Stage, finite: Tensor) -> None:
         optimizer = stage.optimizer
@@ -151,12 +152,12 @@ class Update:
                 # The attributes by which a GradScaler makes a fused optimizer skip; ours read found_inf too.
                 optimizer.grad_scale = None  # type: ignore[attr-defined]
                 optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
-                optimizer.step()
+                make_step(optimizer)
             elif finite:
-                optimizer.step()
+                make_step(optimizer)
         else:
             self.regularization.decay(stage)
-            optimizer.step()
+            make_step(optimizer)
 
     def _count(self, step: int, finite: Tensor, loss: Tensor, norm: Tensor) -> Tensor:
         """Count on the device; return whether this update is to be made.

@@ -10,7 +10,6 @@ from ...data.images import ImageSet
 from ...preprocessing.affine import Affine
 from ...preprocessing.preprocess import Preprocess
 from ...preprocessing.projection import Project
-from ...preprocessing.settings import Whiten
 from ...regularization.mixing import add_noise, mix
 from ...regularization.settings import Regularizers
 from ...seeding import seed_torch
@@ -65,19 +64,19 @@ def illustrate(preprocess: Preprocess, train: ImageSet) -> dict[str, Tensor]:
 
 
 def _of_projection(preprocess: Project, images: Tensor) -> dict[str, Tensor]:
-    settings, directions = preprocess.settings, preprocess.directions
+    directions = preprocess.directions
     components = (preprocess.vectors(images) - preprocess.mean) @ directions.T
     reduced = (preprocess.mean + components @ directions).view(-1, *preprocess.shape)
-    epsilon = settings.epsilon if isinstance(settings, Whiten) else EPSILON
+    epsilon = EPSILON if preprocess.epsilon is None else preprocess.epsilon
     whitened = components * (preprocess.variances + epsilon).rsqrt() @ directions
     rows = {
-        "preprocessed": whitened if isinstance(settings, Whiten) else components @ directions,
+        "preprocessed": components @ directions if preprocess.epsilon is None else whitened,
         "eigenvectors": directions[:IMAGES],
         "reduced": reduced,
         "whitened": whitened,
     }
     rows = {name: _stretched(row.reshape(-1, *preprocess.shape)) for name, row in rows.items()}
-    if not settings.normalizes_contrast:
+    if not preprocess.normalize_contrast:
         rows["reduced"] = reduced.clamp(0, 1)
     return rows
 
