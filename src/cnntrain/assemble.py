@@ -51,7 +51,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
 
     Raises ConfigError where settings do not fit the data, DataError where the data cannot be used.
     """
-    compute = prepare(config.trainer)
+    compute = prepare(config.trainer, None if state is None else state.get("threads"))
     splits = config.data.load(config.seed)
     check_splits(config, splits)
     network_input = checked_network_input(config, splits.train.shape)
@@ -83,6 +83,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
         "names": splits.names,
         "image_shape": list(splits.train.shape),
         "precision": compute.precision,
+        "threads": torch.get_num_threads(),
     }
     trainer = Trainer(config.trainer, step, train, val, folder.checkpoints, recorder, description)
     if state is not None:

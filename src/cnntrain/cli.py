@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from .config.command_line import CommandLine, parse
 from .errors import ConfigError, UserError
 from .runs.signals import sigterm_as_exception
+from .training.cpu_load import limit_spinning
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; return its exit code (errors.py lists them)."""
+    limit_spinning()
     try:
         with sigterm_as_exception():
             return _main(parse(sys.argv[1:] if arguments is None else arguments))

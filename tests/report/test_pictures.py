@@ -15,7 +15,7 @@ from torch import Tensor
 from cnntrain.errors import DataError
 from cnntrain.report.pictures.boundary import boundary_figure, draw_boundary
 from cnntrain.report.pictures.landscape import LOWEST, View, draw_landscape, landscape_figure
-from cnntrain.report.pictures.schedule import draw_schedule, schedule_figure
+from cnntrain.report.pictures.schedule import draw_rates, schedule_figure
 from cnntrain.report.pictures.sheet import GAP, save_sheet
 
 
@@ -63,7 +63,7 @@ def test_a_picture_that_cannot_be_written_is_an_error_naming_the_file(tmp_path: 
     with pytest.raises(DataError, match=r"taken\.png"):
         save_sheet(taken, {"row": torch.zeros(1, 4, 4, 1)})
     with pytest.raises(DataError, match=r"taken\.png"):
-        draw_schedule(taken, [0.1, 0.2], None, 1)
+        draw_rates(taken, [0.1, 0.2], None, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]
 
 
@@ -74,7 +74,7 @@ def test_the_schedules_lines_are_the_numbers_given(tmp_path: Path) -> None:
     np.testing.assert_allclose(left.lines[0].get_xydata(), [[0, 0.1], [0.5, 0.3], [1, 0.2], [1.5, 0.1]])
     np.testing.assert_allclose(right.lines[0].get_xydata()[:, 1], momenta)
     assert len(schedule_figure(lrs, None, 2).axes) == 1
-    draw_schedule(tmp_path / "schedule.png", lrs, momenta, 2)
+    draw_rates(tmp_path / "schedule.png", lrs, momenta, 2)
     assert pixels(tmp_path / "schedule.png").std() > 10
 
 

@@ -26,7 +26,7 @@ def evaluate(path: Path, config: Config) -> None:
     """Print and store the metrics of a run's best network, those of each class, and the confusion matrix."""
     folder = RunFolder(path)
     state = folder.checkpoints.load_best()
-    compute = prepare(config.trainer)
+    compute = prepare(config.trainer, state.get("threads"))
     splits = config.data.load(config.seed)
     images = getattr(splits, config.evaluate.split)
     _check_images(state["names"], state["image_shape"], splits, config)

@@ -18,7 +18,7 @@ from ..config.changes import same_results
 from ..errors import ConfigError, DataError, Diverged, Interrupted, UserError
 from ..metrics import format_metric
 from ..prediction.trained import load_weights
-from ..report.pictures.of_run import draw_end, draw_start
+from ..report.pictures.of_run import draw_end, draw_schedule, draw_start
 from ..runs.atomic_write import write_text
 from ..runs.checkpoint import State
 from ..runs.folder import RunFolder, create
@@ -98,6 +98,7 @@ def _run(config: Config, folder: RunFolder, state: State | None) -> None:
                 assembled.trainer.train(signals)
             finally:
                 assembled.trainer.recorder.close()
+                drawn += draw_schedule(folder.path, config, assembled) if config.trainer.pictures else []
     if signals.received is not None:
         raise signals.received
     _finish(config, folder, assembled, drawn)

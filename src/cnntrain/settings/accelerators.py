@@ -1,7 +1,6 @@
 """Which accelerators this machine has, asked of the driver: importing torch for it would take seconds."""
 
 import ctypes
-import importlib.metadata
 import platform
 import sys
 from functools import cache
@@ -10,6 +9,8 @@ from functools import cache
 @cache
 def cuda_devices() -> int:
     """Return the number of CUDA devices that torch will find (ROCm's count as CUDA there)."""
+    import importlib.metadata  # takes 15 ms to import
+
     if "rocm" in importlib.metadata.version("torch"):
         import torch
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..errors import ConfigError
 from ..optim.eager import skip_compiler_import
+from .cpu_load import LOAD
 from .settings import Trainer
 
 
@@ -37,13 +38,14 @@ class Compute:
         return f"{self.device}{f' ({name})' if name else ''}{threads}, {self.precision}{self.reason}"
 
 
-def prepare(settings: Trainer) -> Compute:
+def prepare(settings: Trainer, threads: int | None = None) -> Compute:
     """Return the device and precision the settings ask for, and set torch's global switches to them.
 
-    Every switch is set whatever its value, so that a run in a sweep inherits nothing from the one before.
-    Raises ConfigError where the device is not there or cannot compute in the precision.
+    threads: those of the run that is continued, as results can depend on their number. Every switch is set
+    whatever its value, so that a run in a sweep inherits nothing from the one before. Raises ConfigError
+    where the device is not there or cannot compute in the precision.
     """
-    torch.set_num_threads(settings.threads or _default_threads())
+    torch.set_num_threads(settings.threads or threads or free_threads())
     if settings.deterministic:
         # cuBLAS reads it when the first CUDA kernel is launched, and is deterministic only with it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -125,12 +127,19 @@ def bf16_unit(device: torch.device) -> str | None:
 _threads_at_start: int | None = None
 
 
-def _default_threads() -> int:
-    """Return torch's own number of threads, as it was before any run of this process changed it."""
+def free_threads() -> int:
+    """Return the number of cores that other processes leave free, at most torch's own number of threads.
+
+    Where the user has set OMP_NUM_THREADS, that number stands.
+    """
     global _threads_at_start
     if _threads_at_start is None:
+        # Before any run of this process has changed it.
         _threads_at_start = torch.get_num_threads()
-    return _threads_at_start
+    if "OMP_NUM_THREADS" in os.environ:
+        return _threads_at_start
+    free = round((os.cpu_count() or 1) - LOAD.others())
+    return max(1, min(_threads_at_start, free))
 
 
 def _device(name: str) -> torch.device:

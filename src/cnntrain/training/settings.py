@@ -28,7 +28,12 @@ class Trainer(Option):
     channels_last: bool = setting(True, "keep images and weights in channels-last order in memory")
     compile: bool = setting(False, "compile the network with torch.compile; needs a C++ compiler")
     deterministic: bool = setting(False, "use deterministic algorithms only (CUDA: exact resuming; slower)")
-    threads: int | None = setting(None, "CPU threads; null: torch's own choice", ge=1)
+    threads: int | None = setting(
+        None,
+        "CPU threads; null: as many as there are cores that other processes leave free; a run that is "
+        "continued keeps its number",
+        ge=1,
+    )
     accumulate_steps: int = setting(
         1, "batches whose gradients are averaged for one update: more images per update, same memory", ge=1
     )

@@ -1,4 +1,4 @@
-"""The pictures in a run's folder: what the network sees, and the learning rate, before training begins."""
+"""The pictures in a run's folder: images as the network receives them, the schedule, the boundary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...preprocessing.settings import Projection
 from ...settings.tree import Config
 from .boundary import draw_boundary
 from .illustration import as_trained_on, illustrate
-from .schedule import draw_schedule
+from .schedule import draw_rates
 from .sheet import save_sheet
 
 SCHEDULE, IMAGES, PREPROCESSING = "schedule.png", "images.png", "preprocessing.png"
@@ -26,13 +26,9 @@ MIN_SIDE = 4
 
 
 def draw_start(folder: Path, config: Config, assembled: Assembled) -> list[str]:
-    """Draw what is known before training; return the names of the files. Raises DataError."""
+    """Draw the images that the network receives; return the names of the files. Raises DataError."""
     trainer, train = assembled.trainer, assembled.splits.train
-    step = trainer.step
-    draw_optimizer_schedule(
-        folder / SCHEDULE, step.update.optimizers, trainer.steps_per_epoch, config.trainer.epochs
-    )
-    names = [SCHEDULE]
+    step, names = trainer.step, []
     if min(train.shape[:2]) >= MIN_SIDE:
         augment = trainer.train_batches.augment
         rows = as_trained_on(step.preprocess, augment, config.regularization, train, config.seed)
@@ -44,13 +40,24 @@ def draw_start(folder: Path, config: Config, assembled: Assembled) -> list[str]:
     return names
 
 
+def draw_schedule(folder: Path, config: Config, assembled: Assembled) -> list[str]:
+    """Draw the planned learning rate and momentum; return the names of the files. Raises DataError.
+
+    After training, as importing matplotlib takes as long as a short training.
+    """
+    trainer = assembled.trainer
+    optimizers = trainer.step.update.optimizers
+    draw_optimizer_schedule(folder / SCHEDULE, optimizers, trainer.steps_per_epoch, config.trainer.epochs)
+    return [SCHEDULE]
+
+
 def draw_optimizer_schedule(
     path: Path, optimizers: OptimizerStages, steps_per_epoch: int, epochs: int
 ) -> None:
     """Draw learning rate and momentum of every update; a plateau schedule as if it never fell."""
     steps = range(0, steps_per_epoch * epochs, max(1, steps_per_epoch * epochs // MAX_POINTS))
     momenta = [momentum for step in steps if (momentum := optimizers.momentum(step)) is not None]
-    draw_schedule(
+    draw_rates(
         path,
         [optimizers.lr(step) for step in steps],
         momenta if len(momenta) == len(steps) else None,

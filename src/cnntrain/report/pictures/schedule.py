@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 RATE, MOMENTUM = "tab:blue", "tab:orange"
 
 
-def draw_schedule(path: Path, lrs: list[float], momenta: list[float] | None, steps_per_epoch: float) -> None:
+def draw_rates(path: Path, lrs: list[float], momenta: list[float] | None, steps_per_epoch: float) -> None:
     """Write learning rate (left axis) and momentum (right axis) of every update over epochs as one PNG.
 
     lrs[i] and momenta[i] are those of the update that follows i updates. Raises DataError.
@@ -22,7 +22,7 @@ def draw_schedule(path: Path, lrs: list[float], momenta: list[float] | None, ste
 
 
 def schedule_figure(lrs: list[float], momenta: list[float] | None, steps_per_epoch: float) -> Figure:
-    """Return the picture of `draw_schedule`."""
+    """Return the picture of `draw_rates`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4), dpi=120, layout="constrained")

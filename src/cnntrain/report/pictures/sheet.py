@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,10 @@ def save_sheet(path: Path, rows: dict[str, Tensor]) -> None:
 
 def compose_sheet(rows: dict[str, Tensor]) -> Image:
     """Return the picture of `save_sheet`; its longest row ends GAP before the right edge."""
-    import matplotlib
     from PIL import Image, ImageDraw, ImageFont
 
     strips = {name: _strip(images) for name, images in rows.items()}
-    # matplotlib's font has far more letters than Pillow's own, and names of classes are the user's.
-    font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", FONT_SIZE)
+    font = ImageFont.truetype(str(_font_file()), FONT_SIZE)
     left = 2 * GAP + round(max(font.getlength(name) for name in strips))
     width = left + max(strip.shape[1] for strip in strips.values()) + GAP
     height = GAP + sum(strip.shape[0] + GAP for strip in strips.values())
@@ -46,6 +45,17 @@ def compose_sheet(rows: dict[str, Tensor]) -> Image:
         sheet.paste(Image.fromarray(strip.numpy()), (left, top))
         top += strip.shape[0] + GAP
     return sheet
+
+
+def _font_file() -> Path:
+    """Return matplotlib's font, found without importing matplotlib.
+
+    It has far more letters than Pillow's own, and names of classes are the user's.
+    """
+    matplotlib = importlib.util.find_spec("matplotlib")
+    assert matplotlib is not None
+    assert matplotlib.origin is not None
+    return Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
 def _strip(images: Tensor) -> Tensor:
