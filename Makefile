@@ -8,9 +8,10 @@ help:  ## list the targets
 test:  ## run the tests
 	pytest
 
-lint:  ## check style and format
+lint:  ## check style, format and the layering of imports
 	ruff check .
 	ruff format --check .
+	lint-imports --no-logo
 
 format:  ## put code into its format
 	ruff check --fix .

@@ -1,1 +1,1 @@
-"""Training throughput of cnntrain against other stacks; see README.md."""
+"""Benchmarks of cnntrain; see README.md."""

@@ -1,8 +1,8 @@
-"""Crops, flips, normalization: whole batches against single images: python -m benchmarks.augmentation
+"""Augmentation of whole batches against torchvision's of single images: python -m benchmarks.augmentation
 
-Both get images uint8 of CIFAR-10's shape and give float32 input for a network, on one thread; the first
-rows are the same three operations in each. Times are medians over batches of CPU time for each image, so
-that other work on the machine does not count. More rows: what other augmentations cost.
+Both convert uint8 images of CIFAR-10's shape to a network's float32 input, on one thread. The row crop_flip
+has torchvision's three operations (crop, flip, normalize); the other rows are other augmentations.
+Times are medians over repeated batches of the CPU time per image, to exclude other work on the machine.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from cnntrain.augmentation.augment import build_augmentation
 from cnntrain.augmentation.settings import Transforms
 from cnntrain.config.choices import Choices
 from cnntrain.config.compose import Composer
 from cnntrain.config.configure import configure
 from cnntrain.data.images import MemoryImages
-from cnntrain.preprocessing.preprocess import build_preprocessing
 from cnntrain.preprocessing.settings import Standardize
+from cnntrain.settings.network_input import NetworkInput
 
 BATCH_SIZES = (128, 512)
 REPEATS = 15
@@ -31,7 +30,7 @@ MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 
 
 def microseconds(run: Callable[[], object], images: int) -> float:
-    """Return the median CPU time for each of a run's images, after one run that is not counted."""
+    """Return the median CPU time per image of a run, after one run that is not counted."""
     run()
     times = []
     for _ in range(REPEATS):
@@ -41,16 +40,17 @@ def microseconds(run: Callable[[], object], images: int) -> float:
     return 1e6 * statistics.median(times) / images
 
 
-def ours(strengths: Transforms, images: Tensor) -> Callable[[], Tensor]:
-    """Return what makes a network's input of a batch."""
+def cnntrain_pipeline(settings: Transforms, images: Tensor) -> Callable[[], Tensor]:
+    """Return a function that converts a batch to a network's input."""
     train = MemoryImages(images, torch.arange(len(images)))
-    augment = build_augmentation(strengths, "none", train)
-    preprocess, _ = build_preprocessing(Standardize(), train, None)
+    augment = settings.build("none", train.shape, train.chunks(len(images)))
+    network_input = NetworkInput(train.shape, None, None, train.shape)
+    preprocess, _ = Standardize().fit(train, network_input)
     return lambda: preprocess(augment(images, train.labels, 0, 0, 0))
 
 
-def torchvisions(images: Tensor) -> Callable[[], Tensor]:
-    """Return the same for torchvision's transforms as scripts use them, one image after the other."""
+def torchvision_pipeline(images: Tensor) -> Callable[[], Tensor]:
+    """Return the same with torchvision's transforms, one image after the other as in usual scripts."""
     transform = v2.Compose(
         [
             v2.RandomCrop(32, padding=4),
@@ -69,17 +69,17 @@ def main() -> None:
     print("| images a batch | what | µs an image | torchvision's |\n|---:|---|---:|---:|")
     for count in BATCH_SIZES:
         images = torch.randint(256, (count, 32, 32, 3), dtype=torch.uint8)
-        theirs = microseconds(torchvisions(images), count)
-        print(f"| {count} | torchvision: crop, flip, normalize | {theirs:.1f} | 1.0x |")
+        torchvision_time = microseconds(torchvision_pipeline(images), count)
+        print(f"| {count} | torchvision: crop, flip, normalize | {torchvision_time:.1f} | 1.0x |")
         cases = {"none: normalize": Transforms(), "crop_flip": Transforms(crop_padding=4, flip=True)}
         cases |= {
             name: configure(["data=cifar10", f"augmentation={name}"], composer).config.augmentation
             for name in OTHERS
         }
-        for name, strengths in cases.items():
-            taken = microseconds(ours(strengths, images), count)
-            ratio = f"{theirs / taken:.1f}x" if name == "crop_flip" else ""
-            print(f"| {count} | {name} | {taken:.1f} | {ratio} |")
+        for name, settings in cases.items():
+            time_per_image = microseconds(cnntrain_pipeline(settings, images), count)
+            ratio = f"{torchvision_time / time_per_image:.1f}x" if name == "crop_flip" else ""
+            print(f"| {count} | {name} | {time_per_image:.1f} | {ratio} |")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Dense evaluation against its crops, one by one in a batch: python -m benchmarks.dense
+"""Dense evaluation against evaluation of its crops in batches: python -m benchmarks.dense
 
-Each network is built for 224x224, at its paper's size and with fresh weights, and slides over an image
-of 384x384: 6x6 places in steps of 32, 11x11 in steps of 16. Times are medians of five passes in float32.
+Each network is built for 224x224, at its paper's width and with initial weights, and slides over an image of
+384x384: 6x6 positions at stride 32, 11x11 at stride 16. Times are medians of five passes in float32.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def seconds(run: Callable[[], Tensor], passes: int) -> float:
 
 @torch.inference_mode()
 def compare(name: str, stride: int, passes: int) -> str:
-    """Return a row of the table for one network and step."""
+    """Return a row of the table for one network and stride."""
     torch.manual_seed(0)
     settings = configure([f"model={name}"], Composer(Choices())).config.model
     network = settings.build(3, 1000, (SIDE, SIDE), None).eval().to(memory_format=torch.channels_last)
@@ -45,15 +45,15 @@ def compare(name: str, stride: int, passes: int) -> str:
     images = torch.randn(1, 3, LARGER, LARGER).to(memory_format=torch.channels_last)
     dense = sliding.score_map(images)
     crops = sliding.crops(images)
-    apart = torch.cat([network(crop[None]) for crop in crops])
-    apart = apart.reshape(*dense.shape[2:], 1, -1).permute(2, 3, 0, 1)
-    once = seconds(lambda: sliding.score_map(images), passes)
-    in_turn = seconds(lambda: torch.cat([network(part) for part in crops.split(12)]), passes)
-    difference = (dense - apart).abs().mean() / apart.std()
+    separate = torch.cat([network(crop[None]) for crop in crops])
+    separate = separate.reshape(*dense.shape[2:], 1, -1).permute(2, 3, 0, 1)
+    dense_s = seconds(lambda: sliding.score_map(images), passes)
+    crops_s = seconds(lambda: torch.cat([network(part) for part in crops.split(12)]), passes)
+    difference = (dense - separate).abs().mean() / separate.std()
     rows, columns = dense.shape[2:]
     return (
-        f"| {name} | {rows}x{columns} | {1000 * once:.0f} | {1000 * in_turn:.0f} | {in_turn / once:.1f} | "
-        f"{difference:.2g} |"
+        f"| {name} | {rows}x{columns} | {1000 * dense_s:.0f} | {1000 * crops_s:.0f} | "
+        f"{crops_s / dense_s:.1f} | {difference:.2g} |"
     )
 
 
@@ -62,7 +62,9 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=5)
     passes = parser.parse_args().passes
     keep_freed_memory()
-    print("| network | places | one pass, ms | crops, ms | ratio | mean difference / deviation of scores |")
+    print(
+        "| network | positions | one pass, ms | crops, ms | ratio | mean difference / deviation of scores |"
+    )
     print("|---|---|---:|---:|---:|---:|")
     for name in NETWORKS:
         for stride in (32, 16):

@@ -1,9 +1,9 @@
 """Flat and hierarchical softmax, output layer and loss alone: python -m benchmarks.hierarchical_softmax
 
 Forward and backward pass of one layer on 512 features in batches of 128, float32, one thread, labels drawn
-evenly; medians of steps in milliseconds of the processor's time, which other programs do not add to. The
-weights' gradient is made anew in each step, as in training. "Zeros" is what filling it with zeros takes, a
-part of all the others; "evaluation" the log-probabilities of all classes, without gradient.
+uniformly; medians over steps of the CPU time in milliseconds, to exclude other programs. The weights'
+gradient is allocated in each step, as in training. "Zeros" is the time for filling it with zeros, part of
+the training times; "evaluation" the time for the log-probabilities of all classes, without gradient.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ BRANCHINGS = (2, 10, 100)
 
 
 def criterion(output: TreeOutput) -> HierarchicalSoftmax:
-    """The loss of a network that has this output layer."""
+    """Return the loss of a network with this output layer."""
     loss = HierarchicalSoftmax([str(label) for label in range(output.classes)], output.tree)
-    loss.refer_to(output)
+    loss.set_output(output)
     return loss
 
 
@@ -70,21 +70,22 @@ def evaluation(layer: nn.Linear, steps: int) -> float:
 
 
 def row(classes: int, branching: int | None, steps: int) -> str:
-    """Return a row of the table; without branching, of the flat softmax."""
+    """Return a row of the table; without branching, the row of the flat softmax."""
     torch.manual_seed(0)
     if branching is None:
         layer = nn.Linear(FEATURES, classes)
-        passes, on_path = training(layer, F.cross_entropy, steps), classes
+        training_ms, on_path = training(layer, F.cross_entropy, steps), classes
     else:
         tree = balanced([str(number) for number in range(classes)], branching)
         layer = TreeOutput.from_linear(nn.Linear(FEATURES, 1), tree)
-        passes = training(layer, criterion(layer), steps)
+        training_ms = training(layer, criterion(layer), steps)
         on_path = sum(node.children for node, _ in tree.path(0))
     rows = layer.out_features
-    zeros = milliseconds(lambda: torch.zeros(rows, FEATURES), steps)
+    zeros_ms = milliseconds(lambda: torch.zeros(rows, FEATURES), steps)
     name = "flat" if branching is None else str(branching)
-    of_all = evaluation(layer, steps)
-    return f"| {classes} | {name} | {rows} | {on_path} | {passes:.2f} | {zeros:.2f} | {of_all:.2f} |"
+    evaluation_ms = evaluation(layer, steps)
+    times = f"{training_ms:.2f} | {zeros_ms:.2f} | {evaluation_ms:.2f}"
+    return f"| {classes} | {name} | {rows} | {on_path} | {times} |"
 
 
 def main() -> None:

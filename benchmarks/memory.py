@@ -1,8 +1,8 @@
-"""The memory that `job=summary` predicts against the memory that training takes: python -m benchmarks.memory
+"""Memory predicted by `job=summary` against memory used in training: python -m benchmarks.memory
 
-Every network is trained for some steps in a process of its own. On a CPU the measure is the peak of its
-resident memory less what was resident before the network was built (torch warmed up by a tiny network, the
-images in memory); on a CUDA device it is torch.cuda.max_memory_allocated.
+Every network is trained for some steps in a separate process. On a CPU the measurement is the peak of its
+resident memory minus the resident memory before the network was built (after a warm-up with a tiny network,
+with the images in memory); on a CUDA device it is torch.cuda.max_memory_allocated.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ CASES = {
 }
 
 
-def words_of(case: str) -> list[str]:
-    """Return a case as it is written on the command line, with as many images as its steps need."""
-    words = CASES[case].split()
-    batch_size = int(words[[word.partition("=")[0] for word in words].index("data.batch_size")].split("=")[1])
-    last = {word.partition("=")[0]: word for word in words}
+def overrides_of(case: str) -> list[str]:
+    """Return the overrides of a case, with as many images as its steps need."""
+    overrides = CASES[case].split()
+    keys = [override.partition("=")[0] for override in overrides]
+    batch_size = int(overrides[keys.index("data.batch_size")].split("=")[1])
+    last = {override.partition("=")[0]: override for override in overrides}
     return [
         *last.values(),
         f"data.train_images={STEPS * batch_size}",
@@ -55,19 +56,19 @@ def words_of(case: str) -> list[str]:
 
 
 def predicted(case: str) -> float:
-    """Return what job=summary says, in bytes."""
+    """Return the memory that job=summary predicts, in bytes."""
     from cnntrain.cli import main
 
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(io.StringIO()):
-            assert main([*words_of(case), "job=summary", f"hydra.run.dir={folder}"]) == 0
+            assert main([*overrides_of(case), "job=summary", f"hydra.run.dir={folder}"]) == 0
         content = json.loads((Path(folder) / "network.json").read_text())
     training = content["memory"]["training"]
     return float(training["resident"] or training["peak"])
 
 
 def measured(case: str) -> float:
-    """Train for some steps; return the memory they took, in bytes."""
+    """Train for some steps; return the memory they used, in bytes."""
     import torch
 
     from cnntrain.assemble import assemble
@@ -77,14 +78,14 @@ def measured(case: str) -> float:
     from cnntrain.runs.folder import create
     from cnntrain.training.device import prepare
 
-    config = configure(words_of(case), Composer(Choices())).config
+    config = configure(overrides_of(case), Composer(Choices())).config
     compute = prepare(config.trainer)
     splits = config.data.load(config.seed)
     object.__setattr__(config.data, "load", lambda seed: splits)
     _warm_up(compute.device)
     with tempfile.TemporaryDirectory() as folder:
         on_cuda = compute.device.type == "cuda"
-        before = torch.cuda.memory_allocated() if on_cuda else _settled()
+        before = torch.cuda.memory_allocated() if on_cuda else _resident_after_trim()
         trainer = assemble(config, create(Path(folder), True), None).trainer
         trainer.network.train()
         for number, (images, labels) in enumerate(trainer.train_batches.epoch(0, 0, STEPS)):
@@ -95,7 +96,7 @@ def measured(case: str) -> float:
 
 
 def _warm_up(device: object) -> None:
-    """Train a tiny network once, so that what torch takes for itself is there."""
+    """Train a tiny network, so that torch has allocated its own memory."""
     import torch
     from torch import nn
 
@@ -112,8 +113,8 @@ def _warm_up(device: object) -> None:
         optimizer.zero_grad()
 
 
-def _settled() -> float:
-    """Give freed memory back to the system, start the peak anew, and return what is resident."""
+def _resident_after_trim() -> float:
+    """Return freed memory to the system, reset the peak, and return the resident memory in bytes."""
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
@@ -126,16 +127,16 @@ def _status(name: str) -> float:
 
 
 def in_own_process(function: str, case: str) -> float:
-    """Return what a function of this file returns in a new process."""
-    done = subprocess.run(
+    """Return the result of a function of this file, called in a new process."""
+    completed = subprocess.run(
         [sys.executable, "-m", "benchmarks.memory", "--child", function, case],
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return float(done.stdout.splitlines()[-1])
+    if completed.returncode:
+        raise SystemExit(completed.stderr)
+    return float(completed.stdout.splitlines()[-1])
 
 
 def main() -> None:
@@ -152,8 +153,8 @@ def main() -> None:
         return
     print("| network | predicted MB | measured MB | predicted / measured |\n|---|---|---|---|")
     for case in arguments.only or CASES:
-        says, takes = in_own_process("predicted", case), in_own_process("measured", case)
-        print(f"| {case} | {says / MB:,.0f} | {takes / MB:,.0f} | {says / takes:.2f} |", flush=True)
+        expected, actual = in_own_process("predicted", case), in_own_process("measured", case)
+        print(f"| {case} | {expected / MB:,.0f} | {actual / MB:,.0f} | {expected / actual:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Other ways to train the same network on the same images, each as its users usually write it."""
+"""Other stacks that train the same network on the same images, each written as usual for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PADDING = 4
 
 
 def autocast(bf16: bool) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 for the forward pass, or nothing."""
+    """Return a context with autocast to bfloat16, or one without effect."""
     return torch.autocast("cpu", torch.bfloat16) if bf16 else contextlib.nullcontext()
 
 
@@ -39,21 +39,21 @@ def timed(
     rates = []
     for _ in range(passes):
         images_seen, started = 0, time.perf_counter()
-        for done, (images, labels) in enumerate(batches(), 1):
+        for batch_number, (images, labels) in enumerate(batches(), 1):
             with autocast(bf16):
                 loss = F.cross_entropy(network(images), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             images_seen += len(images)
-            if done == workload.batches:
+            if batch_number == workload.batches:
                 break
         rates.append(images_seen / (time.perf_counter() - started))
     return rates
 
 
 def bare(workload: Workload, root: Path, passes: int, bf16: bool) -> list[float]:
-    """The limit: images in memory, whole batches augmented by indexing, channels last, nothing measured."""
+    """Upper bound: images in memory, whole batches augmented by indexing, channels last, no metrics."""
     array, label_array = workload.images(root)
     images, labels = torch.from_numpy(array).permute(0, 3, 1, 2), torch.from_numpy(label_array)
     mean, deviation = (
@@ -75,20 +75,20 @@ def bare(workload: Workload, root: Path, passes: int, bf16: bool) -> list[float]
                 batch = images[index]
             yield (batch.float() - mean) / deviation, labels[index]
 
-    network = workload.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = workload.network().to(memory_format=torch.channels_last)
     return timed(workload, network, passes, bf16, batches)
 
 
 class PilImages(Dataset[Any]):
-    """Images handed out one by one through per-image transforms, as torchvision's data sets do."""
+    """Images with per-image transforms, like torchvision's data sets."""
 
     def __init__(self, workload: Workload, root: Path):
         self.images, self.labels = workload.images(root)
         side = self.images.shape[1]
-        varied = [transforms.RandomCrop(side, padding=PADDING), transforms.RandomHorizontalFlip()]
+        augmentations = [transforms.RandomCrop(side, padding=PADDING), transforms.RandomHorizontalFlip()]
         self.transform = transforms.Compose(
             [
-                *(varied if workload.augment else []),
+                *(augmentations if workload.augment else []),
                 transforms.ToTensor(),
                 transforms.Normalize(workload.mean, workload.deviation),
             ]
@@ -102,18 +102,18 @@ class PilImages(Dataset[Any]):
 
 
 def loader(workload: Workload, root: Path) -> DataLoader[Any]:
-    """The usual DataLoader, in the training process: on two cores workers only take time from the network."""
+    """Return the usual DataLoader without workers, which on two cores only slow the network down."""
     return DataLoader(PilImages(workload, root), BATCH_SIZE, shuffle=True, drop_last=True)
 
 
 def script(workload: Workload, root: Path, passes: int, bf16: bool) -> list[float]:
-    """The usual training script: DataLoader, torchvision transforms, a plain loop."""
+    """Usual training script: DataLoader, torchvision transforms, a plain loop."""
     batches = loader(workload, root)
     return timed(workload, workload.network(), passes, bf16, lambda: batches)
 
 
 def lightning(workload: Workload, root: Path, passes: int, bf16: bool) -> list[float]:
-    """The same loader under Lightning, with accuracy, CSV logger and checkpoint."""
+    """Lightning with the same loader, with accuracy, CSV logger and checkpoint."""
     import lightning as pl
     from torchmetrics.classification import MulticlassAccuracy
 

@@ -2,10 +2,10 @@
 
     python -m benchmarks.throughput --data FOLDER [--rounds 3] [--only lenet5/MNIST]
 
-FOLDER holds mnist.npz and cifar10.npz (x_train, y_train, x_test, y_test). Every measurement is a process
-of its own; stacks take turns, round by round, so that a slow minute of the machine meets all of them.
-Ratios are of medians over rounds. cnntrain runs as it always does: recording, checkpoints, validation
-(whose time is not counted for anybody).
+FOLDER holds mnist.npz and cifar10.npz (x_train, y_train, x_test, y_test). Every measurement is a
+separate process; stacks alternate within each round, so that a slow phase of the machine affects all of them.
+Ratios are of medians over rounds. cnntrain runs with its defaults: recording, checkpoints, validation (whose
+time is not counted for any stack).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.workloads import BATCH_SIZE, WORKLOADS, Workload
 
 PASSES = 3
-# name of the row, stack, precision; "auto" is what cnntrain takes by itself
+# name of the row, stack, precision; "auto" is the default of cnntrain
 ROWS = [
     ("cnntrain", "cnntrain", "auto"),
     ("cnntrain fp32", "cnntrain", "fp32"),
@@ -40,35 +40,38 @@ ROWS = [
 def measure(stack: str, precision: str, workload: Workload, root: Path) -> list[float]:
     """Return the images per second of each pass; the first one warms up."""
     if stack != "cnntrain":
-        from cnntrain.stacks import STACKS
+        from .stacks import STACKS
 
         return STACKS[stack](workload, root, PASSES, precision == "bf16")
     from cnntrain.cli import main
 
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        words = [
-            *workload.words(),
+        overrides = [
+            *workload.overrides(),
             f"data.root={root}",
             f"hydra.run.dir={run}",
             f"trainer.epochs={PASSES}",
             f"trainer.max_steps_per_epoch={workload.batches}",
             f"trainer.precision={precision}",
         ]
-        assert main(words) == 0
+        assert main(overrides) == 0
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [row["images_per_second"] for row in rows if "val/loss" in row]
 
 
 def in_own_process(stack: str, precision: str, name: str, root: Path) -> dict[str, float]:
     """Measure in a new process; return throughput (median of the passes after the first) and peak memory."""
-    words = ["--data", str(root), "--child", stack, precision, name]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.throughput", *words], capture_output=True, text=True, check=False
+    arguments = ["--data", str(root), "--child", stack, precision, name]
+    completed = subprocess.run(
+        [sys.executable, "-m", "benchmarks.throughput", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    if completed.returncode:
+        raise SystemExit(completed.stderr)
+    result: dict[str, float] = json.loads(completed.stdout.splitlines()[-1])
     return result
 
 
@@ -108,7 +111,8 @@ def main() -> None:
     arguments = parser.parse_args()
     root = arguments.data.resolve()
     if arguments.child:
-        child(*arguments.child, root)
+        stack, precision, name = arguments.child
+        child(stack, precision, name, root)
         return
     results: dict[str, dict[str, list[dict[str, float]]]] = {}
     for name in arguments.only or WORKLOADS:
@@ -124,7 +128,7 @@ def main() -> None:
 
 
 def machine() -> str:
-    """Return what the numbers were measured on."""
+    """Return a description of the machine."""
     import torch
 
     from cnntrain.training.device import bf16_unit

@@ -27,8 +27,8 @@ class Workload:
     lr: float
     batches: int
 
-    def words(self) -> list[str]:
-        """The workload on cnntrain's command line."""
+    def overrides(self) -> list[str]:
+        """Return the overrides of the workload on cnntrain's command line."""
         return [
             f"data={self.data}",
             "data.batch_size=128",
@@ -40,19 +40,17 @@ class Workload:
         ]
 
     def images(self, root: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The training images (N, H, W, C) and labels."""
+        """Return the training images (N, H, W, C) and labels."""
         with np.load(root / f"{self.data}.npz") as arrays:
             images, labels = arrays["x_train"], arrays["y_train"].astype(np.int64)
         return (images if images.ndim == 4 else images[..., None]), labels
 
     def network(self) -> nn.Module:
-        """The network that cnntrain trains, with the same starting weights in every stack."""
-        config = configure(self.words(), Composer(Choices())).config
-        facts = config.data.info()
+        """Return the network that cnntrain trains, with the same initial weights in every stack."""
+        config = configure(self.overrides(), Composer(Choices())).config
+        info = config.data.info()
         torch.manual_seed(0)
-        network: nn.Module = config.model.build(
-            facts.channels, facts.outputs, (facts.height, facts.width), None
-        )
+        network: nn.Module = config.model.build(info.channels, info.outputs, (info.height, info.width), None)
         return network
 
 

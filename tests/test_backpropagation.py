@@ -1,4 +1,4 @@
-"""The tables and examples of docs/backpropagation.md, by hand-written steps and by autograd (K0)."""
+"""Tables and examples of docs/backpropagation.md against hand-written backward passes and autograd (K0)."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ Values = dict[str, float]
 
 
 def section(title: str) -> str:
-    """Return what stands between a heading and the next."""
-    found = re.search(rf"^##+ {re.escape(title)}\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
-    assert found is not None, title
-    return found[1]
+    """Return the text between a heading and the next."""
+    match = re.search(rf"^##+ {re.escape(title)}\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert match is not None, title
+    return match[1]
 
 
 def table(title: str) -> list[list[str]]:
-    """Return the cells of a section's table, without its two lines of head."""
+    """Return the cells of a section's table, without its two header lines."""
     rows = [line for line in section(title).splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
 
 def circuit(title: str) -> tuple[Values, Values]:
-    """Return the values and the gradients of a section's circuit, as printed."""
+    """Return the values and gradients of a section's circuit, as printed on the page."""
     rows = table(title)
     return {row[0]: float(row[1]) for row in rows}, {row[0]: float(row[2]) for row in rows}
 
 
 def printed(title: str) -> dict[str, Any]:
-    """Return the numbers and lists that stand as `name = …` on lines of their own."""
+    """Return the numbers and lists of the lines `name = …`."""
     lines = re.findall(r"^ {4}(\w+) = ([\[\]\d., -]+)$", section(title), re.MULTILINE)
     return {name: ast.literal_eval(value) for name, value in lines}
 
@@ -49,7 +49,7 @@ def assert_printed(values: Values, published: Values, digits: int = 0) -> None:
 
 
 def by_autograd(values: dict[str, Tensor], inputs: list[str]) -> tuple[Values, Values]:
-    """Return values and gradients of named tensors, `inputs` being those that the others come from."""
+    """Return values and gradients of named tensors; `inputs` names the leaves."""
     for name, value in values.items():
         if name not in inputs:
             value.retain_grad()
@@ -68,7 +68,7 @@ def leaves(**values: float) -> dict[str, Tensor]:
     }
 
 
-def test_the_sum_and_the_product() -> None:
+def test_gradients_of_a_sum_and_a_product() -> None:
     x, y, z = -2.0, 5.0, -4.0
     q = x + y
     f = q * z
@@ -86,7 +86,7 @@ def test_the_sum_and_the_product() -> None:
     assert (-1.99 + y) * z == pytest.approx(-12.04)
 
 
-def test_the_sigmoid_neuron_gate_by_gate() -> None:
+def test_gradients_of_a_sigmoid_neuron_gate_by_gate() -> None:
     inputs = {"w0": 2.0, "x0": -1.0, "w1": -3.0, "x1": -2.0, "w2": -3.0}
     w0, x0, w1, x1, w2 = inputs.values()
     a, b = w0 * x0, w1 * x1
@@ -110,20 +110,20 @@ def test_the_sigmoid_neuron_gate_by_gate() -> None:
     t["e"] = t["n"].exp()
     t["u"] = t["e"] + 1
     t["f"] = 1 / t["u"]
-    theirs = by_autograd(t, list(inputs))
-    assert theirs[0] == pytest.approx(values)
-    assert theirs[1] == pytest.approx(gradients)
+    computed = by_autograd(t, list(inputs))
+    assert computed[0] == pytest.approx(values)
+    assert computed[1] == pytest.approx(gradients)
 
     published = circuit("A sigmoid neuron")
     assert_printed(values, published[0], 3)
     assert_printed(gradients, published[1], 3)
-    # The published numbers of this example, whatever the page says.
+    # The published numbers of this example, independent of the page.
     assert [round(gradients[name], 3) for name in ("x0", "x1")] == [0.393, -0.590]
     assert [round(gradients[name], 3) for name in ("w0", "w1", "w2")] == [-0.197, -0.393, 0.197]
     assert round(f, 3) == 0.731
 
 
-def test_the_sigmoid_as_one_gate_is_its_four_gates_together() -> None:
+def test_sigmoid_as_one_gate_has_the_gradient_of_its_four_gates() -> None:
     s = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
     f = torch.sigmoid(s)
     f.backward()
@@ -132,7 +132,7 @@ def test_the_sigmoid_as_one_gate_is_its_four_gates_together() -> None:
     assert round(float(s.grad), 3) == circuit("A sigmoid neuron")[1]["s"] == 0.197
 
 
-def test_addition_distributes_multiplication_exchanges_maximum_routes() -> None:
+def test_add_distributes_multiply_swaps_and_max_routes_the_gradient() -> None:
     inputs = {"x": 3.0, "y": 2.0, "z": -1.0, "v": 4.0}
     x, y, z, v = inputs.values()
     p, m = x * y, max(z, v)
@@ -148,7 +148,7 @@ def test_addition_distributes_multiplication_exchanges_maximum_routes() -> None:
     assert circuit("What three gates do") == (values, gradients)
 
 
-def test_inputs_a_thousand_times_larger_make_gradients_of_weights_as_much_larger() -> None:
+def test_weight_gradients_scale_with_the_inputs() -> None:
     torch.manual_seed(0)
     weight = torch.randn(5, 10, dtype=torch.float64, requires_grad=True)
     images, upstream = torch.randn(10, 3, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
@@ -164,30 +164,30 @@ def test_gradients_of_a_value_used_twice_add_up() -> None:
     assert float(x.grad) == 2 * 3
 
 
-def test_gradients_of_a_product_of_matrices() -> None:
+def test_gradients_of_a_matrix_product() -> None:
     page = {name: torch.tensor(value, dtype=torch.float64) for name, value in printed("Matrices").items()}
     assert page.keys() == {"W", "X", "D", "dD", "dW", "dX"}
-    assert_gradients_of_a_product(page["W"], page["X"], page["dD"], page["D"], page["dW"], page["dX"])
+    assert_matrix_product_gradients(page["W"], page["X"], page["dD"], page["D"], page["dW"], page["dX"])
     torch.manual_seed(0)
     weight, images, upstream = (torch.randn(*shape).double() for shape in ((5, 10), (10, 3), (5, 3)))
     by_image = sum(torch.outer(upstream[:, image], images[:, image]) for image in range(3))
-    assert_gradients_of_a_product(
+    assert_matrix_product_gradients(
         weight, images, upstream, weight @ images, torch.as_tensor(by_image), weight.T @ upstream
     )
 
 
-def assert_gradients_of_a_product(
+def assert_matrix_product_gradients(
     weight: Tensor, images: Tensor, upstream: Tensor, product: Tensor, d_weight: Tensor, d_images: Tensor
 ) -> None:
     torch.testing.assert_close(weight @ images, product)
     torch.testing.assert_close(upstream @ images.T, d_weight)
     torch.testing.assert_close(weight.T @ upstream, d_images)
     weight, images = weight.clone().requires_grad_(), images.clone().requires_grad_()
-    theirs = torch.autograd.grad(weight @ images, (weight, images), upstream)
-    torch.testing.assert_close(theirs, (d_weight, d_images))
+    gradients = torch.autograd.grad(weight @ images, (weight, images), upstream)
+    torch.testing.assert_close(gradients, (d_weight, d_images))
 
 
-def test_the_gradient_of_softmax_is_what_the_probabilities_lack() -> None:
+def test_gradient_of_softmax_cross_entropy_is_probabilities_minus_one_hot() -> None:
     page = printed("Softmax")
     exponentials = [math.exp(score - max(page["s"])) for score in page["s"]]
     p = [value / sum(exponentials) for value in exponentials]
@@ -206,7 +206,7 @@ def test_the_gradient_of_softmax_is_what_the_probabilities_lack() -> None:
     assert round(loss.item(), 2) == page["loss"]
 
 
-def test_subtracting_the_largest_score_keeps_probabilities_and_exp_from_overflowing() -> None:
+def test_subtracting_the_largest_score_keeps_softmax_and_avoids_overflow() -> None:
     with pytest.raises(OverflowError):
         math.exp(789)
     scores = torch.tensor([123.0, 456.0, 789.0], dtype=torch.float64)
@@ -215,35 +215,35 @@ def test_subtracting_the_largest_score_keeps_probabilities_and_exp_from_overflow
     assert torch.equal(scores.softmax(0), shifted.exp() / shifted.exp().sum())
 
 
-def correlated(values: list[int], window: list[int]) -> list[int]:
-    """Return the sums of products of a window with each part of `values` that is as long."""
+def cross_correlation(values: list[int], window: list[int]) -> list[int]:
+    """Return the cross-correlation of `values` with `window`, without padding."""
     return [
-        sum(values[start + place] * weight for place, weight in enumerate(window))
+        sum(values[start + offset] * weight for offset, weight in enumerate(window))
         for start in range(len(values) - len(window) + 1)
     ]
 
 
-def test_the_backward_pass_of_a_convolution_is_one_with_the_flipped_filter() -> None:
+def test_backward_pass_of_a_convolution_is_a_convolution_with_the_flipped_filter() -> None:
     page = printed("Convolution")
     x, w, dy = page["x"], page["w"], page["dy"]
-    assert page["y"] == correlated(x, w)
+    assert page["y"] == cross_correlation(x, w)
     assert page["flipped"] == w[::-1]
     assert page["padded"] == [0] * (len(w) - 1) + dy + [0] * (len(w) - 1)
-    assert page["dx"] == correlated(page["padded"], page["flipped"])
-    assert page["dw"] == correlated(x, dy)
+    assert page["dx"] == cross_correlation(page["padded"], page["flipped"])
+    assert page["dw"] == cross_correlation(x, dy)
 
     values, weight = (torch.tensor([[part]], dtype=torch.float64, requires_grad=True) for part in (x, w))
     outputs = F.conv1d(values, weight)
     outputs.backward(torch.tensor([[dy]], dtype=torch.float64))
     assert values.grad is not None
     assert weight.grad is not None
-    found = {"y": outputs, "dx": values.grad, "dw": weight.grad}
-    assert {name: tensor[0, 0].tolist() for name, tensor in found.items()} == {
+    computed = {"y": outputs, "dx": values.grad, "dw": weight.grad}
+    assert {name: tensor[0, 0].tolist() for name, tensor in computed.items()} == {
         name: page[name] for name in ("y", "dx", "dw")
     }
 
 
-def test_im2col_makes_a_convolution_and_its_gradients_products_of_matrices() -> None:
+def test_im2col_turns_a_convolution_and_its_gradients_into_matrix_products() -> None:
     torch.manual_seed(0)
     image = torch.randn(1, 3, 227, 227, dtype=torch.float64, requires_grad=True)
     filters = torch.randn(96, 3, 11, 11, dtype=torch.float64, requires_grad=True)
@@ -251,7 +251,7 @@ def test_im2col_makes_a_convolution_and_its_gradients_products_of_matrices() -> 
     upstream = torch.randn_like(outputs)
     outputs.backward(upstream)
 
-    # Cut by hand: a column for each window, row by row.
+    # One column per window, windows in row-major order.
     windows = [
         image[0, :, row : row + 11, column : column + 11].flatten()
         for row in range(0, 227 - 10, 4)
@@ -269,9 +269,9 @@ def test_im2col_makes_a_convolution_and_its_gradients_products_of_matrices() -> 
             "dX_col": rows.T @ d_outputs,
         }
         added_back = torch.zeros_like(image[0])
-        for place in range(len(windows)):
-            row, column = 4 * (place // side), 4 * (place % side)
-            window = products["dX_col"][:, place].view(3, 11, 11)
+        for position in range(len(windows)):
+            row, column = 4 * (position // side), 4 * (position % side)
+            window = products["dX_col"][:, position].view(3, 11, 11)
             added_back[:, row : row + 11, column : column + 11] += window
     torch.testing.assert_close(products["Y"].view_as(outputs), outputs.detach())
     torch.testing.assert_close(products["dW_row"].view_as(filters), filters.grad)
@@ -285,22 +285,22 @@ def test_im2col_makes_a_convolution_and_its_gradients_products_of_matrices() -> 
         assert f"{count:,}".replace(",", " ") in text
 
 
-def test_the_sigmoid_takes_three_quarters_of_the_gradient_at_each_layer_at_least() -> None:
+def test_each_sigmoid_layer_reduces_the_gradient_to_a_quarter_or_less() -> None:
     points = torch.linspace(-20, 20, 4001, dtype=torch.float64, requires_grad=True)
     (slopes,) = torch.autograd.grad(torch.sigmoid(points).sum(), points)
     assert float(slopes.max()) == 0.25
     assert points[slopes.argmax()].item() == pytest.approx(0, abs=1e-9)
     text = section("Why deep sigmoid networks stop learning")
-    five = 1 / (1 + math.exp(-5))
-    assert f"{(1 - five) * five:.4f}" == "0.0066"
+    sigmoid_of_5 = 1 / (1 + math.exp(-5))
+    assert f"{(1 - sigmoid_of_5) * sigmoid_of_5:.4f}" == "0.0066"
     assert "0.0066" in text
 
-    for layers, share in table("Why deep sigmoid networks stop learning"):
-        # Biases of -1/2 keep every unit where the slope is largest.
+    for layers, fraction in table("Why deep sigmoid networks stop learning"):
+        # Biases of -1/2 keep every unit at the largest slope.
         start = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
         value = torch.sigmoid(start)
         for _ in range(int(layers) - 1):
             value = torch.sigmoid(value - 0.5)
         (gradient,) = torch.autograd.grad(value, start)
         assert float(gradient) == 0.25 ** int(layers)
-        assert f"{0.25 ** int(layers):.2g}" == f"{float(share):.2g}"
+        assert f"{0.25 ** int(layers):.2g}" == f"{float(fraction):.2g}"

@@ -1,4 +1,4 @@
-"""The program as its users run it: training, folders, sweeps, evaluation, exit codes."""
+"""The command line end to end: training, folders, sweeps, evaluation, exit codes."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def default_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_default_run_recognizes_98_percent_of_the_digits(default_run: Path) -> None:
+def test_the_default_run_reaches_98_percent_test_accuracy(default_run: Path) -> None:
     assert summary(default_run)["test/accuracy"] >= 0.98
 
 
-def test_the_files_of_a_run_hold_what_the_design_lists(default_run: Path) -> None:
+def test_a_run_writes_the_documented_files_and_keys(default_run: Path) -> None:
     result = summary(default_run)
     epochs = [row for row in rows(default_run) if "val/loss" in row]
     steps = [row for row in rows(default_run) if "grad_norm" in row]
@@ -98,35 +98,35 @@ def test_the_files_of_a_run_hold_what_the_design_lists(default_run: Path) -> Non
     }
 
 
-def test_the_first_loss_is_ln_10(default_run: Path) -> None:
+def test_the_first_loss_is_close_to_ln_10(default_run: Path) -> None:
     first = rows(default_run)[0]
     assert first["train/data_loss"] == pytest.approx(math.log(10), rel=0.25)
 
 
-def test_the_stored_configuration_rebuilds_the_run(default_run: Path) -> None:
-    again = Path("again")
-    words = []
+def test_a_run_with_the_stored_configuration_has_the_same_test_loss(default_run: Path) -> None:
+    rerun = Path("again")
+    overrides = []
     for line in (default_run / "config.yaml").read_text().splitlines():
         if line.startswith("seed"):
-            words.append(line.replace(": ", "="))
-    assert main([f"hydra.run.dir={again}", *words]) == 0
-    assert (again / "config.yaml").read_text() == (default_run / "config.yaml").read_text()
-    assert summary(again)["test/loss"] == summary(default_run)["test/loss"]
+            overrides.append(line.replace(": ", "="))
+    assert main([f"hydra.run.dir={rerun}", *overrides]) == 0
+    assert (rerun / "config.yaml").read_text() == (default_run / "config.yaml").read_text()
+    assert summary(rerun)["test/loss"] == summary(default_run)["test/loss"]
 
 
-def test_load_gives_the_best_network_with_its_preprocessing_and_names(default_run: Path) -> None:
+def test_load_returns_the_best_network_with_its_preprocessing_and_class_names(default_run: Path) -> None:
     trained = cnntrain.load(default_run)
     digits = load_digits()
     images = torch.from_numpy((digits.images * 255 / 16).round()).to(torch.uint8)[..., None]
     names = trained.classify(images)
-    right = sum(name == str(label) for name, label in zip(names, digits.target, strict=True))
-    assert right / len(names) > 0.97
+    correct = sum(name == str(label) for name, label in zip(names, digits.target, strict=True))
+    assert correct / len(names) > 0.97
     torch.testing.assert_close(trained.predict(images[:5]).sum(1), torch.ones(5))
     with pytest.raises(ValueError, match="8, 8, 1"):
         trained.predict(images[:, :4])
 
 
-def test_evaluate_repeats_the_recorded_test_metrics_exactly(
+def test_evaluate_reproduces_the_recorded_metrics_exactly(
     default_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = shutil.copytree(default_run, "copy")
@@ -147,15 +147,15 @@ def test_evaluate_repeats_the_recorded_test_metrics_exactly(
     assert "9x9" in capsys.readouterr().err
 
 
-def test_dense_evaluation_averages_the_scores_of_all_places(capsys: pytest.CaptureFixture[str]) -> None:
-    network = ["model.channels=[8]", "model.padding=valid", "trainer.precision=fp32", "trainer.epochs=2"]
-    assert main(["hydra.run.dir=run", *network]) == 0
-    words = ["run=run", "job=evaluate", "evaluate.dense=true"]
-    assert main([*words, "evaluate.dense_size=12", "evaluate.dense_stride=1"]) == 0
+def test_dense_evaluation_averages_the_scores_of_all_positions(capsys: pytest.CaptureFixture[str]) -> None:
+    training = ["model.channels=[8]", "model.padding=valid", "trainer.precision=fp32", "trainer.epochs=2"]
+    assert main(["hydra.run.dir=run", *training]) == 0
+    evaluation = ["run=run", "job=evaluate", "evaluate.dense=true"]
+    assert main([*evaluation, "evaluate.dense_size=12", "evaluate.dense_stride=1"]) == 0
     result = json.loads(Path("run/evaluate-dense-digits-test.json").read_text())
     assert result["dense"]["places"] == [5, 5]
-    assert result["dense"]["largest_difference"] < 1e-4  # no zeros around any map
-    # The same by hand: enlarge, cut out all windows of 8x8, average their scores.
+    assert result["dense"]["largest_difference"] < 1e-4  # no zero padding
+    # The expected result: enlarge, crop all windows of 8x8, average their scores.
     trained = cnntrain.load("run")
     test = trained.config.data.load(0).test
     inputs = trained.preprocess(next(test.chunks(1000)))
@@ -167,29 +167,29 @@ def test_dense_evaluation_averages_the_scores_of_all_places(capsys: pytest.Captu
     assert result["loss"] == pytest.approx(float(loss), rel=1e-4)
     assert result["accuracy"] == pytest.approx((scores.argmax(1) == test.labels).double().mean().item())
     capsys.readouterr()
-    assert main(words) == 2
+    assert main(evaluation) == 2
     assert "evaluate.dense_size=10 or more" in capsys.readouterr().err
     assert main(["run=run", "job=evaluate", "evaluate.dense_size=12"]) == 2
     assert "add evaluate.dense=true" in capsys.readouterr().err
 
 
-def test_evaluate_takes_another_data_set(default_run: Path) -> None:
+def test_evaluate_accepts_another_data_set(default_run: Path) -> None:
     folder = shutil.copytree(default_run, "copy")
-    words = ["data=synthetic", "data.image_size=8", "data.channels=1", "data.classes=10"]
-    assert main([f"run={folder}", "job=evaluate", *words]) == 0
+    overrides = ["data=synthetic", "data.image_size=8", "data.channels=1", "data.classes=10"]
+    assert main([f"run={folder}", "job=evaluate", *overrides]) == 0
     assert (Path(folder) / "evaluate-synthetic-test.json").exists()
 
 
-def test_runs_started_in_the_same_second_get_folders_of_their_own(empty_folder: Path) -> None:
-    starts = [
+def test_runs_started_in_the_same_second_get_separate_folders(empty_folder: Path) -> None:
+    processes = [
         subprocess.Popen([sys.executable, "-m", "cnntrain", *QUICK], stdout=subprocess.DEVNULL)
         for _ in range(3)
     ]
-    assert [start.wait(120) for start in starts] == [0, 0, 0]
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
     assert len(list((empty_folder / "outputs").glob("*-*-*/*/summary.json"))) == 3
 
 
-def test_a_folder_that_holds_a_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_run_in_the_folder_of_another_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["hydra.run.dir=mine", *QUICK]) == 0
     before = Path("mine/checkpoints/last.pt").read_bytes()
     assert main(["hydra.run.dir=mine", *QUICK, "seed=1"]) == 3
@@ -197,9 +197,9 @@ def test_a_folder_that_holds_a_run_is_refused(capsys: pytest.CaptureFixture[str]
     assert Path("mine/checkpoints/last.pt").read_bytes() == before
 
 
-def test_a_folder_in_use_is_refused_naming_the_process(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["hydra.run.dir=mine", "trainer.epochs=100000"]
-    process = subprocess.Popen([sys.executable, "-m", "cnntrain", *words], stdout=subprocess.DEVNULL)
+def test_a_folder_in_use_is_refused_with_the_process_id(capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = ["hydra.run.dir=mine", "trainer.epochs=100000"]
+    process = subprocess.Popen([sys.executable, "-m", "cnntrain", *overrides], stdout=subprocess.DEVNULL)
     try:
         while not Path("mine/checkpoints/last.pt").exists():
             assert process.poll() is None
@@ -209,14 +209,14 @@ def test_a_folder_in_use_is_refused_naming_the_process(capsys: pytest.CaptureFix
     finally:
         process.kill()
         process.wait()
-    # The lock of a killed process holds nobody up.
+    # The lock of a killed process does not block others.
     assert main(["run=mine", "trainer.max_minutes=0.0001", "trainer.epochs=100000"]) == 0
 
 
 @pytest.mark.parametrize(
     "case", ["file", "below a file", "no run", "missing", "no checkpoint", "broken config"]
 )
-def test_an_unusable_folder_is_exit_code_3_with_its_name(
+def test_an_unusable_folder_gives_exit_code_3_and_is_named(
     case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("place").write_text("a file")
@@ -226,7 +226,7 @@ def test_an_unusable_folder_is_exit_code_3_with_its_name(
         shutil.rmtree("old/checkpoints")
         if case == "broken config":
             Path("old/config.yaml").write_text("model: 3\n")
-    words, name = {
+    overrides, name = {
         "file": (["hydra.run.dir=place"], "place"),
         "below a file": (["hydra.run.dir=place/run"], "place"),
         "no run": (["run=empty"], "empty"),
@@ -235,59 +235,59 @@ def test_an_unusable_folder_is_exit_code_3_with_its_name(
         "broken config": (["run=old"], "old"),
     }[case]
     capsys.readouterr()
-    assert main(words) == 3
-    shown = capsys.readouterr().err
-    assert name in shown
-    assert "Traceback" not in shown
+    assert main(overrides) == 3
+    stderr = capsys.readouterr().err
+    assert name in stderr
+    assert "Traceback" not in stderr
 
 
-def test_a_checkpoint_of_another_network_or_data_set_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    words = [*QUICK, "trainer.max_minutes=0.0001"]
-    assert main(["hydra.run.dir=one", *words]) == 0
-    assert main(["hydra.run.dir=two", *words, "model=mlp"]) == 0
+def test_a_checkpoint_of_another_network_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [*QUICK, "trainer.max_minutes=0.0001"]
+    assert main(["hydra.run.dir=one", *overrides]) == 0
+    assert main(["hydra.run.dir=two", *overrides, "model=mlp"]) == 0
     shutil.copy("two/checkpoints/last.pt", "one/checkpoints/last.pt")
     assert main(["run=one"]) == 3
-    shown = capsys.readouterr().err
-    assert "convnet" in shown
-    assert "mlp" in shown
+    stderr = capsys.readouterr().err
+    assert "convnet" in stderr
+    assert "mlp" in stderr
 
 
-def test_a_run_that_diverges_stops_with_all_that_is_needed_to_see_why(
+def test_a_diverged_run_stops_and_reports_step_learning_rate_loss_and_gradient_norm(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["hydra.run.dir=run", "model=mlp", "optim.lr=1e30", "schedule=constant"]
-    assert main(words) == 4
-    shown = capsys.readouterr().err
+    overrides = ["hydra.run.dir=run", "model=mlp", "optim.lr=1e30", "schedule=constant"]
+    assert main(overrides) == 4
+    stderr = capsys.readouterr().err
     for part in ("step", "epoch", "lr 1e+30", "loss", "gradient norm", "last.pt"):
-        assert part in shown
+        assert part in stderr
     assert summary(Path("run"))["status"] == "diverged"
     state = torch.load("run/checkpoints/last.pt", weights_only=True)
     assert all(tensor.isfinite().all() for tensor in state["network"].values())
 
 
-def test_a_sweep_runs_all_jobs_and_each_equals_the_same_run_alone() -> None:
-    words = ["trainer.epochs=2", "regularization.dropout=0.2"]
-    assert main(["-m", "hydra.sweep.dir=sweep", "optim=sgd,adam", "seed=1,2", *words]) == 0
+def test_a_sweep_runs_all_jobs_and_a_job_equals_the_same_single_run() -> None:
+    overrides = ["trainer.epochs=2", "regularization.dropout=0.2"]
+    assert main(["-m", "hydra.sweep.dir=sweep", "optim=sgd,adam", "seed=1,2", *overrides]) == 0
     assert sorted(path.name for path in Path("sweep").glob("[0-9]*")) == ["0", "1", "2", "3"]
-    assert main(["hydra.run.dir=alone", "optim=adam", "seed=2", *words]) == 0
-    inside, alone = rows(Path("sweep/3")), rows(Path("alone"))
-    for row in inside + alone:
+    assert main(["hydra.run.dir=alone", "optim=adam", "seed=2", *overrides]) == 0
+    in_sweep, alone = rows(Path("sweep/3")), rows(Path("alone"))
+    for row in in_sweep + alone:
         row.pop("images_per_second")
-    assert inside == alone
+    assert in_sweep == alone
 
 
-def test_a_failing_job_is_reported_the_others_run_and_the_exit_code_is_1(
+def test_a_failing_sweep_job_is_reported_while_the_others_run_and_the_exit_code_is_1(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["-m", "hydra.sweep.dir=sweep", "optim.lr=1e30,0.05", "model=mlp", "trainer.precision=fp32"]
-    assert main([*words, "trainer.epochs=3"]) == 1
+    overrides = ["-m", "hydra.sweep.dir=sweep", "optim.lr=1e30,0.05", "model=mlp", "trainer.precision=fp32"]
+    assert main([*overrides, "trainer.epochs=3"]) == 1
     assert "job 0 failed" in capsys.readouterr().err
     assert summary(Path("sweep/0"))["status"] == "diverged"
     assert "not finite" in Path("sweep/0/error.txt").read_text()
     assert summary(Path("sweep/1"))["status"] == "finished"
 
 
-def test_an_error_in_a_job_leaves_its_traceback_in_the_jobs_folder(
+def test_an_exception_in_a_sweep_job_is_written_to_error_txt_of_its_folder(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("fragile.py").write_text(
@@ -300,26 +300,26 @@ def test_an_error_in_a_job_leaves_its_traceback_in_the_jobs_folder(
         "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), Net(width, classes) if width > 9 else\n"
         "                         nn.Linear(width, classes))\n"
     )
-    words = ["-m", "hydra.sweep.dir=sweep", "model=custom", "model.factory=fragile:make", *QUICK]
-    assert main([*words, "model.arguments.width=16,8"]) == 1
-    shown = capsys.readouterr().err
-    assert "job 0 failed" in shown
-    assert "on purpose" in shown
+    overrides = ["-m", "hydra.sweep.dir=sweep", "model=custom", "model.factory=fragile:make", *QUICK]
+    assert main([*overrides, "model.arguments.width=16,8"]) == 1
+    stderr = capsys.readouterr().err
+    assert "job 0 failed" in stderr
+    assert "on purpose" in stderr
     written = Path("sweep/0/error.txt").read_text()
     assert "Traceback" in written
     assert "on purpose" in written
     assert summary(Path("sweep/1"))["status"] == "finished"
 
 
-def test_a_continued_run_may_log_elsewhere() -> None:
+def test_a_resumed_run_may_use_another_logger() -> None:
     assert main(["hydra.run.dir=run", "trainer.epochs=2", "trainer.max_minutes=0.00001"]) == 0
     assert main(["run=run", "logger=tensorboard", "trainer.max_minutes=null"]) == 0
     assert list(Path("run/tensorboard").iterdir())
 
 
 def test_the_total_loss_is_data_loss_plus_regularization_loss() -> None:
-    words = ["regularization.l2=0.01", "regularization.l1=0.001", "trainer.record_every_steps=1", *QUICK]
-    assert main(["hydra.run.dir=run", *words]) == 0
+    overrides = ["regularization.l2=0.01", "regularization.l1=0.001", "trainer.record_every_steps=1", *QUICK]
+    assert main(["hydra.run.dir=run", *overrides]) == 0
     steps = [row for row in rows(Path("run")) if "grad_norm" in row]
     assert len(steps) == 3
     for row in steps:
@@ -328,28 +328,33 @@ def test_the_total_loss_is_data_loss_plus_regularization_loss() -> None:
         assert row["train/loss"] == pytest.approx(total, rel=1e-6)
 
 
-@pytest.mark.parametrize(("auxiliary", "losses"), [("true", 1.6), ("false", 1.0)])
-def test_auxiliary_heads_add_three_tenths_of_their_losses_in_training_alone(
-    auxiliary: str, losses: float
+@pytest.mark.parametrize(("auxiliary", "loss_factor"), [("true", 1.6), ("false", 1.0)])
+def test_auxiliary_heads_add_three_tenths_of_their_losses_in_training_only(
+    auxiliary: str, loss_factor: float
 ) -> None:
-    words = ["model=googlenet", "model.width=0.05", f"model.auxiliary={auxiliary}", "initialization=zeros"]
-    assert main(["hydra.run.dir=run", *words, *QUICK, "optim.lr=1e-9", "trainer.precision=fp32"]) == 0
+    overrides = [
+        "model=googlenet",
+        "model.width=0.05",
+        f"model.auxiliary={auxiliary}",
+        "initialization=zeros",
+    ]
+    assert main(["hydra.run.dir=run", *overrides, *QUICK, "optim.lr=1e-9", "trainer.precision=fp32"]) == 0
     first, *_, epoch = rows(Path("run"))
     # All scores are 0, so each of the three heads has the loss ln 10.
-    assert first["train/data_loss"] == pytest.approx(losses * math.log(10), rel=1e-5)
+    assert first["train/data_loss"] == pytest.approx(loss_factor * math.log(10), rel=1e-5)
     assert epoch["val/loss"] == pytest.approx(math.log(10), rel=1e-5)
 
 
-def test_accumulated_steps_equal_one_large_batch() -> None:
-    words = ["model=mlp", "augmentation=none", "trainer.precision=fp32", "trainer.epochs=2"]
-    assert main(["hydra.run.dir=large", "data.batch_size=64", *words]) == 0
-    assert main(["hydra.run.dir=parts", "data.batch_size=16", "trainer.accumulate_steps=4", *words]) == 0
+def test_accumulated_batches_equal_one_large_batch() -> None:
+    overrides = ["model=mlp", "augmentation=none", "trainer.precision=fp32", "trainer.epochs=2"]
+    assert main(["hydra.run.dir=large", "data.batch_size=64", *overrides]) == 0
+    assert main(["hydra.run.dir=parts", "data.batch_size=16", "trainer.accumulate_steps=4", *overrides]) == 0
     for one, other in zip(rows(Path("large")), rows(Path("parts")), strict=True):
         assert one["step"] == other["step"]
         assert one["train/loss"] == pytest.approx(other["train/loss"], rel=1e-3)
 
 
-def test_bf16_follows_fp32() -> None:
+def test_the_first_bf16_loss_is_close_to_fp32() -> None:
     for precision in ("fp32", "bf16"):
         assert main([f"hydra.run.dir={precision}", f"trainer.precision={precision}", "trainer.epochs=3"]) == 0
     one, other = rows(Path("fp32"))[0], rows(Path("bf16"))[0]
@@ -380,7 +385,7 @@ def test_tensorboard_holds_the_rows_of_metrics_jsonl() -> None:
     assert logged == [(row["step"], pytest.approx(row["val/accuracy"])) for row in epochs]
 
 
-def test_smoke_is_a_real_training() -> None:
+def test_the_smoke_experiment_reaches_80_percent_test_accuracy() -> None:
     assert main(["experiment=smoke", "hydra.run.dir=run"]) == 0
     assert summary(Path("run"))["test/accuracy"] > 0.8
 
@@ -389,55 +394,60 @@ CHOICES = Choices()
 
 
 @pytest.mark.parametrize("name", CHOICES.names("optim"))
-def test_every_optimizer_with_its_own_learning_rate_recognizes_95_percent(name: str) -> None:
-    words = ["data.batch_size=1150"] if name == "lbfgs" else []
-    assert main(["hydra.run.dir=run", f"optim={name}", *words, "trainer.pictures=false"]) == 0
+def test_every_optimizer_at_its_default_learning_rate_reaches_95_percent_test_accuracy(name: str) -> None:
+    overrides = ["data.batch_size=1150"] if name == "lbfgs" else []
+    assert main(["hydra.run.dir=run", f"optim={name}", *overrides, "trainer.pictures=false"]) == 0
     assert summary(Path("run"))["test/accuracy"] >= 0.95
 
 
 @pytest.mark.parametrize("name", CHOICES.names("schedule"))
-def test_every_schedule_trains(name: str) -> None:
+def test_every_schedule_reaches_90_percent_test_accuracy(name: str) -> None:
     assert main(["hydra.run.dir=run", f"schedule={name}", "trainer.epochs=8"]) == 0
     assert summary(Path("run"))["test/accuracy"] >= 0.9
 
 
-def test_what_only_the_data_can_tell_leaves_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_found_only_with_the_data_leave_no_run_folder(capsys: pytest.CaptureFixture[str]) -> None:
     cases = {
         "regularization.layers={nolayer: {l2: 1}}": (2, "nolayer names no layer"),
         "loss.class_weights=[1,2]": (2, "2 weights for 10 classes"),
     }
-    for word, (code, told) in cases.items():
-        assert main([word, "hydra.run.dir=run"]) == code
-        assert told in capsys.readouterr().err
+    for override, (exit_code, expected) in cases.items():
+        assert main([override, "hydra.run.dir=run"]) == exit_code
+        assert expected in capsys.readouterr().err
         assert not Path("run").exists()
-    words = ["loss=hierarchical_softmax", "loss.tree=nowhere.yaml", "hydra.run.dir=run"]
-    assert main(words) == 3
+    overrides = ["loss=hierarchical_softmax", "loss.tree=nowhere.yaml", "hydra.run.dir=run"]
+    assert main(overrides) == 3
     assert not Path("run").exists()
     Path("run").mkdir()
     Path("run/mine.txt").write_text("mine")
-    assert main(words) == 3
+    assert main(overrides) == 3
     assert [path.name for path in Path("run").iterdir()] == ["mine.txt"]
 
 
-def test_images_read_from_their_files_are_drawn_and_trained_on() -> None:
+def test_a_run_on_image_files_trains_and_writes_pictures() -> None:
     for label in ("dark", "light"):
         Path("photos", label).mkdir(parents=True)
         for number in range(12):
             shade = number + (150 if label == "light" else 20)
             Image.new("RGB", (8, 8), (shade, shade, shade)).save(Path("photos", label, f"{number}.png"))
-    words = ["data=folder", "data.path=photos", "data.image_size=8", "data.batch_size=4", "model=linear"]
-    words += ["data.memory_limit_gb=0", "data.workers=0", "preprocessing=pca", "preprocessing.components=3"]
-    assert main([*words, "hydra.run.dir=run", "trainer.epochs=1"]) == 0
+    overrides = ["data=folder", "data.path=photos", "data.image_size=8", "data.batch_size=4", "model=linear"]
+    overrides += [
+        "data.memory_limit_gb=0",
+        "data.workers=0",
+        "preprocessing=pca",
+        "preprocessing.components=3",
+    ]
+    assert main([*overrides, "hydra.run.dir=run", "trainer.epochs=1"]) == 0
     assert {"images.png", "preprocessing.png"} <= {path.name for path in Path("run").iterdir()}
 
 
-def test_a_sweep_takes_strengths_of_layers() -> None:
-    words = ["regularization.layers={head: {l2: 1}}", "optim=sgd,adam"]
-    assert main(["-m", "hydra.sweep.dir=sweep", *words, *QUICK]) == 0
+def test_a_sweep_accepts_regularization_of_layers() -> None:
+    overrides = ["regularization.layers={head: {l2: 1}}", "optim=sgd,adam"]
+    assert main(["-m", "hydra.sweep.dir=sweep", *overrides, *QUICK]) == 0
     assert "l2: 1" in Path("sweep/1/config.yaml").read_text()
 
 
-def test_predict_takes_arrays_of_numpy_and_no_others_than_whole_pixels(default_run: Path) -> None:
+def test_predict_accepts_numpy_arrays_and_only_uint8(default_run: Path) -> None:
     trained = cnntrain.load(default_run)
     images = torch.zeros(2, 8, 8, 1, dtype=torch.uint8)
     assert torch.equal(trained.predict(images.numpy()), trained.predict(images))

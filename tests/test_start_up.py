@@ -1,4 +1,4 @@
-"""What a plain training run imports, and what an error and help import."""
+"""Modules that a plain training run, help and version import."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ before = set(sys.modules)
 from cnntrain.cli import main
 from cnntrain.training.step import TrainingStep
 
-run, found = TrainingStep.run, {}
+run, modules = TrainingStep.run, {}
 def first(self, *arguments, **named):
-    found.setdefault("first step", sorted(set(sys.modules) - before))
+    modules.setdefault("first step", sorted(set(sys.modules) - before))
     return run(self, *arguments, **named)
 TrainingStep.run = first
 assert main([*sys.argv[1:], "hydra.run.dir=run", "trainer.epochs=1", "trainer.max_steps_per_epoch=2"]) == 0
-found["end"] = sorted(set(sys.modules) - before)
-print(json.dumps(found))
+modules["end"] = sorted(set(sys.modules) - before)
+print(json.dumps(modules))
 """
 
 
 def imported(folder: Path, *overrides: str) -> dict[str, list[str]]:
     """Return the modules that a run imports beyond those of torch, at its first step and at its end."""
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", SCRIPT, *overrides], cwd=folder, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    assert completed.returncode == 0, completed.stderr
+    modules: dict[str, list[str]] = json.loads(completed.stdout.splitlines()[-1])
+    return modules
 
 
-def test_a_plain_run_imports_nothing_slow_and_matplotlib_only_after_training(tmp_path: Path) -> None:
+def test_a_plain_run_imports_no_slow_packages_and_matplotlib_only_after_training(tmp_path: Path) -> None:
     for number, overrides in enumerate([[], ["optim=muon", "averaging=ema", "augmentation=crop_flip"]]):
         folder = tmp_path / str(number)
         folder.mkdir()
-        found = imported(folder, *overrides)
-        assert not set(SLOW) & set(found["end"])
-        assert "matplotlib" not in found["first step"]
-        assert "matplotlib" in found["end"]  # so that the check above can fail
+        modules = imported(folder, *overrides)
+        assert not set(SLOW) & set(modules["end"])
+        assert "matplotlib" not in modules["first step"]
+        assert "matplotlib" in modules["end"]  # otherwise the check above could not fail
 
 
 def test_help_and_version_import_neither_hydra_nor_numpy() -> None:
@@ -55,5 +55,5 @@ def test_help_and_version_import_neither_hydra_nor_numpy() -> None:
         "slow = {'torch', 'hydra', 'numpy'} & set(sys.modules)\n"
         "assert not slow, slow"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr

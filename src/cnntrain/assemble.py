@@ -1,4 +1,4 @@
-"""Settings → objects, in the order in which a run passes through them."""
+"""Builds the objects of a run from its settings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .training.step import TrainingStep
 from .training.trainer import Trainer
 from .training.update import Update
 
-# Images at a time for statistics of colors.
+# Images per chunk for color statistics.
 COLOR_CHUNK = 128
 
 
@@ -49,7 +49,7 @@ class Assembled:
 def assemble(config: Config, folder: RunFolder, state: State | None) -> Assembled:
     """Build all parts of a run; `state` is the checkpoint that it continues from, None for a new run.
 
-    Raises ConfigError where settings do not fit the data, DataError where the data cannot be used.
+    Raises ConfigError if settings do not fit the data, DataError if the data cannot be used.
     """
     compute = prepare(config.trainer, None if state is None else state.get("threads"))
     splits = config.data.load(config.seed)
@@ -106,14 +106,14 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
 
 
 def check_splits(config: Config, splits: Splits) -> None:
-    """Raise ConfigError or DataError for what only the data can tell."""
+    """Raise ConfigError or DataError for problems that depend on the loaded data."""
     images_per_update = config.data.batch_size * config.trainer.accumulate_steps
     if images_per_update > len(splits.train):
         largest = len(splits.train) // config.trainer.accumulate_steps
         raise ConfigError(
             [
-                f"data.batch_size={config.data.batch_size}: the training split has {len(splits.train)}; "
-                f"write at most {largest}"
+                f"data.batch_size={config.data.batch_size}: the training split has "
+                f"{len(splits.train)} images; write at most {largest}"
             ]
         )
     if problems := list(whole_batch_problems(config, len(splits.train))):
@@ -126,14 +126,14 @@ def check_splits(config: Config, splits: Splits) -> None:
 
 
 def checked_network_input(config: Config, image: tuple[int, int, int]) -> NetworkInput:
-    """Return how images (height, width, channels) reach the network; raises ConfigError."""
+    """Return the network input for images of shape (height, width, channels); raises ConfigError."""
     if problems := input_problems(config, image):
         raise ConfigError(problems)
     return resolve_network_input(config, image)
 
 
 def training_batches(config: Config, train: ImageSet, device: torch.device) -> Batches:
-    """Return the augmented batches of the training split, each as large as one update takes."""
+    """Return the augmented batches of the training split, each with the images of one update."""
     default, chunks = config.data.default_augmentation(), train.chunks(COLOR_CHUNK)
     augment = config.augmentation.build(default, train.shape, chunks)
     return Batches(
@@ -149,7 +149,7 @@ def evaluation_batches(images: ImageSet, config: Config, compute: Compute) -> Ba
 def build_criterion(config: Config, names: list[str], statistics: dict[str, Tensor]) -> Criterion:
     """Return the loss for classes, attributes or values of these names.
 
-    `statistics` are those of the training labels, as `label_statistics` of the loss or a checkpoint has them.
+    statistics: those of the training labels, from `label_statistics` of the loss or from a checkpoint.
     """
     criterion: Criterion = config.loss.build(names, statistics, config.regularization.label_smoothing)
     return criterion
@@ -158,9 +158,9 @@ def build_criterion(config: Config, names: list[str], statistics: dict[str, Tens
 def build_network(
     config: Config, criterion: Criterion, network_input: NetworkInput
 ) -> tuple[nn.Module, list[str]]:
-    """Return the network of a new run, whose weights depend on the seed alone, and messages for the user.
+    """Return the network of a new run, whose random weights depend only on the seed, and messages to print.
 
-    Raises ConfigError where settings do not fit, DataError where trained weights cannot be read.
+    Raises ConfigError if settings do not fit, DataError if trained weights cannot be read.
     """
     channels, size = network_input.channels, network_input.size
     problems = config.model.input_problems(channels, criterion.outputs, size)
@@ -175,7 +175,7 @@ def build_network(
 
 
 def read_source_run(folder: str | None) -> SourceRun | None:
-    """Return the best weights of the run in a folder, to start from; raises DataError."""
+    """Return the best weights of the run in a folder, None without a folder; raises DataError."""
     if folder is None:
         return None
     source = stored.read(Path(folder), "initialization.run")
@@ -184,7 +184,7 @@ def read_source_run(folder: str | None) -> SourceRun | None:
 
 
 def rebuild_network(config: Config, criterion: Criterion, network_input: NetworkInput) -> nn.Module:
-    """Return the network of an earlier run for its checkpoint's weights; initial weights are not read."""
+    """Return the network of an earlier run, to load its checkpoint; files of initial weights are not read."""
     network: nn.Module = config.model.rebuild(
         network_input.channels, criterion.outputs, network_input.size, config.regularization.dropout
     )
@@ -247,14 +247,14 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def _parameter_groups(groups: list[tuple[list[Tensor], float]]) -> list[Tensor] | list[dict[str, Any]]:
-    """Return weights as torch's optimizers take them: as a list, or in groups with a factor of lr each."""
+    """Return weights as torch's optimizers accept them: a list, or groups with a factor on lr each."""
     if len(groups) == 1 and groups[0][1] == 1:
         return groups[0][0]
     return [{"params": weights, LR_SCALE: scale} for weights, scale in groups]
 
 
 def _optimizer_changes(optimizers: OptimizerStages, steps_per_epoch: int) -> list[str]:
-    """Return a line where the optimizer changes within the run (O11)."""
+    """Return one line for each change of the optimizer within the run (O11)."""
     names = [type(stage.optimizer).__name__ for stage in optimizers.stages]
     return [
         f"optimizer {before} until epoch {stage.from_step / steps_per_epoch:g}, then {after}"
@@ -263,11 +263,11 @@ def _optimizer_changes(optimizers: OptimizerStages, steps_per_epoch: int) -> lis
 
 
 def _dropout_notices(config: Config, network: nn.Module) -> list[str]:
-    """Return a line where dropout precedes scores that a squared distance compares (C5)."""
+    """Return a notice if dropout precedes the scores of a squared-distance loss (C5)."""
     rates: list[float] = []
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
-            rates.clear()  # dropout before a convolution is not before the scores
+            rates.clear()  # dropout before a convolution does not directly precede the scores
         elif isinstance(layer, nn.Dropout) and layer.p > 0:
             rates.append(layer.p)
     if not config.loss.is_squared_distance or not rates:

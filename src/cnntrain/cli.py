@@ -1,7 +1,7 @@
-"""The command line: parse the arguments, configure, hand the checked configuration to a job.
+"""The command line: parses the arguments, checks the configuration and starts a job with it.
 
-Nothing here imports torch before a job starts, so that help, completion and every configuration error
-answer at once.
+Nothing here imports torch before a job starts, so that help, completion and configuration errors are
+printed without delay.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"cnntrain: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        # Whoever read the output has closed it (cnntrain | head); the last checkpoint is kept.
+        # The process that reads the output has closed it (cnntrain | head); the last checkpoint is kept.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
     except KeyboardInterrupt:
@@ -93,12 +93,12 @@ def _start_sweep(command: CommandLine, composer: Composer) -> int:
 
 
 def _start_on_run(run: Path, command: CommandLine, composer: Composer) -> None:
-    """Start a job on the run in an earlier folder."""
+    """Start a job on an earlier run."""
     from .config import stored
     from .config.changes import changed
 
     if "multirun" in command.flags:
-        raise ConfigError(["run=…: one run is continued at a time; leave -m out"])
+        raise ConfigError(["run=…: only one run can be continued at a time; leave -m out"])
     if command.job == "optimizers":
         raise ConfigError([f"run={run}: job=optimizers needs no run; leave run=… out"])
     before = stored.read(run)

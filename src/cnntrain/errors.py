@@ -1,6 +1,6 @@
-"""The errors a user can cause or meet, each with the exit code it ends the program with.
+"""User-facing errors, each with the exit code of the program.
 
-0 done · 1 failed while running · 2 configuration · 3 data, checkpoint or folder unusable ·
+0 success · 1 failed while running · 2 configuration · 3 data, checkpoint or folder unusable ·
 4 diverged · 5 a check failed · 130 and 143 interrupted, state saved.
 """
 
@@ -8,13 +8,13 @@ import signal
 
 
 class UserError(Exception):
-    """An error whose message is for the user: it is printed without a traceback."""
+    """An error whose message is printed for the user, without a traceback."""
 
     exit_code = 1
 
 
 class ConfigError(UserError):
-    """The configuration cannot be run; `problems` has one line for each thing to change."""
+    """The configuration is invalid; `problems` has one line per problem."""
 
     exit_code = 2
 
@@ -33,7 +33,7 @@ class DataError(UserError):
 
 
 class Diverged(UserError):
-    """The loss or the gradient is no longer finite; the weights are those before that update."""
+    """The loss or the gradient is no longer finite; the weights are those before the failed update."""
 
     exit_code = 4
 

@@ -16,7 +16,7 @@ TOP = 5
 class Result:
     """Metrics over a split by name, the primary one first; `error` is what model selection minimizes.
 
-    details: the same for each class, attribute or value, as JSON.
+    details: metrics of each class, attribute or value, in JSON types.
     """
 
     values: dict[str, float]
@@ -25,24 +25,24 @@ class Result:
 
 
 class Metrics(ABC):
-    """Accumulates predictions and labels batch by batch, and computes metrics over all of them."""
+    """Accumulator of predictions and labels, batch by batch, that computes metrics over all of them."""
 
     def __init__(self, names: list[str]):
         self.names = names
 
     @abstractmethod
     def add(self, predictions: Tensor, labels: Tensor) -> None:
-        """Take a batch, as `Criterion.predictions` and the data give it."""
+        """Add a batch of `Criterion.predictions` and labels."""
 
     @abstractmethod
     def result(self) -> Result:
-        """Return the metrics over all batches; waits for the device."""
+        """Return the metrics over all batches; synchronizes with the device."""
 
 
 class ClassMetrics(Metrics):
     """Accuracy, top-5 accuracy (of more than five classes), and the confusion matrix.
 
-    That matrix has a row for each true class and a column for each predicted one.
+    The matrix has a row for each true class and a column for each predicted one.
     """
 
     def __init__(self, names: list[str]):
@@ -68,8 +68,8 @@ class ClassMetrics(Metrics):
         if self._in_top is not None:
             values["top5_accuracy"] = self._in_top.item() / images
         per_class = [
-            right / count if count else None
-            for right, count in zip(confusion.diagonal().tolist(), confusion.sum(1).tolist(), strict=True)
+            correct / count if count else None
+            for correct, count in zip(confusion.diagonal().tolist(), confusion.sum(1).tolist(), strict=True)
         ]
         details = {
             "per_class_accuracy": dict(zip(self.names, per_class, strict=True)),
@@ -78,7 +78,7 @@ class ClassMetrics(Metrics):
         return Result(values, 1 - accuracy, details)
 
 
-class _Collected(Metrics):
+class _CollectingMetrics(Metrics):
     """Metrics that need all predictions at once."""
 
     def __init__(self, names: list[str]):
@@ -94,11 +94,11 @@ class _Collected(Metrics):
         return torch.cat(self._predictions).double().cpu(), torch.cat(self._labels).double().cpu()
 
 
-class AttributeMetrics(_Collected):
-    """Accuracy (score > 0 means present) and average precision, for each attribute and in the mean.
+class AttributeMetrics(_CollectingMetrics):
+    """Accuracy (score > 0 means present) and average precision, per attribute and averaged.
 
     Average precision, the area under precision over recall, is None for an attribute that no image has, or
-    whose scores are not all numbers.
+    whose scores are not all finite.
     """
 
     def result(self) -> Result:
@@ -113,8 +113,8 @@ class AttributeMetrics(_Collected):
         accuracy = sum(accuracies) / len(accuracies)
         values = {"accuracy": accuracy} | _mean_of_known("average_precision", precisions)
         details = {
-            name: {"accuracy": right, "average_precision": precision}
-            for name, right, precision in zip(self.names, accuracies, precisions, strict=True)
+            name: {"accuracy": fraction, "average_precision": precision}
+            for name, fraction, precision in zip(self.names, accuracies, precisions, strict=True)
         }
         return Result(values, 1 - accuracy, {"per_attribute": details})
 
@@ -126,43 +126,43 @@ def average_precision(labels: Tensor, scores: Tensor) -> float:
     """
     order = scores.argsort(descending=True)
     hits, ordered = labels[order].cumsum(0), scores[order]
-    # A threshold lies behind the last of the scores that are equal.
+    # Each threshold is after the last of a run of equal scores.
     last = torch.cat([ordered[1:] != ordered[:-1], torch.ones(1, dtype=torch.bool)]).nonzero().flatten()
     precision, recall = hits[last] / (last + 1), hits[last] / hits[-1]
     return float((recall.diff(prepend=recall.new_zeros(1)) * precision).sum())
 
 
-class ValueMetrics(_Collected):
-    """Mean absolute error and R², for each value and in the mean.
+class ValueMetrics(_CollectingMetrics):
+    """Mean absolute error and R², per value and averaged.
 
-    R², the fraction of the variance that is explained, is None for a value that is the same in all images.
+    R², the fraction of variance explained, is None for a value that is the same in all images.
     """
 
     def result(self) -> Result:
         predictions, labels = self._all()
         errors = (predictions - labels).abs().mean(0).tolist()
-        spread = (labels - labels.mean(0)).square().sum(0)
-        left = (predictions - labels).square().sum(0)
+        totals = (labels - labels.mean(0)).square().sum(0)
+        residuals = (predictions - labels).square().sum(0)
         explained = [
-            1 - rest / whole if whole else None
-            for rest, whole in zip(left.tolist(), spread.tolist(), strict=True)
+            1 - residual / total if total else None
+            for residual, total in zip(residuals.tolist(), totals.tolist(), strict=True)
         ]
         error = sum(errors) / len(errors)
         values = {"mean_absolute_error": error} | _mean_of_known("r2", explained)
         details = {
-            name: {"mean_absolute_error": one, "r2": r2}
-            for name, one, r2 in zip(self.names, errors, explained, strict=True)
+            name: {"mean_absolute_error": mean, "r2": r2}
+            for name, mean, r2 in zip(self.names, errors, explained, strict=True)
         }
         return Result(values, error, {"per_value": details})
 
 
-def _mean_of_known(name: str, found: list[float | None]) -> dict[str, float]:
-    """Return the mean of what is not None under a name, nothing where all are."""
-    known = [value for value in found if value is not None]
+def _mean_of_known(name: str, values: list[float | None]) -> dict[str, float]:
+    """Return {name: mean} of the values that are not None, {} if all are None."""
+    known = [value for value in values if value is not None]
     return {name: sum(known) / len(known)} if known else {}
 
 
-# The name of each metric on screen, and whether it is a fraction, shown in percent.
+# The printed name of each metric, and whether it is a fraction, printed in percent.
 DISPLAY = {
     "loss": ("loss", False),
     "accuracy": ("accuracy", True),
@@ -174,6 +174,6 @@ DISPLAY = {
 
 
 def format_metric(name: str, value: float) -> str:
-    """Return a metric with its name as it is printed: "accuracy 98.89%"."""
+    """Return a metric with its name as printed: "accuracy 98.89%"."""
     label, is_fraction = DISPLAY[name]
     return f"{label} {value:.2%}" if is_fraction else f"{label} {value:.4f}"

@@ -1,4 +1,4 @@
-"""Randomness as a pure function of what it is for: (seed, purpose, epoch, step)."""
+"""Random seeds and generators as pure functions of (seed, purpose, epoch, step)."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ def derive(seed: int, *parts: str | int) -> int:
 
 
 def generator(seed: int, *parts: str | int) -> torch.Generator:
-    """Return a CPU generator for one purpose; the same on every machine and device."""
+    """Return a CPU generator for one purpose; its numbers are the same on every machine and device."""
     return torch.Generator().manual_seed(derive(seed, *parts))
 
 
@@ -27,9 +27,9 @@ def seed_torch(seed: int, *parts: str | int) -> None:
 
 
 def random_bits(seed: int, purpose: str, indices: torch.Tensor) -> torch.Tensor:
-    """Return true or false for each index (N,), on the CPU: drawn once for all, whatever else is asked for.
+    """Return a random bool for each index (N,), on the CPU, independent of the other indices.
 
-    The top bit of splitmix64 (Steele et al. 2014), whose nth number can be had without the others.
+    The top bit of splitmix64 (Steele et al. 2014), whose nth number can be computed without the others.
     """
     mixed = (indices + 1) * _signed(0x9E3779B97F4A7C15) + derive(seed, purpose)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):

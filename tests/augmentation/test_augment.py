@@ -1,4 +1,4 @@
-"""Every operation against torchvision's, numpy's or slices of one image; batches as pure functions."""
+"""Augmentations against torchvision, numpy and slicing; batches as pure functions of seed, epoch and step."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cnntrain.preprocessing.affine import Affine
 from cnntrain.preprocessing.preprocess import center_crop
 
 CPU = torch.device("cpu")
-EVERYTHING = Transforms(
+ALL_OPERATIONS = Transforms(
     crop_padding=2,
     min_area=0.5,
     rotation_degrees=20,
@@ -53,7 +53,7 @@ def noise(count: int = 16, side: int = 16, channels: int = 3, seed: int = 0) -> 
 
 
 def smooth(count: int = 6, height: int = 20, width: int = 24) -> Tensor:
-    """Images whose values change slowly from pixel to pixel."""
+    """Return images whose values change slowly from pixel to pixel."""
     rng = torch.Generator().manual_seed(1)
     coarse = 255 * torch.rand(count, 3, 4, 5, generator=rng)
     fine = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
@@ -64,7 +64,7 @@ def image_set(images: Tensor) -> MemoryImages:
     return MemoryImages(images, torch.arange(len(images)))
 
 
-def built(settings: Auto | Transforms, images: MemoryImages, default: str = "none") -> Augment:
+def build_augment(settings: Auto | Transforms, images: MemoryImages, default: str = "none") -> Augment:
     return settings.build(default, images.shape, images.chunks(128))
 
 
@@ -72,8 +72,8 @@ def changed_settings(settings: Transforms) -> dict[str, object]:
     return {key: value for key, value in vars(settings).items() if value != getattr(Transforms(), key)}
 
 
-def varied(settings: Transforms, images: Tensor, seed: int = 0, epoch: int = 0, step: int = 0) -> Tensor:
-    augment = built(settings, image_set(images))
+def augmented(settings: Transforms, images: Tensor, seed: int = 0, epoch: int = 0, step: int = 0) -> Tensor:
+    augment = build_augment(settings, image_set(images))
     return augment(images, torch.arange(len(images)), seed, epoch, step)
 
 
@@ -82,7 +82,7 @@ def varied(settings: Transforms, images: Tensor, seed: int = 0, epoch: int = 0, 
 
 @pytest.mark.parametrize("shape", [(5, 8, 8, 1), (4, 6, 9, 3), (3, 5, 4, 2)])
 @pytest.mark.parametrize("padding", [1, 3])
-def test_crop_takes_each_images_window_of_the_padded_image(shape: tuple[int, ...], padding: int) -> None:
+def test_crop_cuts_each_images_window_from_the_padded_image(shape: tuple[int, ...], padding: int) -> None:
     torch.manual_seed(0)
     count, height, width, _ = shape
     images = torch.randint(256, shape, dtype=torch.uint8)
@@ -95,71 +95,76 @@ def test_crop_takes_each_images_window_of_the_padded_image(shape: tuple[int, ...
         assert torch.equal(cropped[i], window)
 
 
-def test_flip_mirrors_the_chosen_images_left_right() -> None:
+def test_flip_mirrors_the_selected_images_horizontally() -> None:
     images = torch.arange(2 * 2 * 3 * 1).view(2, 2, 3, 1)
     flipped = geometry.flip(images, torch.tensor([True, False]))
     assert flipped[0, :, :, 0].tolist() == [[2, 1, 0], [5, 4, 3]]
     assert torch.equal(flipped[1], images[1])
 
 
-def test_every_place_and_both_directions_are_drawn_evenly() -> None:
-    # One lit pixel in the middle tells where the window lies; 9 places, each with probability 1/9.
+def test_crop_positions_and_flips_are_uniformly_distributed() -> None:
+    # The bright center pixel shows the window's position: 9 positions, each with probability 1/9.
     images = torch.zeros(9000, 3, 3, 1, dtype=torch.uint8)
     images[:, 1, 1] = 1
-    share = varied(Transforms(crop_padding=1), images).float().mean(0).flatten()
-    assert share.sum() == pytest.approx(1.0)
-    assert (share - 1 / 9).abs().max() < 5 * (1 / 9 * 8 / 9 / 9000) ** 0.5
+    frequency = augmented(Transforms(crop_padding=1), images).float().mean(0).flatten()
+    assert frequency.sum() == pytest.approx(1.0)
+    assert (frequency - 1 / 9).abs().max() < 5 * (1 / 9 * 8 / 9 / 9000) ** 0.5
     images = torch.tensor([1, 0], dtype=torch.uint8).view(1, 1, 2, 1).repeat(9000, 1, 1, 1)
-    mirrored = varied(Transforms(flip=True), images)
+    mirrored = augmented(Transforms(flip=True), images)
     assert abs(mirrored[:, 0, 1, 0].float().mean().item() - 0.5) < 5 * 0.5 / 9000**0.5
 
 
 def test_alternating_flips_mirror_every_image_in_every_other_epoch() -> None:
     images = noise(400, 4)
     mirrored = [
-        [torch.equal(image, other) for image, other in zip(found, images.flip(2), strict=True)]
-        for found in (
-            varied(Transforms(alternating_flip=True), images, 3, epoch, step=epoch) for epoch in range(4)
+        [torch.equal(image, other) for image, other in zip(flipped, images.flip(2), strict=True)]
+        for flipped in (
+            augmented(Transforms(alternating_flip=True), images, 3, epoch, step=epoch) for epoch in range(4)
         )
     ]
-    assert mirrored[0] == mirrored[2] == [not was for was in mirrored[1]] == [not was for was in mirrored[3]]
+    assert (
+        mirrored[0]
+        == mirrored[2]
+        == [not value for value in mirrored[1]]
+        == [not value for value in mirrored[3]]
+    )
     assert abs(sum(mirrored[0]) / 400 - 0.5) < 5 * 0.5 / 400**0.5
 
 
-def test_alternating_flips_follow_an_image_through_the_orders_of_epochs_and_differ_by_seed() -> None:
-    # Each image is a ramp to the left or, mirrored, to the right; its label is its index.
+def test_alternating_flips_do_not_depend_on_the_order_of_images_but_on_the_seed() -> None:
+    # Each image has the pixels 0, 1 or, mirrored, 1, 0; its label is its index.
     images = image_set(torch.tensor([0, 1], dtype=torch.uint8).view(1, 1, 2, 1).repeat(64, 1, 1, 1))
     augment = Augment([AlternatingFlip()])
 
     def is_mirrored(seed: int, epoch: int) -> list[bool]:
-        found = {}
-        for shown, labels in Batches(images, 16, CPU, seed, augment).epoch(epoch, 0, 99):
-            found |= dict(zip(labels.tolist(), (shown[:, 0, 0, 0] == 1).tolist(), strict=True))
-        return [found[label] for label in range(64)]
+        mirrored = {}
+        for batch, labels in Batches(images, 16, CPU, seed, augment).epoch(epoch, 0, 99):
+            mirrored |= dict(zip(labels.tolist(), (batch[:, 0, 0, 0] == 1).tolist(), strict=True))
+        return [mirrored[label] for label in range(64)]
 
-    assert is_mirrored(0, 5) == [not was for was in is_mirrored(0, 4)]
+    assert is_mirrored(0, 5) == [not value for value in is_mirrored(0, 4)]
     assert is_mirrored(0, 4) != is_mirrored(1, 4)
 
 
-def test_crop_size_cuts_windows_everywhere_and_evaluation_sees_the_middle() -> None:
-    # A pixel's value is its place, so the first one says where a window begins.
-    places = torch.arange(36, dtype=torch.uint8).view(1, 6, 6, 1).repeat(2000, 1, 1, 1)
-    windows = varied(Transforms(crop_size=4, crop_padding=None), places)
+def test_crop_size_cuts_windows_at_every_position_and_evaluation_uses_the_center() -> None:
+    # A pixel's value is its position, so the first pixel gives a window's position.
+    positions = torch.arange(36, dtype=torch.uint8).view(1, 6, 6, 1).repeat(2000, 1, 1, 1)
+    windows = augmented(Transforms(crop_size=4, crop_padding=None), positions)
     assert windows.shape == (2000, 4, 4, 1)
     rows, columns = windows[:, 0, 0, 0] // 6, windows[:, 0, 0, 0] % 6
     assert {(row, column) for row, column in zip(rows.tolist(), columns.tolist(), strict=True)} == {
         (row, column) for row in range(3) for column in range(3)
     }
     for window, row, column in zip(windows, rows, columns, strict=True):
-        assert torch.equal(window, places[0, row : row + 4, column : column + 4])
+        assert torch.equal(window, positions[0, row : row + 4, column : column + 4])
     scale, shift = torch.ones(1, 4, 4, 1), torch.zeros(1, 4, 4, 1)
     preprocess = Affine(scale, shift, None, (4, 4))
-    assert torch.equal(preprocess(places[:1])[0, 0], places[0, 1:5, 1:5, 0].float())
+    assert torch.equal(preprocess(positions[:1])[0, 0], positions[0, 1:5, 1:5, 0].float())
     assert torch.equal(preprocess(windows)[:, 0], windows[..., 0].float())
 
 
 @pytest.mark.parametrize(("height", "width"), [(9, 12), (10, 7), (8, 8)])
-def test_the_middle_is_where_torchvision_has_it(height: int, width: int) -> None:
+def test_center_crop_equals_torchvision(height: int, width: int) -> None:
     images = noise(2, 12)[:, :height, :width]
     expected = TF.center_crop(images.permute(0, 3, 1, 2), [5, 6]).permute(0, 2, 3, 1)
     assert torch.equal(center_crop(images, (5, 6)), expected)
@@ -168,60 +173,60 @@ def test_the_middle_is_where_torchvision_has_it(height: int, width: int) -> None
 # --- resampling
 
 
-def test_rotation_is_torchvisions() -> None:
+def test_rotation_equals_torchvision() -> None:
     images = smooth()
     degrees = torch.tensor([0.0, 10.0, -35.0, 90.0, 123.0, -180.0])
     height, width = images.shape[1:3]
     whole = torch.tensor([0.0, 0.0, height, width])[:, None].expand(4, len(images))
-    turned = geometry.resample(images, whole, degrees.deg2rad(), (height, width), "zeros")
-    for image, found, angle in zip(images, turned, degrees.tolist(), strict=True):
+    rotated = geometry.resample(images, whole, degrees.deg2rad(), (height, width), "zeros")
+    for image, result, angle in zip(images, rotated, degrees.tolist(), strict=True):
         chw = image.permute(2, 0, 1)
         expected = TF.rotate(chw, angle, TF.InterpolationMode.BILINEAR).permute(1, 2, 0)
-        # Half a pixel of the border may be rounded to the other side.
-        assert ((found.int() - expected.int()).abs() <= 1).float().mean() > 0.99
-    assert torch.equal(turned[0], images[0])
+        # Positions on the border may be rounded differently.
+        assert ((result.int() - expected.int()).abs() <= 1).float().mean() > 0.99
+    assert torch.equal(rotated[0], images[0])
 
 
-def test_a_resized_window_is_torchvisions() -> None:
+def test_a_resized_window_equals_torchvision() -> None:
     images = smooth()
     windows = torch.tensor([[0, 0, 20, 24], [3, 5, 10, 12], [1, 0, 15, 11], [10, 12, 10, 12]]).T.float()
-    found = geometry.resample(images[:4], windows, torch.zeros(4), (20, 24), "border")
+    resized = geometry.resample(images[:4], windows, torch.zeros(4), (20, 24), "border")
     for image, result, (top, left, height, width) in zip(
-        images, found, windows.T.int().tolist(), strict=False
+        images, resized, windows.T.int().tolist(), strict=False
     ):
         chw = image.permute(2, 0, 1)
         expected = TF.resized_crop(chw, top, left, height, width, [20, 24], antialias=False).permute(1, 2, 0)
-        # Inside alike; at a window's border torchvision repeats it where this reads the neighbour.
-        apart = (result.int() - expected.int()).abs()
-        assert apart[2:-2, 2:-2].max() <= 1
-        assert apart.max() <= 16
+        # Equal inside; beyond a window's border torchvision repeats it, ours reads the neighbouring pixel.
+        difference = (result.int() - expected.int()).abs()
+        assert difference[2:-2, 2:-2].max() <= 1
+        assert difference.max() <= 16
 
 
 @pytest.mark.parametrize(
-    ("shares", "ratios", "largest"),
+    ("areas", "ratios", "largest"),
     [((0.25, 1.0), (3 / 4, 4 / 3), (40, 40)), ((0.02, 0.33), ERASE_RATIOS, (39, 39))],
 )
-def test_boxes_have_the_areas_and_ratios_of_torchvisions(
-    shares: tuple[float, float], ratios: tuple[float, float], largest: tuple[int, int]
+def test_areas_and_ratios_of_boxes_are_distributed_as_in_torchvision(
+    areas: tuple[float, float], ratios: tuple[float, float], largest: tuple[int, int]
 ) -> None:
-    drawn, fits = geometry.boxes(torch.Generator().manual_seed(0), 3000, (40, 40), shares, ratios, largest)
+    boxes, fits = geometry.boxes(torch.Generator().manual_seed(0), 3000, (40, 40), areas, ratios, largest)
     assert fits.float().mean() > 0.999
-    top, left, height, width = drawn[:, fits]
-    assert torch.equal(drawn, drawn.round())
+    top, left, height, width = boxes[:, fits]
+    assert torch.equal(boxes, boxes.round())
     assert (top >= 0).all()
     assert (left >= 0).all()
     assert (top + height <= 40).all()
     assert (left + width <= 40).all()
     torch.manual_seed(0)
     image = torch.zeros(1, 40, 40)
-    if shares[1] == 1.0:
-        cropping = v2.RandomResizedCrop(40, shares, ratios)
-        theirs = [cropping.make_params([image]) for _ in range(3000)]
-        sizes = torch.tensor([(params["height"], params["width"]) for params in theirs]).float()
+    if areas[1] == 1.0:
+        cropping = v2.RandomResizedCrop(40, areas, ratios)
+        sampled = [cropping.make_params([image]) for _ in range(3000)]
+        sizes = torch.tensor([(params["height"], params["width"]) for params in sampled]).float()
     else:
-        erasing = v2.RandomErasing(1.0, shares, ratios)
-        theirs = [erasing.make_params([image]) for _ in range(3000)]
-        sizes = torch.tensor([(params["h"], params["w"]) for params in theirs]).float()
+        erasing = v2.RandomErasing(1.0, areas, ratios)
+        sampled = [erasing.make_params([image]) for _ in range(3000)]
+        sizes = torch.tensor([(params["h"], params["w"]) for params in sampled]).float()
     for ours, expected in (
         (height * width, sizes.prod(1)),
         ((width / height).log(), (sizes[:, 1] / sizes[:, 0]).log()),
@@ -231,7 +236,7 @@ def test_boxes_have_the_areas_and_ratios_of_torchvisions(
         assert ours.std() == pytest.approx(expected.std().item(), rel=0.08)
 
 
-def test_a_resized_crop_of_the_whole_area_and_no_rotation_leave_an_image_as_it_is() -> None:
+def test_resampling_the_whole_image_without_rotation_changes_nothing() -> None:
     images = noise(8)
     whole = torch.tensor([0.0, 0.0, 16, 16])[:, None].expand(4, 8)
     assert torch.equal(geometry.resample(images, whole, torch.zeros(8), (16, 16), "zeros"), images)
@@ -249,46 +254,46 @@ def test_a_resized_crop_of_the_whole_area_and_no_rotation_leave_an_image_as_it_i
         (color.hue, TF.adjust_hue, [-0.5, -0.1, 0.0, 0.3]),
     ],
 )
-def test_changes_of_colour_are_torchvisions(
+def test_colour_adjustments_equal_torchvision(
     ours: Callable[[Tensor, Tensor], Tensor], theirs: Callable[[Tensor, float], Tensor], factors: list[float]
 ) -> None:
     images = noise(4).float()
     images[:, 0] = images[:, 0, :, :1]  # grey pixels, whose hue is not defined
-    found = ours(images, torch.tensor(factors))
-    for image, result, factor in zip(images, found, factors, strict=True):
+    results = ours(images, torch.tensor(factors))
+    for image, result, factor in zip(images, results, factors, strict=True):
         expected = 255 * theirs(image.permute(2, 0, 1) / 255, factor).permute(1, 2, 0)
         torch.testing.assert_close(result, expected, rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_brightness_and_contrast_of_bytes_are_torchvisions_up_to_rounding(channels: int) -> None:
+def test_brightness_and_contrast_of_uint8_equal_torchvision_up_to_rounding(channels: int) -> None:
     images = noise(4, channels=channels)
     factors = torch.tensor([0.3, 0.8, 1.2, 1.9])
     for ours, theirs in (
         (color.brightness, TF.adjust_brightness),
         (color.contrast, TF.adjust_contrast),
     ):
-        found = ours(images.float(), factors)
-        for image, result, factor in zip(images, found, factors.tolist(), strict=True):
+        results = ours(images.float(), factors)
+        for image, result, factor in zip(images, results, factors.tolist(), strict=True):
             expected = theirs(image.permute(2, 0, 1), factor).permute(1, 2, 0)
             assert (result - expected.float()).abs().max() <= 1.5  # torchvision rounds down, and its grey too
 
 
-@pytest.mark.parametrize(("strength", "least", "most"), [(0.4, 0.6, 1.4), (1.5, 0.0, 2.5)])
-def test_factors_are_drawn_evenly_between_torchvisions_limits(
-    strength: float, least: float, most: float
+@pytest.mark.parametrize(("strength", "low", "high"), [(0.4, 0.6, 1.4), (1.5, 0.0, 2.5)])
+def test_factors_are_uniformly_distributed_between_torchvisions_limits(
+    strength: float, low: float, high: float
 ) -> None:
     images = torch.full((4000, 1, 1, 1), 100, dtype=torch.uint8)
-    factors = varied(Transforms(brightness=strength), images).flatten().float() / 100
+    factors = augmented(Transforms(brightness=strength), images).flatten().float() / 100
     jitter = v2.ColorJitter(strength)
-    assert jitter.brightness == (pytest.approx(least), pytest.approx(most))
-    assert factors.min() == pytest.approx(least, abs=0.01)
-    assert factors.max() == pytest.approx(most, abs=0.01)
-    middle = (least + most) / 2
-    assert abs(factors.mean().item() - middle) < 5 * (most - least) / 12**0.5 / 4000**0.5 + 0.005
+    assert jitter.brightness == (pytest.approx(low), pytest.approx(high))
+    assert factors.min() == pytest.approx(low, abs=0.01)
+    assert factors.max() == pytest.approx(high, abs=0.01)
+    mean = (low + high) / 2
+    assert abs(factors.mean().item() - mean) < 5 * (high - low) / 12**0.5 / 4000**0.5 + 0.005
 
 
-def test_lightings_axes_are_those_of_numpys_covariance_of_the_training_split() -> None:
+def test_lighting_axes_reproduce_numpys_covariance_of_the_training_split() -> None:
     images = smooth(300, 6, 7)
     pixels = images.reshape(-1, 3).double().numpy()
     covariance = color.color_covariance(image_set(images).chunks(128))
@@ -300,30 +305,30 @@ def test_lightings_axes_are_those_of_numpys_covariance_of_the_training_split() -
     np.testing.assert_allclose(products, np.diag(np.diag(products)), atol=1e-3 * products.max())
 
 
-def test_lighting_adds_one_colour_to_an_image_with_the_covariance_of_the_pixels() -> None:
+def test_lighting_adds_one_colour_per_image_with_the_covariance_of_the_pixels() -> None:
     images = smooth(4000, 2, 2).clamp(100, 155)
-    shifts = varied(Transforms(lighting=0.5), images).float() - images.float()
+    shifts = augmented(Transforms(lighting=0.5), images).float() - images.float()
     assert (shifts - shifts[:, :1, :1]).abs().max() == 0
     expected = 0.25 * np.cov(images.reshape(-1, 3).double().numpy(), rowvar=False)
-    found = np.cov(shifts[:, 0, 0].double().numpy(), rowvar=False)
+    covariance = np.cov(shifts[:, 0, 0].double().numpy(), rowvar=False)
     # Rounding to whole values adds a variance of 1/12.
-    np.testing.assert_allclose(found, expected + np.eye(3) / 12, atol=0.08 * expected.max())
+    np.testing.assert_allclose(covariance, expected + np.eye(3) / 12, atol=0.08 * expected.max())
 
 
 # --- erasing
 
 
-def test_an_erased_box_is_torchvisions() -> None:
+def test_erase_equals_torchvision() -> None:
     images = noise(4)
     boxes = torch.tensor([[0, 0, 16, 16], [3, 5, 4, 7], [15, 15, 1, 1], [2, 2, 0, 0]]).T
-    for image, found, box in zip(images, erase(images, boxes), boxes.T.tolist(), strict=True):
-        nothing = torch.zeros(1, dtype=torch.uint8)
-        assert torch.equal(found.permute(2, 0, 1), TF.erase(image.permute(2, 0, 1), *box, nothing))
+    for image, erased, box in zip(images, erase(images, boxes), boxes.T.tolist(), strict=True):
+        zero = torch.zeros(1, dtype=torch.uint8)
+        assert torch.equal(erased.permute(2, 0, 1), TF.erase(image.permute(2, 0, 1), *box, zero))
 
 
-def test_erasing_meets_the_share_of_images_it_is_told_and_areas_in_its_range() -> None:
+def test_erasing_has_the_given_probability_and_areas_in_the_given_range() -> None:
     images = torch.full((2000, 20, 20, 1), 255, dtype=torch.uint8)
-    dark = (varied(Transforms(erase=0.3, erase_area=[0.1, 0.2]), images) == 0).flatten(1).float().mean(1)
+    dark = (augmented(Transforms(erase=0.3, erase_area=[0.1, 0.2]), images) == 0).flatten(1).float().mean(1)
     assert abs((dark > 0).float().mean().item() - 0.3) < 5 * (0.3 * 0.7 / 2000) ** 0.5
     # Sides are rounded to whole pixels.
     assert dark[dark > 0].min() > 0.1 - 0.03
@@ -331,9 +336,9 @@ def test_erasing_meets_the_share_of_images_it_is_told_and_areas_in_its_range() -
 
 
 @pytest.mark.parametrize("side", [4, 5])
-def test_cutout_is_a_square_with_its_middle_anywhere_cut_off_at_the_border(side: int) -> None:
+def test_cutout_is_a_square_centered_anywhere_and_clipped_at_the_border(side: int) -> None:
     images = torch.full((3000, 12, 12, 2), 255, dtype=torch.uint8)
-    dark = varied(Transforms(cutout=side), images)[..., 0] == 0
+    dark = augmented(Transforms(cutout=side), images)[..., 0] == 0
     expected = set()
     for row in range(12):
         for column in range(12):
@@ -356,35 +361,35 @@ def test_cutout_is_a_square_with_its_middle_anywhere_cut_off_at_the_border(side:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_policies_are_torchvisions_and_leave_its_generator_alone(
+def test_policies_equal_torchvision_and_leave_torchs_generator_unchanged(
     settings: Transforms, theirs: Callable[[Tensor], Tensor], channels: int
 ) -> None:
     images = noise(8, channels=channels)
     theirs.interpolation = v2.InterpolationMode.BILINEAR  # type: ignore[attr-defined]
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    (transform,) = built(settings, image_set(images)).transforms
-    found = apply_policy(images, transform.policy, 7)
+    (transform,) = build_augment(settings, image_set(images)).transforms
+    result = apply_policy(images, transform.policy, 7)
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(7)
     expected = torch.stack([theirs(image) for image in images.permute(0, 3, 1, 2)])
-    assert torch.equal(found, expected.permute(0, 2, 3, 1))
+    assert torch.equal(result, expected.permute(0, 2, 3, 1))
 
 
 # --- a batch
 
 
-def test_draws_depend_on_seed_epoch_and_step_alone() -> None:
+def test_augmentation_depends_only_on_seed_epoch_and_step() -> None:
     images = noise(32)
-    augment = built(EVERYTHING, image_set(images))
+    augment = build_augment(ALL_OPERATIONS, image_set(images))
     order = torch.randperm(32, generator=torch.Generator().manual_seed(1))
     first = augment(images[order], order, 1, 2, 3)
     assert first.dtype == torch.uint8
     assert first.shape == images.shape
     torch.manual_seed(99)
     augment(images, order, 7, 7, 7)
-    again = built(EVERYTHING, image_set(images))
-    assert torch.equal(again(images[order], order, 1, 2, 3), first)
+    rebuilt = build_augment(ALL_OPERATIONS, image_set(images))
+    assert torch.equal(rebuilt(images[order], order, 1, 2, 3), first)
     for other in ((2, 2, 3), (1, 3, 3), (1, 2, 4)):
         assert not torch.equal(augment(images[order], order, *other), first)
 
@@ -410,22 +415,22 @@ def test_draws_depend_on_seed_epoch_and_step_alone() -> None:
     ],
     ids=lambda settings: " ".join(f"{key}={value}" for key, value in changed_settings(settings).items()),
 )
-def test_each_operation_changes_some_images_and_never_those_given(settings: Transforms) -> None:
+def test_each_operation_changes_some_images_and_never_its_input(settings: Transforms) -> None:
     images = smooth(16, 14, 14)
-    given = images.clone()
-    found = varied(settings, images)
-    assert found.dtype == torch.uint8
-    assert found.is_contiguous()
-    assert found.shape[1:3] == settings.cropped_size((14, 14))
-    middle = center_crop(images, settings.cropped_size((14, 14)))
-    changed = (found != middle).flatten(1).any(1).float().mean()
+    before = images.clone()
+    result = augmented(settings, images)
+    assert result.dtype == torch.uint8
+    assert result.is_contiguous()
+    assert result.shape[1:3] == settings.cropped_size((14, 14))
+    cropped = center_crop(images, settings.cropped_size((14, 14)))
+    changed = (result != cropped).flatten(1).any(1).float().mean()
     assert changed > 0.1
-    assert torch.equal(images, given)
+    assert torch.equal(images, before)
 
 
-def test_a_batch_of_everything_is_the_same_from_the_middle_of_an_epoch() -> None:
+def test_batches_are_the_same_when_an_epoch_is_entered_in_the_middle() -> None:
     images = image_set(noise(40))
-    augment = built(EVERYTHING, images)
+    augment = build_augment(ALL_OPERATIONS, images)
     whole = list(Batches(images, 8, CPU, 3, augment).epoch(2, 0, 99))
     part = list(Batches(images, 8, CPU, 3, augment).epoch(2, 3, 99))
     assert len(part) == 2
@@ -434,25 +439,25 @@ def test_a_batch_of_everything_is_the_same_from_the_middle_of_an_epoch() -> None
         assert torch.equal(left_labels, right_labels)
 
 
-def test_evaluation_sees_images_as_they_are() -> None:
+def test_evaluation_images_are_not_augmented() -> None:
     images = image_set(noise(20))
-    augment = built(EVERYTHING, images)
-    shown = torch.cat([batch for batch, _ in Batches(images, 8, CPU, 3, augment).in_order()])
-    assert torch.equal(shown, images.images)
+    augment = build_augment(ALL_OPERATIONS, images)
+    read = torch.cat([batch for batch, _ in Batches(images, 8, CPU, 3, augment).in_order()])
+    assert torch.equal(read, images.images)
 
 
-def test_nothing_switched_on_leaves_images_as_they_are() -> None:
+def test_without_operations_images_are_returned_unchanged() -> None:
     images = noise()
-    assert varied(Transforms(), images) is images
+    assert augmented(Transforms(), images) is images
 
 
 # --- settings
 
 
-def test_auto_is_what_the_data_set_asks_for_with_an_eighth_of_the_side() -> None:
+def test_auto_is_the_default_of_the_data_set_with_a_padding_of_an_eighth_of_the_side() -> None:
     def transforms(settings: Auto | Transforms, default: str, height: int, width: int) -> list[object]:
         images = image_set(torch.zeros(1, height, width, 3, dtype=torch.uint8))
-        return list(built(settings, images, default).transforms)
+        return list(build_augment(settings, images, default).transforms)
 
     assert transforms(Auto(), "crop", 8, 8) == [PaddedCrop(1)]
     assert transforms(Auto(), "crop_flip", 32, 40) == [PaddedCrop(4), Flip()]
@@ -462,7 +467,7 @@ def test_auto_is_what_the_data_set_asks_for_with_an_eighth_of_the_side() -> None
 
 
 @pytest.mark.parametrize(
-    ("settings", "channels", "words"),
+    ("settings", "channels", "parts"),
     [
         (Transforms(crop_size=20), 3, ["crop_size=20", "16x18", "at most 16"]),
         (Transforms(cutout=17), 3, ["cutout=17", "16 pixels", "write 8 or less"]),
@@ -473,21 +478,21 @@ def test_auto_is_what_the_data_set_asks_for_with_an_eighth_of_the_side() -> None
         (Transforms(policy="randaugment"), 4, ["policy=randaugment", "of 4 channels", "write none"]),
     ],
 )
-def test_what_does_not_fit_the_images_is_refused(
-    settings: Transforms, channels: int, words: list[str]
+def test_settings_that_do_not_fit_the_images_are_refused(
+    settings: Transforms, channels: int, parts: list[str]
 ) -> None:
     images = image_set(torch.zeros(2, 16, 18, channels, dtype=torch.uint8))
     with pytest.raises(ConfigError) as raised:
-        built(settings, images)
+        build_augment(settings, images)
     (line,) = raised.value.problems
-    assert all(word in line for word in words)
+    assert all(part in line for part in parts)
 
 
-def test_a_rotation_stays_within_its_degrees() -> None:
-    # A bright bar through the middle tells its angle by the principal axis of its pixels.
+def test_rotation_angles_are_uniformly_distributed_within_the_limit() -> None:
+    # The principal axis of a bright bar through the center gives its angle.
     images = torch.zeros(300, 41, 41, 1, dtype=torch.uint8)
     images[:, 19:22, 4:37] = 255
-    weights = varied(Transforms(rotation_degrees=25), images)[..., 0].double() / 255
+    weights = augmented(Transforms(rotation_degrees=25), images)[..., 0].double() / 255
     along = torch.arange(41).double() - 20
     total = weights.sum((1, 2))
     xx = (weights * along**2).sum((1, 2)) / total
@@ -499,7 +504,7 @@ def test_a_rotation_stays_within_its_degrees() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "parts"),
+    ("overrides", "parts"),
     [
         ("augmentation=alternating augmentation.flip=yes", ["alternating_flip=true", "flip=false"]),
         (
@@ -524,27 +529,33 @@ def test_a_rotation_stays_within_its_degrees() -> None:
         ("augmentation=flip augmentation.hue=0.1", ["hue=0.1", "grey", "write 0"]),
     ],
 )
-def test_strengths_that_contradict_each_other_or_the_data_set_are_refused(
-    words: str, parts: list[str]
+def test_settings_that_contradict_each_other_or_the_data_set_are_refused(
+    overrides: str, parts: list[str]
 ) -> None:
     with pytest.raises(ConfigError) as raised:
-        configure(words.split(), Composer(Choices()))
+        configure(overrides.split(), Composer(Choices()))
     (line,) = raised.value.problems
     assert all(part in line for part in parts)
 
 
-def test_a_crop_of_the_whole_image_is_noticed() -> None:
+def test_a_crop_of_the_whole_image_gives_a_notice() -> None:
     composer = Composer(Choices())
     notices = configure(["data=imagenet", "augmentation=imagenet", "model=alexnet"], composer).notices
     assert any("crop_size=224" in line and "data.image_size=256" in line for line in notices)
-    words = ["data=imagenet", "data.image_size=256", "augmentation=imagenet", "model=alexnet"]
-    assert not any("crop_size" in line for line in configure(words, composer).notices)
+    overrides = ["data=imagenet", "data.image_size=256", "augmentation=imagenet", "model=alexnet"]
+    assert not any("crop_size" in line for line in configure(overrides, composer).notices)
 
 
-def test_a_network_trained_on_crops_predicts_from_the_middle_of_whole_images(tmp_path: Path) -> None:
-    words = ["model=linear", "data.limit=200", "data.batch_size=50", "trainer.epochs=1", "trainer.threads=1"]
-    words += ["augmentation=none", "augmentation.crop_size=6", "trainer.precision=fp32"]
-    assert main([*words, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+def test_a_network_trained_on_crops_predicts_from_the_center_crop(tmp_path: Path) -> None:
+    overrides = [
+        "model=linear",
+        "data.limit=200",
+        "data.batch_size=50",
+        "trainer.epochs=1",
+        "trainer.threads=1",
+    ]
+    overrides += ["augmentation=none", "augmentation.crop_size=6", "trainer.precision=fp32"]
+    assert main([*overrides, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
     trained = load_trained(tmp_path / "run")
     images = torch.randint(17, (5, 8, 8, 1), dtype=torch.uint8)
     framed = images.clone()

@@ -1,4 +1,4 @@
-"""Averages of weights against torch's own (E4)."""
+"""Weight averages against torch.optim.swa_utils (E4)."""
 
 from __future__ import annotations
 
@@ -16,65 +16,65 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
 
 
-def move(net: nn.Module, step: int) -> None:
+def add_noise(net: nn.Module, step: int) -> None:
     torch.manual_seed(step)
     with torch.no_grad():
         for weight in net.parameters():
             weight += torch.randn_like(weight)
 
 
-def test_ema_is_torchs_once_it_is_warm() -> None:
+def test_ema_equals_torch_after_its_warm_up() -> None:
     net = network()
     average = Ema(decay=0.5).build(net.parameters(), 10, 10)
     theirs = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.5))
-    theirs.n_averaged.fill_(1)  # begins with the first weights, as ours does
+    theirs.n_averaged.fill_(1)  # starts from the initial weights, as ours does
     for step in range(8, 20):  # (1 + t)/(10 + t) is 0.5 at t = 8
-        move(net, step)
+        add_noise(net, step)
         average.after_step(step)
         theirs.update_parameters(net)
     for mine, other in zip(average.average, theirs.module.parameters(), strict=True):
         torch.testing.assert_close(mine, other)
 
 
-def test_ema_remembers_no_more_than_the_run_has_seen() -> None:
+def test_the_weight_of_new_parameters_in_ema_falls_to_one_minus_decay() -> None:
     net = network()
     average = Ema(decay=0.999).build(net.parameters(), 10, 10)
-    shares = [average.weight(step) for step in (1, 90, 10**6)]
-    assert shares == pytest.approx([9 / 11, 9 / 100, 0.001])
+    weights = [average.weight(step) for step in (1, 90, 10**6)]
+    assert weights == pytest.approx([9 / 11, 9 / 100, 0.001])
 
 
-def test_swa_is_the_mean_of_the_last_epochs_ends() -> None:
+def test_swa_is_the_mean_of_the_weights_at_the_ends_of_the_last_epochs() -> None:
     net = network()
     average = Swa(start=0.5).build(net.parameters(), 3, 4)
     theirs = AveragedModel(net)
     for step in range(1, 13):
-        move(net, step)
+        add_noise(net, step)
         average.after_step(step)
-        if step in (9, 12):  # after half of the 12 steps, at the ends of epochs
+        if step in (9, 12):  # the ends of epochs after half of the 12 steps
             theirs.update_parameters(net)
     assert average.count == 2
     for mine, other in zip(average.average, theirs.module.parameters(), strict=True):
         torch.testing.assert_close(mine, other)
 
 
-def test_in_place_is_for_as_long_as_it_lasts() -> None:
+def test_in_place_sets_the_average_and_restores_the_weights_on_exit() -> None:
     net = network()
     average = Swa(start=0.0).build(net.parameters(), 1, 4)
-    move(net, 1)
+    add_noise(net, 1)
     average.after_step(1)
-    move(net, 2)
+    add_noise(net, 2)
     before = [weight.detach().clone() for weight in net.parameters()]
-    kept = [weight.clone() for weight in average.average]
+    averages = [weight.clone() for weight in average.average]
     with average.in_place():
-        for weight, mean in zip(net.parameters(), kept, strict=True):
+        for weight, mean in zip(net.parameters(), averages, strict=True):
             assert torch.equal(weight, mean)
     for weight, old in zip(net.parameters(), before, strict=True):
         assert torch.equal(weight, old)
-    for weight, old in zip(average.average, kept, strict=True):
+    for weight, old in zip(average.average, averages, strict=True):
         assert torch.equal(weight, old)
 
 
-def test_batch_norm_statistics_are_torchs_update_bn_and_the_old_ones_come_back() -> None:
+def test_recomputed_batch_norm_statistics_equal_update_bn_and_are_restored_on_exit() -> None:
     ours, theirs = network(), network()
     batches = list(torch.randn(5, 8, 3) * 3 + 1)
     ours(batches[0])

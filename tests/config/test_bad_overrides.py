@@ -1,4 +1,4 @@
-"""What the user sees for words that cannot be meant: every problem, one line each, exit code 2, no file."""
+"""Invalid overrides: every problem is reported on one line, with exit code 2 and no file written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from cnntrain.cli import main
 
-# The words, and what the one line about them must contain: key and value as written, the rule, the way out.
+# Overrides, and what their one line must contain: key and value as written, the rule, the remedy.
 CASES = [
     ("modle=vgg11", ["modle=vgg11", "did you mean model=vgg11?"]),
     ("model=vgg12", ["model=vgg12", "did you mean vgg1"]),
@@ -82,7 +82,7 @@ CASES = [
     ("model=plain20 regularization.stochastic_depth=0.2", ["stochastic_depth=0.2", "no residual blocks"]),
     ("'regularization.layers={head: {l3: 1}}'", ["regularization.layers.head", "l3", "l2, l1, weight_decay"]),
     ("'regularization.layers={head: {l2: -1}}'", ["regularization.layers.head", "l2=-1", "≥ 0"]),
-    ("'regularization.layers={head: 3}'", ["regularization.layers.head", "needs settings of its own"]),
+    ("'regularization.layers={head: 3}'", ["regularization.layers.head", "needs a mapping of settings"]),
     ("evaluate.shift=2", ["evaluate.shift=2", "evaluate.views=shifts"]),
     ("evaluate.dense=true evaluate.views=mirror", ["evaluate.views=mirror", "keep one"]),
     ("~optim", ["~optim", "optim=NAME", "adam"]),
@@ -111,34 +111,34 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("words", "expected"), CASES, ids=[words for words, _ in CASES])
-def test_one_line_names_key_value_rule_and_way_out(
-    words: str, expected: list[str], empty_folder: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("overrides", "expected"), CASES, ids=[overrides for overrides, _ in CASES])
+def test_an_invalid_override_is_reported_with_key_value_rule_and_remedy(
+    overrides: str, expected: list[str], empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(shlex.split(words)) == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    (line,) = shown.err.splitlines()
+    assert main(shlex.split(overrides)) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
     for part in expected:
         assert part in line
     assert list(empty_folder.iterdir()) == []
 
 
-def test_all_problems_are_shown_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_problems_are_reported_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trainer.epochs=0", "optim=adamm", "modle=x", "seed=-1", "loss.delta=2"]) == 2
-    shown = capsys.readouterr().err
-    assert len(shown.splitlines()) == 5
-    for word in ("trainer.epochs=0", "optim=adamm", "modle=x", "seed=-1", "loss.delta=2"):
-        assert word in shown
+    stderr = capsys.readouterr().err
+    assert len(stderr.splitlines()) == 5
+    for override in ("trainer.epochs=0", "optim=adamm", "modle=x", "seed=-1", "loss.delta=2"):
+        assert override in stderr
 
 
-def test_problems_between_settings_are_shown_beside_problems_of_words(
+def test_conflicts_between_settings_are_reported_beside_invalid_overrides(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ["optim=adamm", "optim.momentum=0.5", "optim.lr=0", "trainer.device=gpu"]
-    assert main([*words, "schedule.warmup_epochs=30"]) == 2
+    overrides = ["optim=adamm", "optim.momentum=0.5", "optim.lr=0", "trainer.device=gpu"]
+    assert main([*overrides, "schedule.warmup_epochs=30"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    # Nothing is said of the momentum, as nobody knows which optimizer was meant; lr=0 suits none.
+    # The momentum is not reported, as the optimizer is unknown; lr=0 is invalid for every optimizer.
     assert [line.split("=")[0].removeprefix("cnntrain: ") for line in lines] == [
         "optim",
         "optim.lr",
@@ -150,17 +150,17 @@ def test_problems_between_settings_are_shown_beside_problems_of_words(
 def test_a_sweep_is_checked_in_all_combinations_before_its_first_job(
     empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["-m", "optim=sgd,adam", "optim.momentum=0.9", "schedule=cosine,cosin", "seed=1,-1"]
-    assert main(words) == 2
+    overrides = ["-m", "optim=sgd,adam", "optim.momentum=0.9", "schedule=cosine,cosin", "seed=1,-1"]
+    assert main(overrides) == 2
     lines = capsys.readouterr().err.splitlines()
-    # Each once, though each is wrong in several combinations.
+    # Each problem once, though it occurs in several combinations.
     assert len(lines) == 3
     assert "adam has no" in lines[0] or "adam has no" in lines[1] or "adam has no" in lines[2]
     assert list(empty_folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("words", "problem"),
+    ("overrides", "problem"),
     [
         (["optim=glob(ad*)", "optim.momentum=0.9"], "adamw has no setting momentum"),
         (["optim.lr=range(-1,1)"], "optim.lr=-1"),
@@ -168,37 +168,39 @@ def test_a_sweep_is_checked_in_all_combinations_before_its_first_job(
         (["optim.lr=interval(-1,1)"], "optim.lr=-1"),
     ],
 )
-def test_every_kind_of_sweep_is_checked(
-    words: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+def test_every_syntax_of_sweeps_is_checked(
+    overrides: list[str], problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["-m", *words]) == 2
+    assert main(["-m", *overrides]) == 2
     assert problem in capsys.readouterr().err
 
 
-def test_a_sweep_that_its_sweeper_cannot_do_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_that_the_sweeper_does_not_support_is_reported_on_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["-m", "optim.lr=interval(0.1,1)"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "BasicSweeper" in line
 
 
-def test_milestones_after_the_end_are_a_notice_only(capsys: pytest.CaptureFixture[str]) -> None:
-    words = [
+def test_milestones_after_the_last_epoch_give_only_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [
         "schedule=step",
         "schedule.milestones=[1,30]",
         "trainer.epochs=1",
         "trainer.max_steps_per_epoch=1",
     ]
-    assert main([*words, "hydra.run.dir=run"]) == 0
+    assert main([*overrides, "hydra.run.dir=run"]) == 0
     assert "schedule.milestones=[1,30]" in capsys.readouterr().out
 
 
 def test_help_and_errors_do_not_import_torch() -> None:
     script = (
         "import sys; from cnntrain.cli import main\n"
-        "for words in (['--help'], ['--version'], ['--cfg', 'job'], ['optim=adamm'], ['run=nowhere'],\n"
-        "              ['trainer.device=cuda:77'], ['-m', 'optim.lr=0,1']): main(words)\n"
+        "for arguments in (['--help'], ['--version'], ['--cfg', 'job'], ['optim=adamm'], ['run=nowhere'],\n"
+        "              ['trainer.device=cuda:77'], ['-m', 'optim.lr=0,1']): main(arguments)\n"
         "slow = {'torch', 'torchvision', 'sklearn', 'numpy'} & set(sys.modules)\n"
         "assert not slow, slow"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr

@@ -1,4 +1,4 @@
-"""docs/reference.md says what the code says."""
+"""docs/reference.md equals the generated reference."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ from cnntrain.config.reference import reference
 
 
 def test_the_reference_in_docs_is_current() -> None:
-    written = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
-    assert written == reference(), "run `make docs`"
+    page = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert page == reference(), "run `make docs`"

@@ -1,4 +1,4 @@
-"""A user's own YAML files: added to the choices, checked like ours, misread by nobody."""
+"""A user's own YAML files: added to the choices, checked like the package's, ambiguous values refused."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ Write = Callable[[str, str | bytes], None]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Write a file below the folder `own`, in an otherwise empty folder."""
+    """Return a function that writes a file into the folder `own` of an empty working folder."""
     monkeypatch.chdir(tmp_path)
 
-    def put(name: str, content: str | bytes) -> None:
+    def write_file(name: str, content: str | bytes) -> None:
         file = tmp_path / "own" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    return put
+    return write_file
 
 
-def composed(*words: str):
-    return configure(list(words), Composer(Choices(Path("own").resolve()))).config
+def compose(*overrides: str):
+    return configure(list(overrides), Composer(Choices(Path("own").resolve()))).config
 
 
-def test_a_users_file_adds_a_choice_on_top_of_ours(write: Write) -> None:
+def test_a_user_file_adds_a_choice_based_on_a_built_in_one(write: Write) -> None:
     write("optim/mine.yaml", "defaults: [adam, _self_]\nlr: 1e-3\nbetas: [0.8, 0.99]\n")
     write("augmentation/mine.yaml", "defaults: [crop_flip, _self_]\nflip: no\n")
-    config = composed("optim=mine", "augmentation=mine", "optim.eps=1e-6")
+    config = compose("optim=mine", "augmentation=mine", "optim.eps=1e-6")
     assert (config.optim.name, config.optim.lr, config.optim.betas) == ("adam", 0.001, [0.8, 0.99])
     assert config.optim.eps == 1e-6
     assert config.augmentation.flip is False
 
 
-def test_a_users_file_may_bear_the_name_of_ours_and_extend_it(write: Write) -> None:
+def test_a_user_file_may_replace_a_built_in_choice_of_the_same_name(write: Write) -> None:
     write("optim/adam.yaml", "defaults: [/schema/optim/adam@_here_, _self_]\nlr: 0.5\n")
-    assert composed("optim=adam").optim.lr == 0.5
+    assert compose("optim=adam").optim.lr == 0.5
 
 
-def test_an_experiment_chooses_and_sets_and_the_command_line_wins(write: Write) -> None:
+def test_an_experiment_sets_options_and_the_command_line_takes_precedence(write: Write) -> None:
     write(
         "experiment/mine.yaml",
         "# @package _global_\ndefaults:\n  - override /optim: adam\n  - override /schedule: step\n"
         "optim:\n  lr: 0.02\nschedule:\n  milestones: [3, 5]\ntrainer:\n  epochs: 7\n",
     )
-    config = composed("experiment=mine", "trainer.epochs=9")
+    config = compose("experiment=mine", "trainer.epochs=9")
     assert (config.optim.name, config.optim.lr, config.trainer.epochs) == ("adam", 0.02, 9)
     assert config.schedule.milestones == [3, 5]
-    assert composed("experiment=mine", "optim=sgd").optim.name == "sgd"
+    assert compose("experiment=mine", "optim=sgd").optim.name == "sgd"
 
 
-BROKEN = [
+INVALID_FILES = [
     ("optim", b"defaults: [adam, _self_]\nlr: 0.1\n\tbeta: 1\n", ["line 3", "tab"]),
     ("optim", b"defaults: [adam, _self_]\nlr: 0.1\nlr: 0.2\n", ["line 3", "lr", "twice"]),
     ("optim", b"defaults: [adam, _self_]\nlearning_rate: 0.1\n", ["optim.learning_rate", "lr, betas, eps"]),
@@ -83,20 +83,22 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("group", "content", "expected"), BROKEN)
-def test_a_broken_file_is_named_with_what_is_wrong(
+@pytest.mark.parametrize(("group", "content", "expected"), INVALID_FILES)
+def test_an_invalid_file_is_reported_with_its_path_and_the_problem(
     write: Write, group: str, content: bytes, expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(f"{group}/mine.yaml", content)
     assert main(["--config-dir", "own", f"{group}=mine"]) == 2
-    shown = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     for part in [f"{Path('own') / group / 'mine.yaml'}", *expected]:
-        assert part in shown
-    assert "Traceback" not in shown
+        assert part in stderr
+    assert "Traceback" not in stderr
     assert [path.name for path in Path.cwd().iterdir()] == ["own"]
 
 
-def test_all_problems_of_a_file_are_shown_at_once(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_problems_of_a_file_are_reported_at_once(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
     write("optim/mine.yaml", "defaults: [adam, _self_]\nlr: 0\nmomentum: 0.9\nbetas: [0.9]\n")
     assert main(["--config-dir", "own", "optim=mine", "seed=-1"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 4
@@ -105,7 +107,7 @@ def test_all_problems_of_a_file_are_shown_at_once(write: Write, capsys: pytest.C
 @pytest.mark.parametrize(
     "content", ["lr: ${missing.key}", "lr: ${optim.eps}\neps: ${optim.lr}"], ids=["missing", "circular"]
 )
-def test_interpolations_that_lead_nowhere_are_one_line(
+def test_unresolvable_interpolations_are_reported_on_one_line(
     write: Write, content: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write("optim/mine.yaml", f"defaults: [adam, _self_]\n{content}\n")

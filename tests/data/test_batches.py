@@ -1,4 +1,4 @@
-"""Any batch is a pure function of (seed, epoch, step), whatever was read before it and by whom."""
+"""Every batch is a pure function of (seed, epoch, step), independent of earlier reads and of workers."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def images() -> MemoryImages:
     return MemoryImages(torch.randint(256, (50, 6, 6, 3), dtype=torch.uint8), torch.arange(50))
 
 
-def test_an_epoch_shows_each_image_once_but_for_the_last_part_of_a_batch(images: MemoryImages) -> None:
+def test_an_epoch_has_each_image_once_without_the_incomplete_last_batch(images: MemoryImages) -> None:
     batches = Batches(images, 8, CPU, seed=3)
     labels = torch.cat([labels for _, labels in batches.epoch(0, 0, 99)])
     assert len(batches) == 6
     assert len(labels) == 48
     assert len(set(labels.tolist())) == 48
-    for shown, label in batches.epoch(1, 0, 99):
-        assert torch.equal(shown, images.images[label])
+    for batch, indices in batches.epoch(1, 0, 99):
+        assert torch.equal(batch, images.images[indices])
 
 
-def test_epochs_and_seeds_have_orders_of_their_own(images: MemoryImages) -> None:
+def test_every_epoch_and_seed_has_a_different_order(images: MemoryImages) -> None:
     def order(seed: int, epoch: int) -> list[int]:
         return torch.cat([labels for _, labels in Batches(images, 8, CPU, seed).epoch(epoch, 0, 99)]).tolist()
 
@@ -40,7 +40,7 @@ def test_epochs_and_seeds_have_orders_of_their_own(images: MemoryImages) -> None
     assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
 
 
-def test_a_batch_is_the_same_from_the_middle_of_an_epoch(images: MemoryImages) -> None:
+def test_batches_are_the_same_when_an_epoch_is_entered_in_the_middle(images: MemoryImages) -> None:
     batches = Batches(images, 8, CPU, seed=3, augment=Augment([PaddedCrop(1), Flip()]))
     whole = list(batches.epoch(2, 0, 99))
     part = list(batches.epoch(2, 4, 6))
@@ -51,7 +51,7 @@ def test_a_batch_is_the_same_from_the_middle_of_an_epoch(images: MemoryImages) -
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_worker_processes_give_the_batches_of_memory(tmp_path: Path, workers: int) -> None:
+def test_worker_processes_give_the_same_batches_as_images_in_memory(tmp_path: Path, workers: int) -> None:
     rng = np.random.default_rng(0)
     paths = []
     for i in range(20):
@@ -61,10 +61,10 @@ def test_worker_processes_give_the_batches_of_memory(tmp_path: Path, workers: in
     memory = files.to_memory(progress=False)
     augment = Augment([PaddedCrop(1), Flip()])
     for epoch in (0, 1):
-        slow = list(Batches(files, 6, CPU, 5, augment).epoch(epoch, 1, 99))
-        fast = list(Batches(memory, 6, CPU, 5, augment).epoch(epoch, 1, 99))
-        assert len(slow) == len(fast) == 2
-        for (left, left_labels), (right, right_labels) in zip(slow, fast, strict=True):
+        from_files = list(Batches(files, 6, CPU, 5, augment).epoch(epoch, 1, 99))
+        from_memory = list(Batches(memory, 6, CPU, 5, augment).epoch(epoch, 1, 99))
+        assert len(from_files) == len(from_memory) == 2
+        for (left, left_labels), (right, right_labels) in zip(from_files, from_memory, strict=True):
             assert torch.equal(left, right)
             assert torch.equal(left_labels, right_labels)
 

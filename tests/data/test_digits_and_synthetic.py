@@ -1,4 +1,4 @@
-"""The two data sets that need no files."""
+"""The two data sets that need no files: digits and synthetic."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ def flat(part: ImageSet) -> np.ndarray:
     return part.images.flatten(1).numpy()
 
 
-def test_digits_are_scikit_learns_each_exactly_once() -> None:
+def test_digits_contain_each_image_of_scikit_learn_exactly_once() -> None:
     splits = Digits().load(seed=0)
     parts = [splits.train, splits.val, splits.test]
     ours = np.concatenate([flat(part) for part in parts])
     labels = np.concatenate([part.labels.numpy() for part in parts])
-    theirs = load_digits()
-    scaled = np.floor(theirs.images.reshape(-1, 64) * 255 / 16 + 0.5)
-    order, their_order = np.lexsort(ours.T), np.lexsort(scaled.T)
-    np.testing.assert_array_equal(ours[order], scaled[their_order])
-    assert (labels[order] == theirs.target[their_order]).mean() > 0.999  # equal pictures may change places
+    reference = load_digits()
+    scaled = np.floor(reference.images.reshape(-1, 64) * 255 / 16 + 0.5)
+    order, reference_order = np.lexsort(ours.T), np.lexsort(scaled.T)
+    np.testing.assert_array_equal(ours[order], scaled[reference_order])
+    assert (
+        labels[order] == reference.target[reference_order]
+    ).mean() > 0.999  # identical images may be swapped
     assert ours.min() == 0
     assert ours.max() == 255
     assert splits.train.shape == (8, 8, 1)
@@ -38,14 +40,14 @@ def test_the_test_split_of_digits_is_the_same_for_every_seed() -> None:
     assert (abs(torch.bincount(first.test.labels).numpy() - counts) < 1).all()
 
 
-def test_facts_of_digits_are_what_is_read() -> None:
-    facts, splits = Digits().info(), Digits(val_fraction=0).load(0)
-    assert facts.train_images == len(splits.train)
-    assert (facts.height, facts.width, facts.channels) == splits.train.shape
-    assert facts.outputs == len(splits.names)
+def test_info_of_digits_describes_the_loaded_splits() -> None:
+    info, splits = Digits().info(), Digits(val_fraction=0).load(0)
+    assert info.train_images == len(splits.train)
+    assert (info.height, info.width, info.channels) == splits.train.shape
+    assert info.outputs == len(splits.names)
 
 
-def test_synthetic_images_are_the_same_for_every_seed_and_as_ordered() -> None:
+def test_synthetic_images_follow_the_settings_and_do_not_depend_on_the_seed() -> None:
     settings = Synthetic(
         classes=3, image_size=9, channels=2, train_images=300, test_images=31, val_fraction=0
     )
@@ -58,7 +60,7 @@ def test_synthetic_images_are_the_same_for_every_seed_and_as_ordered() -> None:
     assert flat(first.train).std() > 30
 
 
-def test_synthetic_images_can_be_learnt() -> None:
+def test_synthetic_classes_are_separable_by_the_nearest_mean() -> None:
     splits = Synthetic(image_size=8, train_images=400, test_images=200, val_fraction=0).load(0)
     train, test = flat(splits.train).astype(float), flat(splits.test).astype(float)
     means = np.stack([train[splits.train.labels.numpy() == label].mean(0) for label in range(10)])

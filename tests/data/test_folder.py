@@ -1,4 +1,4 @@
-"""Folders of images: both layouts, the cuts, the memory limit, and what is refused."""
+"""Image folders: both layouts, splits, the memory limit, and refused folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHADE = {"ant": 10, "bee": 120, "cat": 240}
 
 
 def fill(root: Path, count: int = 10, classes: tuple[str, ...] = ("cat", "ant", "bee")) -> Path:
-    """Write `count` images per class, each class of a shade of its own."""
+    """Write `count` images per class, each class in its own shade."""
     for name in classes:
         (root / name).mkdir(parents=True)
         for i in range(count):
@@ -41,7 +41,7 @@ def test_class_folders_become_labels_in_the_order_of_their_names(tmp_path: Path)
     assert len(seen) == 30
 
 
-def test_the_test_split_cut_from_a_folder_is_the_same_for_every_seed(tmp_path: Path) -> None:
+def test_the_test_split_of_a_folder_is_the_same_for_every_seed(tmp_path: Path) -> None:
     settings = Folder(path=str(fill(tmp_path)), memory_limit_gb=0)
     first, second = settings.load(0), settings.load(1)
     assert isinstance(first.test, FileImages)
@@ -60,19 +60,19 @@ def test_train_val_and_test_folders_are_the_splits(tmp_path: Path) -> None:
     assert splits.names == ["ant", "bee", "cat"]
 
 
-def test_a_missing_test_folder_is_cut_from_train(tmp_path: Path) -> None:
+def test_without_a_test_folder_the_test_split_is_taken_from_train(tmp_path: Path) -> None:
     fill(tmp_path / "train", 10)
     splits = Folder(path=str(tmp_path), test_fraction=0.1).load(0)
     assert [len(part) for part in (splits.train, splits.val, splits.test)] == [24, 3, 3]
 
 
-def test_a_split_may_lack_a_class_but_keeps_the_labels(tmp_path: Path) -> None:
+def test_labels_are_the_same_in_a_split_that_lacks_a_class(tmp_path: Path) -> None:
     fill(tmp_path / "train")
     fill(tmp_path / "test", 2, classes=("bee", "cat"))
     assert Folder(path=str(tmp_path)).load(0).test.labels.tolist() == [1, 1, 2, 2]
 
 
-def test_images_in_folders_within_count_and_hidden_and_other_files_do_not(tmp_path: Path) -> None:
+def test_images_in_nested_folders_are_used_and_hidden_and_other_files_ignored(tmp_path: Path) -> None:
     fill(tmp_path, 2)
     (tmp_path / "ant" / "deep" / "er").mkdir(parents=True)
     Image.new("RGB", (2, 2)).save(tmp_path / "ant" / "deep" / "er" / "a.PNG")
@@ -86,15 +86,15 @@ def test_images_in_folders_within_count_and_hidden_and_other_files_do_not(tmp_pa
     assert len(splits.names) == 3
 
 
-def test_images_beyond_the_memory_limit_stay_files(tmp_path: Path) -> None:
+def test_images_beyond_the_memory_limit_are_read_from_files(tmp_path: Path) -> None:
     fill(tmp_path)
-    need = 30 * 10 * 10 * 3 / 1e9
-    fits = Folder(path=str(tmp_path), image_size=10, memory_limit_gb=need).load(0)
-    beyond = Folder(path=str(tmp_path), image_size=10, memory_limit_gb=need * 0.99, workers=3).load(0)
-    assert isinstance(fits.train, MemoryImages)
-    assert isinstance(beyond.train, FileImages)
-    assert beyond.train.workers == 3
-    assert torch.equal(beyond.train.to_memory(False).images, fits.train.images)
+    size_gb = 30 * 10 * 10 * 3 / 1e9
+    in_memory = Folder(path=str(tmp_path), image_size=10, memory_limit_gb=size_gb).load(0)
+    on_disk = Folder(path=str(tmp_path), image_size=10, memory_limit_gb=size_gb * 0.99, workers=3).load(0)
+    assert isinstance(in_memory.train, MemoryImages)
+    assert isinstance(on_disk.train, FileImages)
+    assert on_disk.train.workers == 3
+    assert torch.equal(on_disk.train.to_memory(False).images, in_memory.train.images)
 
 
 def test_damaged_images_of_all_splits_are_named_at_load(tmp_path: Path) -> None:
@@ -107,35 +107,35 @@ def test_damaged_images_of_all_splits_are_named_at_load(tmp_path: Path) -> None:
         assert str(tmp_path / split / "bee" / "bad.png") in str(caught.value)
 
 
-def refused(root: Path, *words: str) -> None:
+def assert_refused(root: Path, *parts: str) -> None:
     with pytest.raises(DataError) as caught:
         Folder(path=str(root)).load(0)
-    for word in words:
-        assert word in str(caught.value)
+    for part in parts:
+        assert part in str(caught.value)
 
 
-def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
-    refused(tmp_path / "missing", "missing", "does not exist")
+def test_unusable_folders_are_refused(tmp_path: Path) -> None:
+    assert_refused(tmp_path / "missing", "missing", "does not exist")
     (tmp_path / "file").write_text("")
-    refused(tmp_path / "file", "is a file")
+    assert_refused(tmp_path / "file", "is a file")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "empty", "no folders")
-    refused(fill(tmp_path / "one", classes=("ant",)), "only one class (ant)")
+    assert_refused(tmp_path / "empty", "empty", "no folders")
+    assert_refused(fill(tmp_path / "one", classes=("ant",)), "only one class (ant)")
     (fill(tmp_path / "hollow") / "dog").mkdir()
-    refused(tmp_path / "hollow", "hollow", "no images in dog", "png")
+    assert_refused(tmp_path / "hollow", "hollow", "no images in dog", "png")
     fill(tmp_path / "untrained" / "test")
-    refused(tmp_path / "untrained", "no train/")
+    assert_refused(tmp_path / "untrained", "no train/")
     fill(tmp_path / "mixed" / "train")
     fill(tmp_path / "mixed" / "validation")
-    refused(tmp_path / "mixed", "validation", "only train/, val/ and test/")
+    assert_refused(tmp_path / "mixed", "validation", "only train/, val/ and test/")
     fill(tmp_path / "strange" / "train")
     fill(tmp_path / "strange" / "test", classes=("ant", "dog"))
-    refused(tmp_path / "strange", "test", "dog")
+    assert_refused(tmp_path / "strange", "test", "dog")
     (problem,) = Folder().problems()
     assert problem.startswith("data.path: ")
 
 
-def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path)
     locked = str(tmp_path / "bee")
     scandir = os.scandir
@@ -146,10 +146,10 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", scan)
-    refused(tmp_path, locked, "Permission denied")
+    assert_refused(tmp_path, locked, "Permission denied")
 
 
-def test_imagenet_tests_on_its_val_folder_and_wants_all_its_classes(
+def test_imagenet_uses_its_val_folder_for_testing_and_requires_all_classes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = ImageNet(root=str(tmp_path), val_fraction=0.1)

@@ -1,4 +1,4 @@
-"""Cuts are exact, stratified, disjoint, and depend on labels, fraction and seed alone."""
+"""Splits have exact sizes, are stratified and disjoint, and depend only on labels, fraction and seed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cnntrain.data.splits import Splits, divide, stratified_cut, stratified_subs
 
 
 def labels_of(*counts: int) -> Tensor:
-    """Return labels 0, 1, … in these numbers, shuffled."""
+    """Return `counts[i]` labels of each class i, shuffled."""
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     return labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(4))]
 
 
-def stored(labels: Tensor, val: int = 0) -> Splits:
+def indexed_splits(labels: Tensor, val: int = 0) -> Splits:
     """Return splits whose image i has the value i."""
 
     def numbered(labels: Tensor) -> MemoryImages:
@@ -32,37 +32,37 @@ def stored(labels: Tensor, val: int = 0) -> Splits:
     ("counts", "count", "expected"),
     [
         ((50, 30, 20), 10, (5, 3, 2)),
-        ((5, 3, 2), 5, (3, 1, 1)),  # shares 2.5, 1.5, 1: two remainders of a half, the lower class first
-        ((7, 2, 1), 4, (3, 1, 0)),  # shares 2.8, 0.8, 0.4
+        ((5, 3, 2), 5, (3, 1, 1)),  # quotas 2.5, 1.5, 1: two remainders of a half, the lower class first
+        ((7, 2, 1), 4, (3, 1, 0)),  # quotas 2.8, 0.8, 0.4
         ((1, 1, 98), 10, (0, 0, 10)),
         ((4, 0, 4), 3, (2, 0, 1)),
         ((3, 3), 0, (0, 0)),
         ((3, 4), 7, (3, 4)),
     ],
 )
-def test_every_class_keeps_its_share_by_largest_remainder(
+def test_class_proportions_are_kept_by_the_largest_remainder_method(
     counts: tuple[int, ...], count: int, expected: tuple[int, ...]
 ) -> None:
     labels = labels_of(*counts)
-    chosen = stratified_subset(labels, count, 0, "test")
-    found = Counter(labels[chosen].tolist())
-    assert tuple(found[label] for label in range(len(counts))) == expected
+    subset = stratified_subset(labels, count, 0, "test")
+    selected = Counter(labels[subset].tolist())
+    assert tuple(selected[label] for label in range(len(counts))) == expected
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.37, 0.5, 0.999])
-def test_a_cut_is_exact_sorted_and_disjoint(fraction: float) -> None:
+def test_a_split_has_the_exact_size_and_is_sorted_and_disjoint(fraction: float) -> None:
     labels = labels_of(13, 101, 57, 2)
-    kept, cut = stratified_cut(labels, fraction, 1, "val")
+    remaining, cut = stratified_cut(labels, fraction, 1, "val")
     assert len(cut) == round(173 * fraction)
-    assert sorted(kept.tolist() + cut.tolist()) == list(range(173))
-    assert kept.tolist() == sorted(kept.tolist())
+    assert sorted(remaining.tolist() + cut.tolist()) == list(range(173))
+    assert remaining.tolist() == sorted(remaining.tolist())
     assert cut.tolist() == sorted(cut.tolist())
     for label, size in enumerate((13, 101, 57, 2)):
         quota = Fraction(len(cut) * size, 173)
         assert abs(int((labels[cut] == label).sum()) - quota) < 1
 
 
-def test_cuts_depend_on_the_seed_and_on_nothing_before_them() -> None:
+def test_splits_depend_on_the_seed_and_not_on_torchs_random_state() -> None:
     labels = labels_of(40, 40, 40)
     first = stratified_cut(labels, 0.2, 5, "val")[1].tolist()
     torch.manual_seed(99)
@@ -72,31 +72,31 @@ def test_cuts_depend_on_the_seed_and_on_nothing_before_them() -> None:
     assert stratified_cut(labels, 0.2, 5, "limit")[1].tolist() != first
 
 
-def test_a_limit_is_taken_before_validation_and_leaves_the_test_split_alone() -> None:
+def test_the_limit_applies_before_the_validation_split_and_not_to_the_test_split() -> None:
     labels = labels_of(100, 60, 40)
-    splits = divide(stored(labels), val_fraction=0.25, limit=40, seed=3)
+    splits = divide(indexed_splits(labels), val_fraction=0.25, limit=40, seed=3)
     assert torch.bincount(splits.train.labels).tolist() == [15, 9, 6]
     assert torch.bincount(splits.val.labels).tolist() == [5, 3, 2]
     assert len(splits.test) == 7
     train, val = splits.train, splits.val
     assert isinstance(train, MemoryImages)
     assert isinstance(val, MemoryImages)
-    shown = train.images.flatten().tolist() + val.images.flatten().tolist()
-    assert len(set(shown)) == 40
+    indices = train.images.flatten().tolist() + val.images.flatten().tolist()
+    assert len(set(indices)) == 40
     for part in (train, val):
         assert torch.equal(labels[part.images.flatten().long()], part.labels)
 
 
-def test_a_limit_above_the_number_of_images_is_all_of_them() -> None:
-    assert len(divide(stored(labels_of(9, 9, 9)), 0.0, 1000, 0).train) == 27
+def test_a_limit_above_the_number_of_images_keeps_all_of_them() -> None:
+    assert len(divide(indexed_splits(labels_of(9, 9, 9)), 0.0, 1000, 0).train) == 27
 
 
-def test_no_validation_images_for_a_fraction_of_0() -> None:
-    splits = divide(stored(labels_of(9, 9, 9)), 0.0, None, 0)
+def test_a_validation_fraction_of_0_gives_no_validation_images() -> None:
+    splits = divide(indexed_splits(labels_of(9, 9, 9)), 0.0, None, 0)
     assert (len(splits.train), len(splits.val)) == (27, 0)
     assert splits.val.shape == (1, 1, 1)
 
 
 def test_a_validation_split_of_the_data_set_is_kept() -> None:
-    splits = divide(stored(labels_of(9, 9, 9), val=6), 0.5, None, 0)
+    splits = divide(indexed_splits(labels_of(9, 9, 9), val=6), 0.5, None, 0)
     assert (len(splits.train), len(splits.val)) == (27, 6)

@@ -1,4 +1,4 @@
-"""Downloaded data sets: files made by hand, damage named, and no network."""
+"""Downloaded data sets: hand-made files, damaged files, downloads, and missing network access."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_idx_files_give_their_images_and_labels(
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "words"),
+    ("file", "content", "part"),
     [
         ("train-images-idx3-ubyte", b"\0\0\x08\x01" + idx_files()["train-images-idx3-ubyte"][4:], "2049"),
         ("train-images-idx3-ubyte", b"", "begins with"),
@@ -90,17 +90,17 @@ def test_idx_files_give_their_images_and_labels(
     ],
 )
 def test_a_damaged_idx_file_is_named(
-    tmp_path: Path, no_network: None, file: str, content: bytes, words: str
+    tmp_path: Path, no_network: None, file: str, content: bytes, part: str
 ) -> None:
     raw = write_idx(tmp_path, **{file.replace("-", "_"): content})
     with pytest.raises(DataError) as caught:
         Mnist(root=str(tmp_path)).load(0)
     assert str(raw / file) in str(caught.value)
-    assert words in str(caught.value)
+    assert part in str(caught.value)
     assert "delete" in str(caught.value)
 
 
-def test_an_npz_comes_first(tmp_path: Path, no_network: None) -> None:
+def test_an_npz_takes_precedence_over_idx_files(tmp_path: Path, no_network: None) -> None:
     write_idx(tmp_path)
     np.savez(
         tmp_path / "mnist.npz",
@@ -125,7 +125,7 @@ def test_an_npz_of_another_data_set_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "parts"),
     [
         (Mnist, ["mnist.npz", "MNIST/raw", "(N, 28, 28)"]),
         (FashionMnist, ["fashion_mnist.npz", "FashionMNIST/raw"]),
@@ -134,19 +134,19 @@ def test_an_npz_of_another_data_set_is_refused(tmp_path: Path) -> None:
         (Svhn, ["svhn.npz", "train_32x32.mat"]),
     ],
 )
-def test_without_a_network_the_message_says_what_to_put_where(
-    tmp_path: Path, no_network: None, settings: type[Any], words: list[str]
+def test_without_a_network_the_message_names_the_files_and_their_folder(
+    tmp_path: Path, no_network: None, settings: type[Any], parts: list[str]
 ) -> None:
     root = tmp_path / "data"
     with pytest.raises(DataError) as caught:
         settings(root=str(root)).load(0)
-    for word in ["could not be downloaded", "unreachable", str(root), "x_train", *words]:
-        assert word in str(caught.value)
+    for part in ["could not be downloaded", "unreachable", str(root), "x_train", *parts]:
+        assert part in str(caught.value)
     assert not root.exists()
 
 
-class Answer(io.BytesIO):
-    """What a server sends."""
+class Response(io.BytesIO):
+    """A response of the server."""
 
     def __init__(self, url: str, content: bytes):
         super().__init__(content)
@@ -155,36 +155,36 @@ class Answer(io.BytesIO):
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, cut: str = "") -> list[str]:
-    """Serve MNIST's files, the one named `cut` only by half; return the list of what is asked for."""
+    """Serve MNIST's files, only the first half of the one named `cut`; return the list of requested files."""
     archives = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in idx_files().items()}
-    sums = [(name, hashlib.md5(content).hexdigest()) for name, content in archives.items()]
-    monkeypatch.setattr(datasets.MNIST, "resources", sums)
-    asked = []
+    checksums = [(name, hashlib.md5(content).hexdigest()) for name, content in archives.items()]
+    monkeypatch.setattr(datasets.MNIST, "resources", checksums)
+    requested = []
 
-    def answer(request: Any, *arguments: object, **options: object) -> Answer:
+    def respond(request: Any, *arguments: object, **options: object) -> Response:
         name = request.full_url.rsplit("/", 1)[1]
-        asked.append(name)
+        requested.append(name)
         content = archives[name]
-        return Answer(request.full_url, content[: len(content) // 2] if name == cut else content)
+        return Response(request.full_url, content[: len(content) // 2] if name == cut else content)
 
-    monkeypatch.setattr(urllib.request, "urlopen", answer)
-    return asked
+    monkeypatch.setattr(urllib.request, "urlopen", respond)
+    return requested
 
 
-def test_a_download_is_put_in_place_and_read_again_without_network(
+def test_a_download_is_stored_and_read_again_without_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    asked = serve(monkeypatch)
+    requested = serve(monkeypatch)
     first = Mnist(root=str(tmp_path / "new"), val_fraction=0).load(0)
     np.testing.assert_array_equal(pixels(first.train)[..., 0], IMAGES["train"])
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["MNIST"]
-    times = len(asked)
+    count = len(requested)
     Mnist(root=str(tmp_path / "new")).load(0)
-    assert len(asked) == times
+    assert len(requested) == count
     assert socket.getdefaulttimeout() is None
 
 
-def test_half_a_download_leaves_nothing_and_what_was_there_stays(
+def test_an_incomplete_download_leaves_no_files_and_keeps_existing_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     serve(monkeypatch, cut="t10k-labels-idx1-ubyte.gz")
@@ -194,16 +194,16 @@ def test_half_a_download_leaves_nothing_and_what_was_there_stays(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_archives_put_there_by_hand_need_no_network(
+def test_archives_placed_by_hand_need_no_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None
 ) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    sums = []
+    checksums = []
     for name, content in idx_files().items():
         (raw / f"{name}.gz").write_bytes(gzip.compress(content))
-        sums.append((f"{name}.gz", hashlib.md5((raw / f"{name}.gz").read_bytes()).hexdigest()))
-    monkeypatch.setattr(datasets.MNIST, "resources", sums)
+        checksums.append((f"{name}.gz", hashlib.md5((raw / f"{name}.gz").read_bytes()).hexdigest()))
+    monkeypatch.setattr(datasets.MNIST, "resources", checksums)
     splits = Mnist(root=str(tmp_path), val_fraction=0).load(0)
     np.testing.assert_array_equal(pixels(splits.test)[..., 0], IMAGES["t10k"])
 
@@ -235,27 +235,27 @@ def test_cifar_files_give_images_with_channels_last(
     assert (folder / "data_batch_1").exists()
 
 
-def test_svhn_files_give_the_digit_0_for_its_label_10(
+def test_label_10_of_svhn_files_is_the_digit_0(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None
 ) -> None:
     images = RNG.integers(0, 256, (10, 32, 32, 3), dtype=np.uint8)
-    listed = {}
+    split_list = {}
     for split in ("train", "test"):
         file = tmp_path / f"{split}_32x32.mat"
         scipy.io.savemat(file, {"X": images.transpose(1, 2, 3, 0), "y": np.arange(1, 11)[:, None]})
-        listed[split] = ["http://localhost", file.name, hashlib.md5(file.read_bytes()).hexdigest()]
-    monkeypatch.setattr(datasets.SVHN, "split_list", listed)
+        split_list[split] = ["http://localhost", file.name, hashlib.md5(file.read_bytes()).hexdigest()]
+    monkeypatch.setattr(datasets.SVHN, "split_list", split_list)
     splits = Svhn(root=str(tmp_path), val_fraction=0).load(0)
     np.testing.assert_array_equal(pixels(splits.train), images)
     assert splits.train.labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
 
 
 @pytest.mark.parametrize("settings", [Mnist(), FashionMnist(), Cifar10(), Cifar100(), Svhn()])
-def test_every_class_has_one_name(settings: Data) -> None:
-    facts = settings.info()
-    assert facts is not None
-    assert len(set(CLASS_NAMES[settings.name])) == len(CLASS_NAMES[settings.name]) == facts.outputs
+def test_every_class_has_a_unique_name(settings: Data) -> None:
+    info = settings.info()
+    assert info is not None
+    assert len(set(CLASS_NAMES[settings.name])) == len(CLASS_NAMES[settings.name]) == info.outputs
 
 
-def test_class_names_are_torchvisions() -> None:
+def test_class_names_equal_torchvision() -> None:
     assert CLASS_NAMES["fashion_mnist"] == datasets.FashionMNIST.classes

@@ -1,4 +1,4 @@
-"""Starting from an earlier run: which layers are taken, which are new, and what is refused (N6, I6)."""
+"""Initialization from an earlier run: copied layers, new layers, and refused sources (N6, I6)."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def vgg11(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def best(folder: Path) -> dict[str, Tensor]:
+def best_weights(folder: Path) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = Checkpoints(folder / "checkpoints").load_best()["network"]
     return weights
 
 
-def run_of(folder: Path, like: Path, network: nn.Module) -> Path:
-    """Make a run's folder that holds a network; its configuration is that of another run."""
+def make_run(folder: Path, like: Path, network: nn.Module) -> Path:
+    """Create a run's folder with the weights of a network and the configuration of the run `like`."""
     (folder / "checkpoints").mkdir(parents=True)
     shutil.copy(like / "config.yaml", folder)
     Checkpoints(folder / "checkpoints").save_best({"network": network.state_dict()})
     return folder
 
 
-def built(settings: Model, seed: int, channels: int = 1, classes: int = 10) -> nn.Module:
+def build(settings: Model, seed: int, channels: int = 1, classes: int = 10) -> nn.Module:
     torch.manual_seed(seed)
     return settings.build(channels, classes, SIZE, None)
 
@@ -56,46 +56,46 @@ def apply(settings: FromRun, network: nn.Module) -> list[str]:
     return settings.apply(network, "relu", read_source_run(settings.source_run()))
 
 
-def taken(network: nn.Module, source: dict[str, Tensor]) -> set[str]:
+def copied_tensors(network: nn.Module, source: dict[str, Tensor]) -> set[str]:
     """Return the names of the tensors that equal the source's to the bit."""
-    own = network.state_dict()
-    return {name for name in own if name in source and torch.equal(own[name], source[name])}
+    state = network.state_dict()
+    return {name for name in state if name in source and torch.equal(state[name], source[name])}
 
 
-def test_vgg16_begins_with_the_layers_of_vgg11_and_says_so(
+def test_vgg16_copies_the_layers_of_vgg11_and_reports_them(
     vgg11: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "deeper"
-    words = ["initialization=from_run", f"initialization.run={vgg11}", f"hydra.run.dir={folder}"]
-    assert main(["model=vgg16", *words, *QUICK]) == 0
+    overrides = ["initialization=from_run", f"initialization.run={vgg11}", f"hydra.run.dir={folder}"]
+    assert main(["model=vgg16", *overrides, *QUICK]) == 0
     assert (
-        f"weights   from {vgg11}: taken conv1_1, conv2_1, conv3_1, conv3_2, conv4_1, conv4_2, conv5_1, "
+        f"weights   from {vgg11}: copied conv1_1, conv2_1, conv3_1, conv3_2, conv4_1, conv4_2, conv5_1, "
         "conv5_2, head (9 of 14 layers); new conv1_2, conv2_2, conv3_3, conv4_3, conv5_3\n"
     ) in capsys.readouterr().out
     config = stored.read(folder)
     criterion = build_criterion(config, [str(label) for label in range(10)], {})
-    way = resolve_network_input(config, (*SIZE, 1))
-    network, _ = build_network(config, criterion, way)
-    source = best(vgg11)
-    assert taken(network, source) == set(source)
-    # New layers start as they would without the earlier run.
+    network_input = resolve_network_input(config, (*SIZE, 1))
+    network, _ = build_network(config, criterion, network_input)
+    source = best_weights(vgg11)
+    assert copied_tensors(network, source) == set(source)
+    # New layers have the initial weights that they have without an earlier run.
     config.initialization = Default()
-    fresh, _ = build_network(config, criterion, way)
+    fresh, _ = build_network(config, criterion, network_input)
     for name, weight in fresh.state_dict().items():
         if name not in source:
             torch.testing.assert_close(network.state_dict()[name], weight, rtol=0, atol=0)
-    assert not any(name.endswith("weight") for name in taken(fresh, source))
+    assert not any(name.endswith("weight") for name in copied_tensors(fresh, source))
 
 
-def test_the_papers_layers_are_named_by_five_patterns(vgg11: Path, tmp_path: Path) -> None:
+def test_five_patterns_select_the_papers_layers(vgg11: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     trained = Vgg(depth=11, form="imagenet", width=0.02).build(1, 10, SIZE, None)
-    folder = run_of(tmp_path / "run", vgg11, trained)
+    folder = make_run(tmp_path / "run", vgg11, trained)
     network = Vgg(depth=16, form="imagenet", width=0.02).build(1, 10, SIZE, None)
     patterns = ["conv1_*", "conv2_*", "conv3_*", "fc*", "output"]
     (line,) = apply(FromRun(run=str(folder), layers=patterns), network)
-    assert "taken conv1_1, conv2_1, conv3_1, conv3_2, head (7 of 16 layers); new conv1_2" in line
-    weights = {name for name in taken(network, trained.state_dict()) if name.endswith("weight")}
+    assert "copied conv1_1, conv2_1, conv3_1, conv3_2, head (7 of 16 layers); new conv1_2" in line
+    weights = {name for name in copied_tensors(network, trained.state_dict()) if name.endswith("weight")}
     assert weights == {
         *(f"features.conv{stage}.conv.weight" for stage in ("1_1", "2_1", "3_1", "3_2")),
         *(f"head.{layer}.weight" for layer in ("fc6", "fc7", "output")),
@@ -103,18 +103,18 @@ def test_the_papers_layers_are_named_by_five_patterns(vgg11: Path, tmp_path: Pat
 
 
 @torch.no_grad()
-def test_with_new_layers_as_the_identity_the_deeper_network_computes_what_the_shallower_did(
+def test_a_deeper_network_whose_new_layers_are_the_identity_equals_the_shallower_one(
     vgg11: Path, tmp_path: Path
 ) -> None:
-    shallow = built(Vgg(depth=11, width=0.125), 1).eval()
-    folder = run_of(tmp_path / "run", vgg11, shallow)
+    shallow = build(Vgg(depth=11, width=0.125), 1).eval()
+    folder = make_run(tmp_path / "run", vgg11, shallow)
     images = torch.randn(4, 1, *SIZE)
     for depth, new in ((13, 2), (16, 5), (19, 8)):
-        deep = built(Vgg(depth=depth, width=0.125), 2).eval()
+        deep = build(Vgg(depth=depth, width=0.125), 2).eval()
         (line,) = apply(FromRun(run=str(folder), new="identity"), deep)
         assert line.endswith(f"{new} of them the identity")
         torch.testing.assert_close(deep(images), shallow(images))
-    deep = built(Vgg(depth=19, width=0.125), 2).eval()
+    deep = build(Vgg(depth=19, width=0.125), 2).eval()
     apply(FromRun(run=str(folder)), deep)
     assert (deep(images) - shallow(images)).abs().max() > 1e-4
 
@@ -130,7 +130,7 @@ def test_with_new_layers_as_the_identity_the_deeper_network_computes_what_the_sh
     ids=repr,
 )
 @torch.no_grad()
-def test_a_layer_that_hands_on_gives_its_input(layer: nn.Module, shape: tuple[int, ...]) -> None:
+def test_an_identity_layer_returns_its_input(layer: nn.Module, shape: tuple[int, ...]) -> None:
     values = torch.randn(shape)
     assert make_identity(layer)
     torch.testing.assert_close(layer(values), values)
@@ -149,7 +149,7 @@ def test_a_layer_that_hands_on_gives_its_input(layer: nn.Module, shape: tuple[in
     ],
     ids=repr,
 )
-def test_a_layer_that_cannot_hand_on_stays_as_it_is(layer: nn.Module) -> None:
+def test_a_layer_that_cannot_be_the_identity_is_unchanged(layer: nn.Module) -> None:
     before = {name: weight.clone() for name, weight in layer.state_dict().items()}
     assert not make_identity(layer)
     for name, weight in layer.state_dict().items():
@@ -168,57 +168,57 @@ def test_a_layer_that_cannot_hand_on_stays_as_it_is(layer: nn.Module) -> None:
         ("conv[12]_1.conv", {"features.conv1_1.conv", "features.conv2_1.conv"}),
     ],
 )
-def test_a_pattern_means_a_layer_or_a_module_around_it_with_or_without_the_part(
+def test_a_pattern_selects_a_layer_or_an_enclosing_module_with_or_without_its_prefix(
     pattern: str, layers: set[str], vgg11: Path, tmp_path: Path
 ) -> None:
     settings = Vgg(depth=11, normalization="batch", width=0.05)
-    trained = built(settings, 1)
+    trained = build(settings, 1)
     for tensor in trained.state_dict().values():
-        tensor.add_(1)  # biases and statistics too differ from new ones
-    folder = run_of(tmp_path / "run", vgg11, trained)
-    network = built(settings, 2)
+        tensor.add_(1)  # so that biases and statistics differ from new ones, too
+    folder = make_run(tmp_path / "run", vgg11, trained)
+    network = build(settings, 2)
     apply(FromRun(run=str(folder), layers=[pattern]), network)
     source = trained.state_dict()
-    assert {name.rpartition(".")[0] for name in taken(network, source)} == layers
+    assert {name.rpartition(".")[0] for name in copied_tensors(network, source)} == layers
     # Whole layers: weight and bias, and the running statistics of norms.
-    assert taken(network, source) == {name for name in source if name.rpartition(".")[0] in layers}
+    assert copied_tensors(network, source) == {name for name in source if name.rpartition(".")[0] in layers}
 
 
-def test_other_classes_and_channels_start_anew_and_the_rest_is_taken(vgg11: Path) -> None:
-    network = built(Vgg(depth=11, width=0.125), 1, channels=3, classes=7)
+def test_layers_for_other_classes_and_channels_are_new_and_the_others_copied(vgg11: Path) -> None:
+    network = build(Vgg(depth=11, width=0.125), 1, channels=3, classes=7)
     (line,) = apply(FromRun(run=str(vgg11)), network)
     assert line.endswith("(7 of 9 layers); new conv1_1, head")
-    source = best(vgg11)
+    source = best_weights(vgg11)
     new = ("head", "features.conv1_1")
-    assert {name for name in taken(network, source) if name.endswith("weight")} == {
+    assert {name for name in copied_tensors(network, source) if name.endswith("weight")} == {
         name for name in source if name.endswith("weight") and not name.startswith(new)
     }
 
 
-def test_a_layer_without_the_bias_of_the_other_is_not_taken_in_part(vgg11: Path, tmp_path: Path) -> None:
+def test_a_layer_whose_source_lacks_a_bias_is_not_copied_in_part(vgg11: Path, tmp_path: Path) -> None:
     trained = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 2))
     network = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
     before = network[0].weight.detach().clone()
-    (line,) = apply(FromRun(run=str(run_of(tmp_path / "run", vgg11, trained))), network)
-    assert line.endswith("taken 1 (1 of 2 layers); new 0")
+    (line,) = apply(FromRun(run=str(make_run(tmp_path / "run", vgg11, trained))), network)
+    assert line.endswith("copied 1 (1 of 2 layers); new 0")
     assert torch.equal(network[0].weight, before)
 
 
-def test_the_same_network_takes_every_layer(vgg11: Path) -> None:
-    network = built(Vgg(depth=11, width=0.125), 1)
+def test_every_layer_of_the_same_network_is_copied(vgg11: Path) -> None:
+    network = build(Vgg(depth=11, width=0.125), 1)
     lines = apply(FromRun(run=str(vgg11)), network)
-    assert lines == [f"weights   from {vgg11}: taken every layer (9)"]
-    assert taken(network, best(vgg11)) == set(network.state_dict())
+    assert lines == [f"weights   from {vgg11}: copied every layer (9)"]
+    assert copied_tensors(network, best_weights(vgg11)) == set(network.state_dict())
 
 
-def test_nothing_to_take_names_both_networks(vgg11: Path) -> None:
+def test_without_matching_layers_both_networks_are_named(vgg11: Path) -> None:
     network = Linear().build(1, 10, SIZE, None)
-    with pytest.raises(ConfigError, match=r"no layer can be taken: none of LinearClassifier .* one of vgg "):
+    with pytest.raises(ConfigError, match=r"no layer can be copied: no layer of LinearClassifier .* of vgg "):
         apply(FromRun(run=str(vgg11)), network)
 
 
-def test_a_pattern_without_a_layer_gets_the_nearest_name(vgg11: Path) -> None:
-    network = built(Vgg(depth=11, width=0.125), 1)
+def test_a_pattern_that_matches_no_layer_is_reported_with_the_nearest_name(vgg11: Path) -> None:
+    network = build(Vgg(depth=11, width=0.125), 1)
     with pytest.raises(ConfigError) as raised:
         apply(FromRun(run=str(vgg11), layers=["conv*", "outputs", "fc*"]), network)
     assert [line.partition("; ")[0] for line in raised.value.problems] == [
@@ -228,7 +228,7 @@ def test_a_pattern_without_a_layer_gets_the_nearest_name(vgg11: Path) -> None:
     assert raised.value.problems[0].endswith("did you mean output?")
 
 
-def test_a_folder_without_a_run_or_its_weights_is_found_before_anything_is_made(
+def test_an_unusable_source_is_reported_before_any_folder_is_created(
     vgg11: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -237,18 +237,18 @@ def test_a_folder_without_a_run_or_its_weights_is_found_before_anything_is_made(
     shutil.copy(vgg11 / "config.yaml", unfinished)
     empty = tmp_path / "empty"
     empty.mkdir()
-    for folder, code, words in (
+    for folder, exit_code, message in (
         ("unfinishd", 3, "initialization.run=unfinishd: there is no such folder; did you mean unfinished?"),
         ("empty", 3, "initialization.run=empty: holds no run (no config.yaml)"),
         ("unfinished", 3, "initialization.run=unfinished: has no best weights yet (checkpoints/best.pt)"),
         ("''", 2, "initialization.run: is not set; write initialization.run=FOLDER"),
     ):
-        assert main(["initialization=from_run", f"initialization.run={folder}"]) == code
-        assert words in capsys.readouterr().err
+        assert main(["initialization=from_run", f"initialization.run={folder}"]) == exit_code
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_damaged_checkpoint_is_an_error_of_the_data(vgg11: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_a_data_error(vgg11: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(vgg11, folder)
     path = folder / "checkpoints" / "best.pt"
@@ -256,19 +256,19 @@ def test_a_damaged_checkpoint_is_an_error_of_the_data(vgg11: Path, tmp_path: Pat
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"best\.pt: is damaged"):
-        apply(FromRun(run=str(folder)), built(Vgg(depth=11, width=0.125), 1))
+        apply(FromRun(run=str(folder)), build(Vgg(depth=11, width=0.125), 1))
 
 
-def test_a_run_goes_on_and_is_loaded_after_its_source_is_gone(vgg11: Path, tmp_path: Path) -> None:
+def test_a_run_resumes_and_loads_without_its_source_run(vgg11: Path, tmp_path: Path) -> None:
     source, whole, stopped = tmp_path / "source", tmp_path / "whole", tmp_path / "stopped"
     shutil.copytree(vgg11, source)
-    words = ["model=vgg13", *QUICK, "initialization=from_run", f"initialization.run={source}"]
-    assert main([*words, f"hydra.run.dir={whole}"]) == 0
-    assert main([*words, f"hydra.run.dir={stopped}", "trainer.max_minutes=0.00001"]) == 0
+    overrides = ["model=vgg13", *QUICK, "initialization=from_run", f"initialization.run={source}"]
+    assert main([*overrides, f"hydra.run.dir={whole}"]) == 0
+    assert main([*overrides, f"hydra.run.dir={stopped}", "trainer.max_minutes=0.00001"]) == 0
     shutil.rmtree(source)
     assert main([f"run={stopped}", "trainer.max_minutes=null"]) == 0
-    expected, weights = best(whole), best(stopped)
+    expected, weights = best_weights(whole), best_weights(stopped)
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     loaded = cnntrain.load(stopped)
-    assert taken(loaded.network, weights) == set(weights)
+    assert copied_tensors(loaded.network, weights) == set(weights)
     assert main([f"run={stopped}", "job=evaluate"]) == 0

@@ -1,4 +1,4 @@
-"""Where weights start: what the variance does, why zeros fail, and that networks can begin to learn."""
+"""Initial weights: variances, mean squares through the layers, the failure of zeros, and initial scores."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "local": (lambda: LocallyConnected2d(3, 4, 3, (11, 10)), (3, 11, 10)),
     "table": (lambda: TableConvolution(6, TABLE, 5), (6, 12, 12)),
 }
-# A preset and torch's function of the same name; drawing the same numbers, both give the same weights.
-THEIRS: dict[str, Callable[[Tensor], Tensor]] = {
+# A preset and torch's equivalent function; from the same random numbers both give the same weights.
+TORCH_INITIALIZERS: dict[str, Callable[[Tensor], Tensor]] = {
     "he": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
     "lecun": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="linear"),
     "glorot": nn.init.xavier_uniform_,
@@ -79,20 +79,22 @@ def ten_layers() -> nn.Sequential:
     return relu_layers(10, 1024)
 
 
-@pytest.mark.parametrize("name", THEIRS)
+@pytest.mark.parametrize("name", TORCH_INITIALIZERS)
 @pytest.mark.parametrize("layer", [nn.Linear(300, 200), nn.Conv2d(20, 30, (5, 3))], ids=repr)
-def test_presets_draw_what_torchs_functions_draw(
+def test_presets_draw_the_same_weights_as_torch(
     name: str, layer: nn.Linear | nn.Conv2d, choose: Choose
 ) -> None:
     torch.manual_seed(0)
     choose("initialization", name).apply(layer, "tanh")
     torch.manual_seed(0)
-    torch.testing.assert_close(layer.weight, nn.Parameter(THEIRS[name](torch.empty_like(layer.weight))))
+    torch.testing.assert_close(
+        layer.weight, nn.Parameter(TORCH_INITIALIZERS[name](torch.empty_like(layer.weight)))
+    )
 
 
 @pytest.mark.parametrize("fan", ["in", "out", "average"])
 @pytest.mark.parametrize("distribution", ["gaussian", "uniform"])
-def test_weights_have_the_variance_of_gain_over_fan(fan: str, distribution: str) -> None:
+def test_the_variance_of_weights_is_gain_over_fan(fan: str, distribution: str) -> None:
     torch.manual_seed(0)
     layer = nn.Linear(400, 200)
     VarianceScaling(gain=3.0, fan=fan, distribution=distribution).apply(layer, "relu")
@@ -101,19 +103,19 @@ def test_weights_have_the_variance_of_gain_over_fan(fan: str, distribution: str)
     assert float(weight.mean()) == pytest.approx(0, abs=0.02 * std)
     if distribution == "uniform":
         assert 0.999 * 3**0.5 * std < float(weight.abs().max()) <= 3**0.5 * std
-    else:  # a share of 1 - erf(2/√2) lies beyond two deviations
+    else:  # a fraction of 1 - erf(2/√2) lies beyond two standard deviations
         assert float((weight.abs() > 2 * std).float().mean()) == pytest.approx(0.0455, rel=0.05)
 
 
-def middle(values: Tensor) -> Tensor:
-    """Return what is far from the borders of maps: all of a vector."""
+def interior(values: Tensor) -> Tensor:
+    """Return the values away from the borders of a map; of a vector, all values."""
     return values if values.ndim == 1 else values[:, 4:-4, 4:-4]
 
 
-def ones_through(layer: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Return how many weights that are not 0 feed each output, and how many each input feeds.
+def count_connections(layer: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return the numbers of nonzero weights of each output and of each input.
 
-    With those weights at 1, ones give the first and their gradients the second.
+    The nonzero weights are set to 1: an input of ones gives the first, its gradient the second.
     """
     with torch.no_grad():
         layer.weight.copy_(layer.weight != 0)  # type: ignore[operator, arg-type]
@@ -126,31 +128,31 @@ def ones_through(layer: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, Tens
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_fans_are_the_weights_that_feed_an_output_and_those_an_input_feeds(name: str) -> None:
+def test_fan_in_is_the_number_of_weights_per_output_and_fan_out_per_input(name: str) -> None:
     build, shape = LAYERS[name]
     layer = build()
     fan_in, fan_out = initialization.fan_in(layer), initialization.fan_out(layer)
     nn.init.ones_(layer.weight)  # type: ignore[arg-type]
-    feeding, fed = ones_through(layer, shape)
-    assert fan_in == pytest.approx(float(feeding.mean()))
-    assert fan_out == pytest.approx(float(middle(fed).mean()))
+    per_output, per_input = count_connections(layer, shape)
+    assert fan_in == pytest.approx(float(per_output.mean()))
+    assert fan_out == pytest.approx(float(interior(per_input).mean()))
 
 
 @pytest.mark.parametrize("name", ["linear", "convolution"])
-def test_fans_are_torchs_where_torch_counts_them(name: str) -> None:
+def test_fans_equal_torch_for_linear_layers_and_convolutions(name: str) -> None:
     layer = LAYERS[name][0]()
-    theirs = nn.init._calculate_fan_in_and_fan_out(layer.weight)  # type: ignore[arg-type]
-    assert (initialization.fan_in(layer), initialization.fan_out(layer)) == theirs
+    expected = nn.init._calculate_fan_in_and_fan_out(layer.weight)  # type: ignore[arg-type]
+    assert (initialization.fan_in(layer), initialization.fan_out(layer)) == expected
 
 
 @pytest.mark.parametrize("name", ["linear", "relu", "leaky_relu", "tanh", "sigmoid"])
-def test_gains_are_the_squares_of_torchs(name: Any) -> None:
+def test_gains_are_the_squares_of_torchs_gains(name: Any) -> None:
     parameter = 0.01 if name == "leaky_relu" else None
     assert initialization.GAINS[name] == pytest.approx(nn.init.calculate_gain(name, parameter) ** 2)
 
 
 def mean_square_of(activation: str) -> float:
-    """Return E[f(z)²] with z from N(0, 1), of each piece of maxout, by the rectangle rule."""
+    """Return E[f(z)²] by the rectangle rule, with z (for maxout, each piece) from N(0, 1)."""
     grid = torch.linspace(-8, 8, 1601, dtype=torch.float64)
     density = torch.exp(-grid.square() / 2) / (2 * math.pi) ** 0.5 * (grid[1] - grid[0])
     if activation == "maxout":
@@ -162,16 +164,16 @@ def mean_square_of(activation: str) -> float:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_the_gain_makes_up_for_what_the_activation_takes_from_the_mean_square(activation: str) -> None:
-    kept = initialization.GAINS[activation] * mean_square_of(activation)
-    # Torch's gains for tanh and sigmoid are conventions, and these are what they come to.
-    assert kept == pytest.approx({"tanh": 1.0953, "sigmoid": 0.2934}.get(activation, 1.0), abs=1e-4)
+def test_the_gain_compensates_the_mean_square_of_the_activation(activation: str) -> None:
+    product = initialization.GAINS[activation] * mean_square_of(activation)
+    # Torch's gains for tanh and sigmoid are conventions; these are their products.
+    assert product == pytest.approx({"tanh": 1.0953, "sigmoid": 0.2934}.get(activation, 1.0), abs=1e-4)
 
 
 @pytest.mark.parametrize("activation", sorted(set(ACTIVATIONS) - {"sigmoid"}))
-def test_the_gain_by_the_activation_carries_the_mean_square_through_ten_layers(activation: str) -> None:
+def test_the_gain_of_the_activation_preserves_the_mean_square_through_ten_layers(activation: str) -> None:
     torch.manual_seed(0)
-    units = layers.widened(512, activation)
+    units = layers.preactivations(512, activation)
     pairs = [nn.Sequential(nn.Linear(512, units), layers.activation(activation)) for _ in range(10)]
     network = nn.Sequential(*pairs, nn.Linear(512, 512))
     VarianceScaling().apply(network, activation)
@@ -179,36 +181,38 @@ def test_the_gain_by_the_activation_carries_the_mean_square_through_ten_layers(a
     assert mean_squares(network, images)[-1] == pytest.approx(1, rel=0.35)
 
 
-def test_the_network_says_what_follows_its_layers() -> None:
+def test_the_nonlinearity_of_a_network_is_its_activation() -> None:
     assert Linear().nonlinearity() == "linear"
     assert LeNet5().nonlinearity() == "tanh"
     assert Mlp(activation="elu").nonlinearity() == "elu"
     assert ResNet().nonlinearity() == "relu"
-    words = ["model=mlp", "model.activation=maxout", "initialization=variance_scaling"]
-    config = configure(words, Composer(Choices())).config
+    overrides = ["model=mlp", "model.activation=maxout", "initialization=variance_scaling"]
+    config = configure(overrides, Composer(Choices())).config
     criterion = build_criterion(config, [str(label) for label in range(10)], {})
     network, _ = build_network(config, criterion, resolve_network_input(config, (40, 40, 1)))
     weight = next(module.weight for module in network.modules() if isinstance(module, nn.Linear))
     assert float(weight.detach().std()) == pytest.approx(1 / 40, rel=0.01)  # 1/√(40·40), of gain 1
 
 
-@pytest.mark.parametrize("initialized", [VarianceScaling(gain=2.0), Sparse()], ids=repr)
+@pytest.mark.parametrize("settings", [VarianceScaling(gain=2.0), Sparse()], ids=repr)
 def test_he_and_sparse_keep_the_mean_square_through_ten_relu_layers(
-    ten_layers: nn.Sequential, initialized: Initialization
+    ten_layers: nn.Sequential, settings: Initialization
 ) -> None:
-    initialized.apply(ten_layers, "relu")
+    settings.apply(ten_layers, "relu")
     values = mean_squares(ten_layers, torch.randn(256, 1024))
     assert all(0.7 < value < 1.4 for value in values), values
 
 
-def test_small_gaussians_lose_the_signal_in_ten_relu_layers(ten_layers: nn.Sequential) -> None:
+def test_small_gaussian_weights_shrink_the_mean_square_through_ten_relu_layers(
+    ten_layers: nn.Sequential,
+) -> None:
     Gaussian(std=0.01).apply(ten_layers, "relu")
     values = mean_squares(ten_layers, torch.randn(256, 1024))
     # Each layer multiplies by 1024·0.01²/2 = 0.05: with fewer inputs, by less.
     assert values[-1] == pytest.approx((1024 * 0.01**2 / 2) ** 10, rel=0.5)
 
 
-def test_one_over_root_n_halves_the_mean_square_at_each_relu_layer(
+def test_variance_one_over_fan_in_halves_the_mean_square_at_each_relu_layer(
     ten_layers: nn.Sequential, choose: Choose
 ) -> None:
     choose("initialization", "lecun").apply(ten_layers, "relu")
@@ -220,38 +224,42 @@ def test_one_over_root_n_halves_the_mean_square_at_each_relu_layer(
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("direction", ["in", "out"])
 @pytest.mark.parametrize("connections", [7, 1000])
-def test_sparse_leaves_so_many_weights_to_each_unit(name: str, direction: str, connections: int) -> None:
+def test_sparse_keeps_the_given_number_of_weights_per_unit(
+    name: str, direction: str, connections: int
+) -> None:
     build, shape = LAYERS[name]
-    layer, whole = build(), build()
+    layer, dense = build(), build()
     Sparse(connections=connections, direction=direction, std=0.5).apply(layer, "relu")
-    nn.init.ones_(whole.weight)  # type: ignore[arg-type]
-    side = 0 if direction == "in" else 1
-    found, most = ones_through(layer, shape)[side], ones_through(whole, shape)[side]
-    if direction == "out" and name != "local":  # weights shared by all places are all read in the middle
-        found, most = middle(found), middle(most)
-    torch.testing.assert_close(found, most.clamp(max=connections))
+    nn.init.ones_(dense.weight)  # type: ignore[arg-type]
+    index = 0 if direction == "in" else 1
+    counts, limits = count_connections(layer, shape)[index], count_connections(dense, shape)[index]
+    if direction == "out" and name != "local":  # shared weights are all used only away from the borders
+        counts, limits = interior(counts), interior(limits)
+    torch.testing.assert_close(counts, limits.clamp(max=connections))
 
 
-def test_sparse_has_torchs_zeros_and_spread() -> None:
+def test_sparse_has_torchs_number_of_zeros_and_standard_deviation() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(500, 40)
     Sparse(connections=10, direction="out", std=0.01).apply(layer, "relu")
-    theirs = nn.init.sparse_(torch.empty(40, 500), sparsity=0.75, std=0.01)
-    assert torch.equal((layer.weight == 0).sum(0), (theirs == 0).sum(0))
-    left = layer.weight.detach()[layer.weight != 0]
-    assert float(left.std()) == pytest.approx(0.01, rel=0.03)
-    assert (layer.weight != 0).sum(1).unique().numel() > 1  # while the outputs have as many as it comes
+    expected = nn.init.sparse_(torch.empty(40, 500), sparsity=0.75, std=0.01)
+    assert torch.equal((layer.weight == 0).sum(0), (expected == 0).sum(0))
+    nonzero = layer.weight.detach()[layer.weight != 0]
+    assert float(nonzero.std()) == pytest.approx(0.01, rel=0.03)
+    assert (layer.weight != 0).sum(1).unique().numel() > 1  # the number per output is random
 
 
-def test_sparse_places_are_drawn_evenly() -> None:
+def test_positions_of_sparse_weights_are_uniformly_distributed() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(20, 20_000)
     Sparse(connections=5).apply(layer, "relu")
-    shares = (layer.weight != 0).float().mean(0)
-    torch.testing.assert_close(shares, torch.full((20,), 0.25), rtol=0, atol=0.015)  # five deviations
+    frequencies = (layer.weight != 0).float().mean(0)
+    torch.testing.assert_close(
+        frequencies, torch.full((20,), 0.25), rtol=0, atol=0.015
+    )  # five standard deviations
 
 
-def test_gaussian_and_uniform_have_the_scale_asked_for() -> None:
+def test_gaussian_and_uniform_have_the_given_scale() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(300, 300)
     Gaussian(std=0.5).apply(layer, "relu")
@@ -262,7 +270,7 @@ def test_gaussian_and_uniform_have_the_scale_asked_for() -> None:
 
 
 @pytest.mark.parametrize("settings", [Zeros(), Gaussian(), Uniform(), VarianceScaling(), Sparse()])
-def test_norms_stay_as_they_are(settings: Initialization) -> None:
+def test_normalization_layers_are_unchanged(settings: Initialization) -> None:
     norm = nn.BatchNorm2d(3)
     nn.init.constant_(norm.weight, 0.7)
     nn.init.constant_(norm.bias, 0.3)
@@ -271,7 +279,7 @@ def test_norms_stay_as_they_are(settings: Initialization) -> None:
     assert norm.bias.tolist() == pytest.approx([0.3] * 3)
 
 
-def test_default_leaves_every_weight_and_bias() -> None:
+def test_default_leaves_every_weight_and_bias_unchanged() -> None:
     network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten(), nn.Linear(3, 2))
     before = copy.deepcopy(network.state_dict())
     Default().apply(network, "relu")
@@ -294,7 +302,7 @@ def after_ten_steps(settings: Initialization) -> tuple[Tensor, Tensor]:
     return first, last.T
 
 
-def test_units_that_start_at_zero_stay_equal_however_they_train() -> None:
+def test_hidden_units_that_start_at_zero_stay_equal_during_training() -> None:
     for weights in after_ten_steps(Zeros()):
         assert float(weights.abs().max()) > 0.01
         torch.testing.assert_close(weights, weights[:1].expand_as(weights))
@@ -305,23 +313,23 @@ def test_random_weights_break_the_symmetry() -> None:
         assert float((weights - weights[:1]).abs().max()) > 0.01
 
 
-def test_filters_that_start_at_zero_never_move_behind_relu() -> None:
+def test_filters_that_start_at_zero_get_no_gradient_with_relu() -> None:
     network = ConvNet(normalization="none").build(1, 3, (8, 8), None)
     Zeros().apply(network, "relu")
     F.cross_entropy(network(torch.randn(16, 1, 8, 8)), torch.arange(16) % 3).backward()
-    moving = {name for name, weight in network.named_parameters() if weight.grad.abs().max() > 0}
-    assert moving == {"head.output.bias"}
+    with_gradient = {name for name, weight in network.named_parameters() if weight.grad.abs().max() > 0}
+    assert with_gradient == {"head.output.bias"}
 
 
 CHOICES = sorted(path.stem for path in (CONF / "initialization").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", sorted(set(CHOICES) - {"default", "from_run"}))
-def test_every_choice_sets_all_weights_and_puts_biases_at_the_constant(name: str, choose: Choose) -> None:
+def test_every_choice_sets_all_weights_and_sets_biases_to_the_constant(name: str, choose: Choose) -> None:
     network = ConvNet(hidden=[8], normalization="none", locally_connected=1).build(1, 10, (8, 8), None)
-    trained = [module for module in network.modules() if hasattr(module, "bias")]
-    assert len(trained) == 6
-    for module in trained:
+    modules = [module for module in network.modules() if hasattr(module, "bias")]
+    assert len(modules) == 6
+    for module in modules:
         nn.init.constant_(module.weight, 5.0)
         nn.init.constant_(module.bias, 5.0)
     settings = choose("initialization", name)
@@ -329,7 +337,7 @@ def test_every_choice_sets_all_weights_and_puts_biases_at_the_constant(name: str
     if name != "zeros":
         settings.bias = bias = 0.01
     settings.apply(network, "relu")
-    for module in trained:
+    for module in modules:
         assert float(module.weight.detach().abs().max()) < 5
         assert module.bias.tolist() == pytest.approx([bias] * module.bias.numel())
 
@@ -349,17 +357,17 @@ NETWORKS: list[Model] = [
 
 
 @pytest.mark.parametrize("settings", NETWORKS, ids=repr)
-def test_first_scores_are_moderate_and_not_vanishing(settings: Model) -> None:
+def test_initial_scores_are_moderate_and_differ_between_images(settings: Model) -> None:
     torch.manual_seed(0)
     network = settings.build(3, 10, (32, 32), None)
     with torch.no_grad():
         scores = network(torch.randn(16, 3, 32, 32))
-    # Small scores make the first loss log(10); but images must differ, or no gradient reaches the start.
+    # Small scores give a first loss of log(10); they must differ between images, or gradients vanish.
     assert float(scores.std()) <= 1
     assert float(scores.std(0).mean()) > 1e-3
 
 
-def test_the_settings_offer_the_activations_and_poolings_that_exist() -> None:
+def test_the_choices_of_settings_are_the_implemented_activations_and_poolings() -> None:
     assert set(ACTIVATIONS) == layers.ACTIVATIONS.keys()
     for settings in (ConvNet(), LeNet5()):
         choices = type(settings).__dataclass_fields__["pooling"].metadata["rule"].choices

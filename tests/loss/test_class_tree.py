@@ -31,14 +31,14 @@ def numbered(count: int) -> list[str]:
     return [str(number) for number in range(count)]
 
 
-def written(folder: Path, text: str) -> Path:
+def write_tree(folder: Path, text: str) -> Path:
     path = folder / "tree.yaml"
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def problems(folder: Path, text: str, names: list[str] = NAMES) -> list[str]:
-    path = written(folder, text)
+    path = write_tree(folder, text)
     with pytest.raises(DataError) as caught:
         read_tree(path, names)
     lines = str(caught.value).splitlines()
@@ -47,13 +47,13 @@ def problems(folder: Path, text: str, names: list[str] = NAMES) -> list[str]:
 
 
 def decisions(tree: ClassTree, label: int) -> list[tuple[int, int]]:
-    """Each decision on a class's path: which child of how many."""
+    """Return the index of the child and the number of children at each node of a class's path."""
     return [(row - node.first, node.children) for node, row in tree.path(label)]
 
 
 @pytest.mark.parametrize("branching", [2, 3, 10])
 @pytest.mark.parametrize("count", [2, 3, 7, 10, 100, 257])
-def test_a_balanced_tree_has_the_fewest_levels_and_every_class_once(count: int, branching: int) -> None:
+def test_a_balanced_tree_has_the_smallest_depth_and_every_class_once(count: int, branching: int) -> None:
     tree = balanced(numbered(count), branching)
     assert tree.classes == count
     assert tree.depth == next(depth for depth in range(1, 99) if branching**depth >= count)
@@ -63,13 +63,13 @@ def test_a_balanced_tree_has_the_fewest_levels_and_every_class_once(count: int, 
     assert sorted([*tree.leaf_rows, *(node.parent for node in tree.nodes[1:])]) == list(range(tree.rows))
 
 
-def test_a_perfect_binary_tree_takes_the_label_bit_by_bit() -> None:
+def test_the_path_in_a_perfect_binary_tree_is_the_label_in_binary() -> None:
     tree = balanced(numbered(32), 2)
     for label in range(32):
         assert decisions(tree, label) == [(int(bit), 2) for bit in f"{label:05b}"]
 
 
-def test_a_tree_as_wide_as_there_are_classes_is_flat() -> None:
+def test_a_tree_with_a_branching_of_the_number_of_classes_is_flat() -> None:
     tree = balanced(numbered(10), 10)
     assert [decisions(tree, label) for label in range(10)] == [[(label, 10)] for label in range(10)]
 
@@ -82,22 +82,24 @@ def test_the_nodes_of_one_depth_and_width_have_consecutive_rows() -> None:
 
 
 def test_a_file_nests_groups_and_lists_classes(tmp_path: Path) -> None:
-    tree = read_tree(written(tmp_path, FILE), NAMES)
+    tree = read_tree(write_tree(tmp_path, FILE), NAMES)
     assert decisions(tree, NAMES.index("dog")) == [(0, 2), (1, 3)]
     assert decisions(tree, NAMES.index("truck")) == [(1, 2), (0, 2), (1, 2)]
     assert decisions(tree, NAMES.index("plane")) == [(1, 2), (1, 2), (1, 2)]
     assert tree.rows == 2 + 3 + 2 + 2 + 2
 
 
-def test_a_group_with_a_single_child_is_skipped_over(tmp_path: Path) -> None:
-    plain = read_tree(written(tmp_path, "a: [cat, dog]\nb: [frog]\n"), ["cat", "dog", "frog"])
-    nested = read_tree(written(tmp_path, "all: {x: {a: [cat, dog]}, b: {c: [frog]}}"), ["cat", "dog", "frog"])
+def test_a_group_with_a_single_child_is_skipped(tmp_path: Path) -> None:
+    plain = read_tree(write_tree(tmp_path, "a: [cat, dog]\nb: [frog]\n"), ["cat", "dog", "frog"])
+    nested = read_tree(
+        write_tree(tmp_path, "all: {x: {a: [cat, dog]}, b: {c: [frog]}}"), ["cat", "dog", "frog"]
+    )
     assert decisions(plain, 2) == [(1, 2)]
     assert [decisions(nested, label) for label in range(3)] == [decisions(plain, label) for label in range(3)]
 
 
-def test_class_names_are_taken_as_they_are_written(tmp_path: Path) -> None:
-    tree = read_tree(written(tmp_path, "a: [1, 010]\nb: [no, 1:30]\n"), ["1", "010", "no", "1:30"])
+def test_class_names_are_read_literally(tmp_path: Path) -> None:
+    tree = read_tree(write_tree(tmp_path, "a: [1, 010]\nb: [no, 1:30]\n"), ["1", "010", "no", "1:30"])
     assert [decisions(tree, label) for label in range(4)] == [
         [(0, 2), (0, 2)],
         [(0, 2), (1, 2)],
@@ -106,10 +108,10 @@ def test_class_names_are_taken_as_they_are_written(tmp_path: Path) -> None:
     ]
 
 
-def test_cifar100_superclasses_are_those_of_its_labels() -> None:
+def test_cifar100_superclasses_equal_its_published_labels() -> None:
     tree = cifar100_superclasses(CLASS_NAMES["cifar100"])
-    found = [decisions(tree, label)[0][0] for label in range(100)]
-    assert found == PUBLISHED
+    superclasses = [decisions(tree, label)[0][0] for label in range(100)]
+    assert superclasses == PUBLISHED
     assert (tree.rows, tree.depth) == (20 + 100, 2)
     assert {node.children for node in tree.nodes[1:]} == {5}
 
@@ -119,7 +121,7 @@ def test_cifar100_superclasses_refuse_other_classes() -> None:
         cifar100_superclasses(["apple", "bear", *numbered(98)])
     lines = str(caught.value).splitlines()
     assert lines[0].startswith("CIFAR-100's superclasses: ")
-    assert "98 of the data's 100 classes have no place in the tree: 0, 1, " in lines[-1]
+    assert "98 of the data's 100 classes are missing in the tree: 0, 1, " in lines[-1]
 
 
 def test_a_tree_needs_two_classes(tmp_path: Path) -> None:
@@ -130,8 +132,8 @@ def test_a_tree_needs_two_classes(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.yaml: there is no such file; name a YAML file"):
+def test_a_missing_or_undecodable_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.yaml: there is no such file; specify a YAML file"):
         read_tree(tmp_path / "none.yaml", NAMES)
     with pytest.raises(DataError, match=f"{tmp_path.name}: cannot be read"):
         read_tree(tmp_path, NAMES)
@@ -149,33 +151,31 @@ def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
         ("a: [cat, dog\nb: [frog]", "line 2: is not YAML: expected ',' or ']', but got ':'"),
         ("a: [cat, \x07]", "is not YAML: unacceptable character #x0007: special characters are not allowed"),
         ("cat", "line 1: the tree is cat; write a list of classes, [cat]"),
-        ("a: [cat]\nb:\n", "line 2: b has no classes; write them as a list, or take the group out"),
-        ("a: [cat]\nb: []\n", "line 2: b has no classes; write them as a list, or take the group out"),
-        ("a: [cat]\nb: {c: {}}", "line 2: c has no classes; write them as a list, or take the group out"),
+        ("a: [cat]\nb:\n", "line 2: b has no classes; write them as a list, or remove the group"),
+        ("a: [cat]\nb: []\n", "line 2: b has no classes; write them as a list, or remove the group"),
+        ("a: [cat]\nb: {c: {}}", "line 2: c has no classes; write them as a list, or remove the group"),
         ("a: [cat]\nb: dog\n", "line 2: b is dog; write a list of classes, [dog]"),
         ("a: [cat]\na: [dog]\n", "line 2: a is set twice; put its classes into one group"),
-        ("a:\n- cat\n- b: [dog]\n", "line 3: a is a list and holds a group; write a as group: classes"),
-        ("a: &x {b: *x}", "line 1: b repeats a group (*); a class has one place in the tree"),
+        ("a:\n- cat\n- b: [dog]\n", "line 3: a is a list and contains a group; write a as group: classes"),
+        ("a: &x {b: *x}", "line 1: b repeats a group (*); a class may occur only once in the tree"),
         ("? [cat]\n: [dog]\n", "line 1: the name of a group must be text"),
     ],
 )
-def test_a_file_without_the_form_of_a_tree_is_told_what_to_write(
-    tmp_path: Path, text: str, expected: str
-) -> None:
+def test_a_file_that_is_no_tree_is_refused_with_a_remedy(tmp_path: Path, text: str, expected: str) -> None:
     assert problems(tmp_path, text) == [expected]
 
 
-def test_classes_that_differ_from_the_datas_are_all_named(tmp_path: Path) -> None:
+def test_all_classes_that_differ_from_the_data_are_named(tmp_path: Path) -> None:
     text = "animals: [cat, dgo, cat]\nvehicles: [car, truck, ship, plane, zeppelin]"
     assert problems(tmp_path, text) == [
-        "cat stands in the tree 2 times; keep one",
-        "dgo is no class of the data; did you mean dog?",
-        "zeppelin is no class of the data; choose one of dog, frog",
-        "2 of the data's 7 classes have no place in the tree: dog, frog; put each into a group",
+        "cat occurs in the tree 2 times; keep one",
+        "dgo is not a class of the data; did you mean dog?",
+        "zeppelin is not a class of the data; choose one of dog, frog",
+        "2 of the data's 7 classes are missing in the tree: dog, frog; put each into a group",
     ]
 
 
-def test_many_foreign_classes_are_not_all_listed(tmp_path: Path) -> None:
+def test_at_most_ten_unknown_classes_are_listed(tmp_path: Path) -> None:
     lines = problems(tmp_path, f"a: [{', '.join(numbered(30))}]")
     assert len(lines) == 12
-    assert lines[10] == "20 more names are no classes of the data"
+    assert lines[10] == "20 more names are not classes of the data"

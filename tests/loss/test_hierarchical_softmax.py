@@ -23,9 +23,9 @@ three: [l, m, n, o, p]
 
 
 def criterion(output: TreeOutput) -> HierarchicalSoftmax:
-    """The loss of a network that has this output layer."""
+    """Return the loss of a network with this output layer."""
     loss = HierarchicalSoftmax([str(label) for label in range(output.classes)], output.tree)
-    loss.refer_to(output)
+    loss.set_output(output)
     return loss
 
 
@@ -47,7 +47,7 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path) -> ClassTree:
 
 
 def layer(tree: ClassTree) -> TreeOutput:
-    """An output layer whose weights and biases are all different."""
+    """Return an output layer with random weights and biases."""
     torch.manual_seed(0)
     output = TreeOutput(FEATURES, tree)
     nn.init.normal_(output.weight)
@@ -56,7 +56,7 @@ def layer(tree: ClassTree) -> TreeOutput:
 
 
 def batch(classes: int, each: int = 2) -> tuple[Tensor, Tensor]:
-    """Features and labels, every class `each` times."""
+    """Return features and labels with every class `each` times."""
     labels = torch.arange(classes).repeat(each)
     return torch.randn(len(labels), FEATURES), labels
 
@@ -83,15 +83,15 @@ def test_log_probability_is_the_sum_of_log_softmaxes_on_the_path(tree: ClassTree
     torch.testing.assert_close(output(features), expected)
 
 
-def test_the_loss_of_training_is_minus_log_p_of_evaluation(tree: ClassTree) -> None:
+def test_the_training_loss_equals_the_negative_log_probability_of_evaluation(tree: ClassTree) -> None:
     output = layer(tree)
     loss = criterion(output)
     features, labels = batch(tree.classes)
-    trained = loss(output(features), labels).item()
-    single = [loss(features[one, None], labels[one, None]).item() for one in range(len(labels))]
+    training_loss = loss(output(features), labels).item()
+    single = [loss(features[index, None], labels[index, None]).item() for index in range(len(labels))]
     output.eval()
     log_p = output(features)
-    assert trained == pytest.approx(loss(log_p, labels).item(), abs=1e-5)
+    assert training_loss == pytest.approx(loss(log_p, labels).item(), abs=1e-5)
     assert single == pytest.approx((-log_p[torch.arange(len(labels)), labels]).tolist(), abs=1e-5)
 
 
@@ -100,16 +100,16 @@ def test_gradients_equal_finite_differences(tree: ClassTree) -> None:
     loss = criterion(output)
     features, labels = batch(tree.classes, 1)
 
-    def of(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def loss_of(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         del output.weight, output.bias
         output.weight, output.bias = weight, bias
         return loss(output(features), labels)
 
     values = [tensor.detach().clone().requires_grad_() for tensor in (output.weight, output.bias)]
     inputs = (features.double().requires_grad_(), *values)
-    assert torch.autograd.gradcheck(of, inputs)
+    assert torch.autograd.gradcheck(loss_of, inputs)
     output.eval()
-    assert torch.autograd.gradcheck(of, inputs)
+    assert torch.autograd.gradcheck(loss_of, inputs)
 
 
 def test_gradients_of_training_equal_those_of_evaluation(tree: ClassTree) -> None:
@@ -118,13 +118,13 @@ def test_gradients_of_training_equal_those_of_evaluation(tree: ClassTree) -> Non
     features, labels = batch(tree.classes, 3)
     features.requires_grad_()
     inputs = (features, output.weight, output.bias)
-    along_paths = torch.autograd.grad(loss(output(features), labels), inputs)
+    training = torch.autograd.grad(loss(output(features), labels), inputs)
     output.eval()
-    of_all = torch.autograd.grad(loss(output(features), labels), inputs)
-    torch.testing.assert_close(along_paths, of_all)
+    evaluation = torch.autograd.grad(loss(output(features), labels), inputs)
+    torch.testing.assert_close(training, evaluation)
 
 
-def test_all_classes_under_one_root_is_cross_entropy() -> None:
+def test_a_flat_tree_equals_cross_entropy() -> None:
     output = layer(balanced(numbered(9), 9))
     loss = criterion(output)
     features, labels = batch(9)
@@ -138,7 +138,7 @@ def test_all_classes_under_one_root_is_cross_entropy() -> None:
     torch.testing.assert_close(output.eval()(features), scores.log_softmax(1))
 
 
-def test_a_binary_tree_is_a_sum_of_binary_cross_entropies() -> None:
+def test_a_binary_tree_equals_a_sum_of_binary_cross_entropies() -> None:
     depth = 4
     tree = balanced(numbered(2**depth))
     output = layer(tree)
@@ -155,7 +155,7 @@ def test_a_binary_tree_is_a_sum_of_binary_cross_entropies() -> None:
 
 
 @pytest.mark.parametrize(("classes", "branching"), [(64, 2), (64, 4), (1000, 10), (9, 9)])
-def test_with_weights_of_zero_the_loss_is_log_of_the_classes(classes: int, branching: int) -> None:
+def test_with_zero_weights_the_loss_is_the_log_of_the_number_of_classes(classes: int, branching: int) -> None:
     output = TreeOutput(FEATURES, balanced(numbered(classes), branching))
     nn.init.zeros_(output.weight)
     nn.init.zeros_(output.bias)
@@ -163,7 +163,7 @@ def test_with_weights_of_zero_the_loss_is_log_of_the_classes(classes: int, branc
     assert criterion(output)(output(features), labels).item() == pytest.approx(math.log(classes))
 
 
-def test_with_weights_of_zero_an_uneven_tree_gives_log_of_the_choices(tree: ClassTree) -> None:
+def test_with_zero_weights_log_probabilities_follow_from_the_children_on_the_path(tree: ClassTree) -> None:
     output = TreeOutput(FEATURES, tree).eval()
     nn.init.zeros_(output.weight)
     nn.init.zeros_(output.bias)
@@ -173,20 +173,20 @@ def test_with_weights_of_zero_an_uneven_tree_gives_log_of_the_choices(tree: Clas
     assert output(torch.ones(1, FEATURES))[0].tolist() == pytest.approx(expected)
 
 
-def test_a_hit_is_the_largest_score_at_every_node_of_the_path(tree: ClassTree) -> None:
+def test_a_hit_needs_the_largest_score_at_every_node_of_the_path(tree: ClassTree) -> None:
     output = layer(tree)
     features, labels = batch(tree.classes, 20)
     scores = F.linear(features, output.weight, output.bias)
     expected = [
-        all(node.first + one[node.rows].argmax().item() == row for node, row in tree.path(label))
-        for one, label in zip(scores, labels.tolist(), strict=True)
+        all(node.first + image_scores[node.rows].argmax().item() == row for node, row in tree.path(label))
+        for image_scores, label in zip(scores, labels.tolist(), strict=True)
     ]
     hits = criterion(output).path_hits(output(features), labels)
     assert hits.tolist() == expected
     assert 0 < sum(expected) < len(expected)
 
 
-def test_each_image_hits_one_class(tree: ClassTree) -> None:
+def test_each_image_hits_exactly_one_class(tree: ClassTree) -> None:
     output = layer(tree)
     features, _ = batch(tree.classes, 1)
     loss = criterion(output)
@@ -201,14 +201,14 @@ def test_scores_are_computed_in_float32_under_autocast(tree: ClassTree) -> None:
     features = features.bfloat16()
     expected = loss(output(features.float()), labels)
     with torch.autocast("cpu", torch.bfloat16):
-        trained = loss(output(features), labels)
+        training_loss = loss(output(features), labels)
         log_p = output.eval()(features)
-    assert trained.dtype == log_p.dtype == torch.float32
-    torch.testing.assert_close(trained, expected, rtol=0, atol=0)
+    assert training_loss.dtype == log_p.dtype == torch.float32
+    torch.testing.assert_close(training_loss, expected, rtol=0, atol=0)
     torch.testing.assert_close(loss(log_p, labels), expected)
 
 
-def test_the_layer_replaces_a_linear_one_and_has_its_state_alone(tree: ClassTree) -> None:
+def test_the_layer_replaces_a_linear_layer_and_has_only_weight_and_bias(tree: ClassTree) -> None:
     torch.manual_seed(0)
     linear = nn.Linear(500, 10)
     output = TreeOutput.from_linear(linear, tree)
@@ -223,7 +223,7 @@ def test_the_layer_replaces_a_linear_one_and_has_its_state_alone(tree: ClassTree
     assert not list(loss.parameters())
 
 
-def test_gradients_are_the_same_bits_each_time() -> None:
+def test_gradients_are_deterministic() -> None:
     output = layer(balanced(numbered(40), 5))
     loss = criterion(output)
     features, labels = batch(40, 10)
@@ -235,7 +235,7 @@ def test_gradients_are_the_same_bits_each_time() -> None:
     assert torch.equal(first[0], second[0])
 
 
-def test_a_network_learns_classes_that_the_tree_splits() -> None:
+def test_a_network_learns_the_classes_of_a_tree() -> None:
     """Sixteen points on a grid in the plane, one class each."""
     torch.manual_seed(0)
     points = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)) - 1.5
@@ -251,8 +251,8 @@ def test_a_network_learns_classes_that_the_tree_splits() -> None:
     assert network.eval()(points).argmax(1).tolist() == labels.tolist()
 
 
-def test_shapes_are_found_without_values(tree: ClassTree) -> None:
-    """On the meta device, where costs are counted."""
+def test_shapes_are_computed_on_the_meta_device(tree: ClassTree) -> None:
+    """Costs are counted on the meta device."""
     output = TreeOutput(FEATURES, tree).to("meta")
     features = torch.empty(3, FEATURES, device="meta", requires_grad=True)
     loss = criterion(output)(output(features), torch.zeros(3, dtype=torch.int64, device="meta"))
@@ -261,11 +261,11 @@ def test_shapes_are_found_without_values(tree: ClassTree) -> None:
     assert output.eval()(features).shape == (3, tree.classes)
 
 
-def test_a_tree_survives_as_tensors(tree: ClassTree) -> None:
-    again = tree_of(tables_of(tree))
-    assert again.nodes == tree.nodes
-    assert again.leaf_rows == tree.leaf_rows
-    assert [again.path(label) for label in range(tree.classes)] == [
+def test_a_tree_is_restored_from_its_tensors(tree: ClassTree) -> None:
+    restored = tree_of(tables_of(tree))
+    assert restored.nodes == tree.nodes
+    assert restored.leaf_rows == tree.leaf_rows
+    assert [restored.path(label) for label in range(tree.classes)] == [
         tree.path(label) for label in range(tree.classes)
     ]
 

@@ -1,4 +1,4 @@
-"""Networks give what torchvision's and timm's give when they hold the same weights."""
+"""Networks have the outputs of torchvision's and timm's with the same weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchvision import models
 
 
 def with_random_norms(network: nn.Module) -> nn.Module:
-    """Draw the norms' weights and statistics: at their start they hide a norm in the wrong place."""
+    """Randomize weights and statistics of batch norms: the defaults would hide a misplaced one."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             for values in (module.weight, module.running_var):
@@ -23,8 +23,8 @@ def with_random_norms(network: nn.Module) -> nn.Module:
     return network
 
 
-def take_weights(ours: nn.Module, theirs: nn.Module) -> None:
-    """Copy weights and statistics in their order, which is the same where names are not."""
+def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
+    """Copy weights and statistics in their order; the names differ."""
     names, values = ours.state_dict().keys(), theirs.state_dict().values()
     ours.load_state_dict(dict(zip(names, values, strict=True)), assign=True)
 
@@ -36,7 +36,7 @@ def assert_equal_outputs(ours: nn.Module, theirs: nn.Module, images: torch.Tenso
 
 
 @pytest.mark.parametrize(
-    ("name", "theirs"),
+    ("name", "torchvision_name"),
     [
         ("vgg11", "vgg11"),
         ("vgg11_bn", "vgg11_bn"),
@@ -45,22 +45,22 @@ def assert_equal_outputs(ours: nn.Module, theirs: nn.Module, images: torch.Tenso
         ("resnet50", "resnet50"),
     ],
 )
-def test_outputs_equal_torchvisions(name: str, theirs: str, choose: Any) -> None:
+def test_outputs_equal_torchvision(name: str, torchvision_name: str, choose: Any) -> None:
     torch.manual_seed(0)
     options: dict[str, Any] = {"init_weights": False} if name.startswith("vgg") else {}
-    model = with_random_norms(models.get_model(theirs, num_classes=7, **options)).eval()
-    # AlexNet's first hidden layer is for 224 pixels; the others take what is quicker.
+    theirs = with_random_norms(models.get_model(torchvision_name, num_classes=7, **options)).eval()
+    # AlexNet's first hidden layer needs 224 pixels; the others are faster on smaller images.
     side = 224 if name.startswith("alexnet") else 128
     with torch.device("meta"):
         ours = choose("model", name).build(3, 7, (side, side), None).eval()
-    take_weights(ours, model)
+    copy_weights(ours, theirs)
     size = (side, side) if name.startswith("alexnet") else (64, 96)
-    assert_equal_outputs(ours, model, torch.randn(2, 3, *size))
+    assert_equal_outputs(ours, theirs, torch.randn(2, 3, *size))
 
 
-def test_preactivation_outputs_equal_timms(choose: Any) -> None:
+def test_preactivation_outputs_equal_timm(choose: Any) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what timm warns of while it is imported is not ours
+        warnings.simplefilter("ignore")  # warnings of timm's import
         timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     theirs = with_random_norms(timm.create_model("resnetv2_50", num_classes=7)).eval()
@@ -68,7 +68,7 @@ def test_preactivation_outputs_equal_timms(choose: Any) -> None:
         ours = choose("model", "preact_resnet50").build(3, 7, (128, 128), None).eval()
     names = [name for name in ours.state_dict() if not name.startswith("head.")]
     values = list(theirs.state_dict().values())
-    # Their head is a 1x1 convolution.
+    # timm's head is a 1x1 convolution.
     weights = dict(zip(names, values, strict=False))
     weights |= {"head.output.weight": values[-2].flatten(1), "head.output.bias": values[-1]}
     ours.load_state_dict(weights, assign=True)
@@ -83,8 +83,8 @@ def test_state_dicts_have_torchvisions_order_and_shapes(name: str, choose: Any) 
     assert [value.shape for value in ours.values()] == [value.shape for value in theirs.values()]
 
 
-def test_a_grouped_layer_equals_two_networks_side_by_side(choose: Any) -> None:
-    """AlexNet's conv2 sees on each card only that card's half of conv1."""
+def test_a_grouped_convolution_equals_two_convolutions_of_half_the_channels(choose: Any) -> None:
+    """AlexNet's conv2 on each GPU reads only that GPU's half of conv1."""
     torch.manual_seed(0)
     settings = dataclasses.replace(choose("model", "alexnet"), normalization="none", width=0.125)
     unit = settings.build(3, 7, (227, 227), None).features.conv2

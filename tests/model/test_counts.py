@@ -1,4 +1,4 @@
-"""Parameter counts as published, taken on the meta device."""
+"""Parameter counts as published, computed on the meta device."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ CIFAR = {
     "resnet44": 658_586,
     "resnet56": 853_018,
     "resnet110": 1_727_962,
-    # Shortcuts A have no weights: without them the count is the same.
+    # Shortcuts of option A have no weights: the count is that of the residual network.
     "plain20": 269_722,
     "plain56": 853_018,
     "nin": 966_986,
@@ -78,7 +78,7 @@ OPTION_B = {
 }
 
 
-def built(settings: Model, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def build(settings: Model, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
     with torch.device("meta"):
         return settings.build(channels, classes, size, None)
 
@@ -89,38 +89,38 @@ def parameters(module: nn.Module) -> int:
 
 @pytest.mark.parametrize("name", IMAGENET)
 def test_imagenet_form_has_the_published_parameters(name: str, choose: Any) -> None:
-    assert parameters(built(choose("model", name), 3, 1000, LARGE)) == IMAGENET[name]
+    assert parameters(build(choose("model", name), 3, 1000, LARGE)) == IMAGENET[name]
 
 
 @pytest.mark.parametrize("name", CIFAR)
 def test_form_for_32x32_has_the_published_parameters(name: str, choose: Any) -> None:
-    assert parameters(built(choose("model", name), 3, 10, SMALL)) == CIFAR[name]
+    assert parameters(build(choose("model", name), 3, 10, SMALL)) == CIFAR[name]
 
 
 @pytest.mark.parametrize("name", OPTION_B)
 def test_projection_shortcuts_have_the_published_parameters(name: str, choose: Any) -> None:
     settings = dataclasses.replace(choose("model", name), shortcut="B")
-    assert parameters(built(settings, 3, 10, SMALL)) == OPTION_B[name]
+    assert parameters(build(settings, 3, 10, SMALL)) == OPTION_B[name]
 
 
 @pytest.mark.parametrize("side", [28, 32])
 def test_lenet5_has_61_706_parameters(side: int) -> None:
-    assert parameters(built(LeNet5(), 1, 10, (side, side))) == 61_706
+    assert parameters(build(LeNet5(), 1, 10, (side, side))) == 61_706
 
 
 def test_perceptrons_of_the_notes_have_26_and_41_parameters() -> None:
     # Three inputs: one pixel of three channels.
-    assert parameters(built(Mlp(hidden=[4]), 3, 2, (1, 1))) == 26
-    assert parameters(built(Mlp(hidden=[4, 4]), 3, 1, (1, 1))) == 41
+    assert parameters(build(Mlp(hidden=[4]), 3, 2, (1, 1))) == 26
+    assert parameters(build(Mlp(hidden=[4, 4]), 3, 1, (1, 1))) == 41
 
 
 def test_network_in_network_for_100_classes_has_984_356_parameters(choose: Any) -> None:
-    assert parameters(built(choose("model", "nin"), 3, 100, SMALL)) == 984_356
+    assert parameters(build(choose("model", "nin"), 3, 100, SMALL)) == 984_356
 
 
 @pytest.mark.parametrize("side", [28, 32])
 def test_lenet5_as_published_has_60_000_parameters(side: int, choose: Any) -> None:
-    network = built(choose("model", "lenet5_original"), 1, 10, (side, side))
+    network = build(choose("model", "lenet5_original"), 1, 10, (side, side))
     assert parameters(network) == 60_000
     # The paper's own sums: C1, S2, C3, S4, C5, F6.
     layers = [parameters(part) for part in [*network.features, *network.head] if parameters(part)]
@@ -128,8 +128,8 @@ def test_lenet5_as_published_has_60_000_parameters(side: int, choose: Any) -> No
 
 
 @pytest.mark.parametrize("side", [224, 227])
-def test_alexnet_takes_images_of_224_and_227_pixels_to_the_papers_maps(side: int, choose: Any) -> None:
-    network = built(choose("model", "alexnet"), 3, 1000, (side, side))
+def test_alexnet_has_the_papers_map_sizes_for_224_and_227_pixels(side: int, choose: Any) -> None:
+    network = build(choose("model", "alexnet"), 3, 1000, (side, side))
     assert parameters(network) == 60_965_224
     maps = torch.empty(1, 3, side, side, device="meta")
     sides = []
@@ -142,7 +142,7 @@ def test_alexnet_takes_images_of_224_and_227_pixels_to_the_papers_maps(side: int
 @pytest.mark.parametrize("name", ["preact_resnet110", "preact_resnet164", "resnet110"])
 def test_depth_of_small_image_networks_counts_the_layers_with_weights(name: str, choose: Any) -> None:
     settings = choose("model", name)
-    network = built(settings, 3, 10, SMALL)
+    network = build(settings, 3, 10, SMALL)
     layers = [
         layer_name
         for layer_name, module in network.named_modules()
@@ -157,7 +157,7 @@ DEPTHS = [name for name in IMAGENET if name.startswith(("vgg", "resnet"))]
 @pytest.mark.parametrize("name", [*DEPTHS, "resnet20", "resnet110"])
 def test_depth_is_the_number_of_layers_with_weights(name: str, choose: Any) -> None:
     settings = choose("model", name)
-    network = built(settings, 3, 10, LARGE)
+    network = build(settings, 3, 10, LARGE)
     # The paper does not count projections.
     layers = [
         layer_name
@@ -168,15 +168,15 @@ def test_depth_is_the_number_of_layers_with_weights(name: str, choose: Any) -> N
 
 
 @pytest.mark.parametrize("settings", [Vgg(), ResNet()], ids=["vgg", "resnet"])
-def test_auto_takes_the_imagenet_form_from_128_pixels_on(settings: Any) -> None:
+def test_form_auto_is_the_imagenet_form_from_128_pixels_on(settings: Any) -> None:
     large = dataclasses.replace(settings, form="imagenet")
     small = dataclasses.replace(settings, form="small")
     for size, form in (((127, 200), small), ((128, 200), large)):
-        assert parameters(built(settings, 3, 10, size)) == parameters(built(form, 3, 10, size))
-    assert parameters(built(small, 3, 10, LARGE)) < parameters(built(large, 3, 10, LARGE))
+        assert parameters(build(settings, 3, 10, size)) == parameters(build(form, 3, 10, size))
+    assert parameters(build(small, 3, 10, LARGE)) < parameters(build(large, 3, 10, LARGE))
 
 
-def test_convnet_counts_follow_from_its_pattern() -> None:
+def test_the_parameters_of_convnet_follow_from_its_settings() -> None:
     settings = ConvNet(channels=[4], convs_per_block=2, normalization="none", hidden=[5])
     # 3x3x1x4 + 4, 3x3x4x4 + 4, (4·4·4)·5 + 5 after one pooling of 8x8, 5·10 + 10
-    assert parameters(built(settings, 1, 10, (8, 8))) == 40 + 148 + 325 + 60
+    assert parameters(build(settings, 1, 10, (8, 8))) == 40 + 148 + 325 + 60

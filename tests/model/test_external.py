@@ -1,4 +1,4 @@
-"""Networks from elsewhere: torchvision's with their weights, a user's own, and what goes wrong with each."""
+"""External networks: torchvision's with their weights, a user's own, and the errors of both."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZE = (64, 64)
 
 
 def message(settings: Model) -> str:
-    """Return the one problem, which building must report in the same words."""
+    """Return the only problem; building must raise it with the same text."""
     (line,) = settings.problems()
     with pytest.raises(ConfigError) as raised:
         settings.build(3, 10, SIZE, None)
@@ -36,29 +36,29 @@ def weights_file(folder: Path, network: nn.Module) -> str:
     return str(path)
 
 
-def test_an_unknown_network_gets_the_nearest_name() -> None:
+def test_an_unknown_network_is_reported_with_the_nearest_name() -> None:
     line = message(TorchvisionModel(arch="resnet81"))
     assert line.startswith("model.arch=resnet81: torchvision has no such network; did you mean resnet")
 
 
-def test_detectors_are_no_classifiers() -> None:
+def test_detectors_are_refused() -> None:
     assert "no such network" in message(TorchvisionModel(arch="fasterrcnn_resnet50_fpn"))
 
 
-def test_unknown_weights_get_the_names_that_exist() -> None:
+def test_unknown_weights_are_reported_with_the_nearest_name() -> None:
     line = message(TorchvisionModel(arch="resnet50", weights="IMAGENET1K_V3"))
     assert line.startswith(
         "model.weights=IMAGENET1K_V3: no file, and no weights of resnet50; did you mean IMAG"
     )
 
 
-def test_new_weights_fit_channels_and_classes() -> None:
+def test_untrained_networks_fit_channels_and_classes() -> None:
     network = TorchvisionModel(arch="squeezenet1_1").build(2, 7, SIZE, None)
     assert network(torch.randn(1, 2, *SIZE)).shape == (1, 7)
 
 
 @pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
-def test_networks_with_auxiliary_heads_give_scores_alone_in_training(arch: str) -> None:
+def test_networks_with_auxiliary_heads_return_only_scores_in_training(arch: str) -> None:
     settings = TorchvisionModel(arch=arch)
     size = (settings.min_size((8, 8)),) * 2
     with torch.device("meta"):
@@ -66,7 +66,7 @@ def test_networks_with_auxiliary_heads_give_scores_alone_in_training(arch: str) 
         assert network(torch.empty(2, 3, *size)).shape == (2, 7)
 
 
-def test_weights_from_a_file_are_loaded_and_another_head_starts_anew(tmp_path: Path) -> None:
+def test_weights_from_a_file_are_loaded_and_a_head_of_another_size_is_new(tmp_path: Path) -> None:
     stored = models.resnet18(num_classes=4)
     path = weights_file(tmp_path, stored)
     same = TorchvisionModel(weights=path).build(3, 4, SIZE, None).eval()
@@ -85,7 +85,7 @@ def test_a_file_for_grey_images_keeps_its_first_convolution(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_trained_filters_respond_to_grey_images_as_before(channels: int, tmp_path: Path) -> None:
+def test_trained_filters_have_the_same_outputs_for_grey_images(channels: int, tmp_path: Path) -> None:
     stored = models.resnet18(num_classes=4).eval()
     path = weights_file(tmp_path, stored)
     network = TorchvisionModel(weights=path).build(channels, 4, SIZE, None).eval()
@@ -94,18 +94,20 @@ def test_trained_filters_respond_to_grey_images_as_before(channels: int, tmp_pat
     torch.testing.assert_close(network(grey.expand(-1, channels, -1, -1)), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_published_weights_keep_all_but_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_weights_are_loaded_except_for_a_head_of_another_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stored = models.resnet18().state_dict()
     monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: stored)
     for name in ("default", "IMAGENET1K_V1"):
         network = TorchvisionModel(weights=name).build(3, 10, SIZE, None)
         torch.testing.assert_close(network.get_parameter("conv1.weight"), stored["conv1.weight"])
         assert network.get_parameter("fc.weight").shape == (10, 512)
-    whole = TorchvisionModel(weights="default").build(3, 1000, SIZE, None)
-    torch.testing.assert_close(whole.get_parameter("fc.weight"), stored["fc.weight"])
+    with_head = TorchvisionModel(weights="default").build(3, 1000, SIZE, None)
+    torch.testing.assert_close(with_head.get_parameter("fc.weight"), stored["fc.weight"])
 
 
-def test_a_failed_download_is_an_error_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_is_a_data_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise urllib.error.URLError("no route to host")
 
@@ -114,18 +116,18 @@ def test_a_failed_download_is_an_error_of_the_data(monkeypatch: pytest.MonkeyPat
         TorchvisionModel(weights="default").build(3, 10, SIZE, None)
 
 
-def test_a_file_of_another_network_says_what_differs(tmp_path: Path) -> None:
+def test_a_file_of_another_network_is_refused_with_the_differences(tmp_path: Path) -> None:
     with torch.device("meta"):
         network = models.resnet34()
     path = weights_file(tmp_path, network)
     with pytest.raises(
-        ConfigError, match=r"is not of resnet18: has too much: layer1\.2\.bn1\.bias and \d+ more"
+        ConfigError, match=r"does not match resnet18: unexpected layer1\.2\.bn1\.bias and \d+ more"
     ):
         TorchvisionModel(weights=path).build(3, 10, SIZE, None)
 
 
 @pytest.mark.parametrize("content", [b"no weights at all", b""])
-def test_a_file_that_holds_no_weights_is_an_error_of_the_data(content: bytes, tmp_path: Path) -> None:
+def test_a_file_without_weights_is_a_data_error(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"weights\.pt: cannot be read as weights"):
@@ -135,7 +137,7 @@ def test_a_file_that_holds_no_weights_is_an_error_of_the_data(content: bytes, tm
         TorchvisionModel(weights=str(path)).build(3, 10, SIZE, None)
 
 
-def test_dropout_reaches_torchvisions_layers_or_stands_before_the_last() -> None:
+def test_dropout_sets_torchvisions_layers_or_is_added_before_the_last() -> None:
     with torch.device("meta"):
         alexnet = TorchvisionModel(arch="alexnet").build(3, 10, SIZE, 0.2)
         resnet = TorchvisionModel(arch="resnet18").build(3, 10, SIZE, 0.2)
@@ -146,27 +148,27 @@ def test_dropout_reaches_torchvisions_layers_or_stands_before_the_last() -> None
     assert isinstance(plain.get_submodule("fc"), nn.Linear)
 
 
-def test_weights_that_follow_are_neither_read_nor_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rebuilding_neither_reads_nor_downloads_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     published = {
         "resnet18": models.resnet18().state_dict(),
         "googlenet": models.googlenet(init_weights=False).state_dict(),
         "inception_v3": models.inception_v3(init_weights=False).state_dict(),
     }
     for arch, state in published.items():
-        monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, kept=state, **__: kept)
+        monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, state_dict=state, **__: state_dict)
         settings = TorchvisionModel(arch=arch, weights="default")
         size = (settings.min_size((8, 8)),) * 2
         first = settings.build(3, 4, size, None)
         monkeypatch.delattr(WeightsEnum, "get_state_dict")
-        again = settings.rebuild(3, 4, size, None)
-        again.load_state_dict(first.state_dict())
+        rebuilt = settings.rebuild(3, 4, size, None)
+        rebuilt.load_state_dict(first.state_dict())
         images = torch.rand(2, 3, *size)
-        # Equal outputs: GoogLeNet's own weights expect colours that it transforms itself.
-        torch.testing.assert_close(again.eval()(images), first.eval()(images))
+        # Compare outputs: GoogLeNet's published weights need its input transform.
+        torch.testing.assert_close(rebuilt.eval()(images), first.eval()(images))
         monkeypatch.undo()
-    gone = TorchvisionModel(weights="gone.pt")
-    assert gone.problems()
-    assert gone.rebuild(3, 4, SIZE, None)(torch.zeros(2, 3, *SIZE)).shape == (2, 4)
+    missing = TorchvisionModel(weights="gone.pt")
+    assert missing.problems()
+    assert missing.rebuild(3, 4, SIZE, None)(torch.zeros(2, 3, *SIZE)).shape == (2, 4)
 
 
 FACTORY = """
@@ -191,7 +193,7 @@ CONSTANT = 3
 
 @pytest.fixture
 def module_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """Return a module with factories in the working folder, under a name of its own."""
+    """Write a module with factories into the working folder; return its unique name."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
     name = f"nets_{zlib.crc32(request.node.nodeid.encode())}"
@@ -208,7 +210,7 @@ def test_a_function_in_the_working_folder_is_called_with_its_arguments(module_na
 
 
 @pytest.mark.parametrize(
-    ("factory", "arguments", "words"),
+    ("factory", "arguments", "expected"),
     [
         ("MODULE:my_nett", {}, "has no my_nett; did you mean my_net?"),
         ("MODULE.my_net", {}, "must be package.module:function"),
@@ -224,31 +226,33 @@ def test_a_function_in_the_working_folder_is_called_with_its_arguments(module_na
         ("", {}, "model.factory: is not set"),
     ],
 )
-def test_each_thing_missing_is_named(
-    factory: str, arguments: dict[str, Any], words: str, module_name: str
+def test_an_invalid_factory_is_refused_with_the_reason(
+    factory: str, arguments: dict[str, Any], expected: str, module_name: str
 ) -> None:
-    assert words in message(Custom(factory=factory.replace("MODULE", module_name), arguments=arguments))
+    assert expected in message(Custom(factory=factory.replace("MODULE", module_name), arguments=arguments))
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "expected"),
     [
         ("import no_such_package.deep", "imports no_such_package, which is not installed"),
         ("raise ZeroDivisionError('in my file')", "failed: ZeroDivisionError: in my file"),
         ("def net(:", "failed: SyntaxError"),
     ],
 )
-def test_a_module_that_cannot_be_imported_says_why(source: str, words: str, module_name: str) -> None:
+def test_a_module_that_cannot_be_imported_is_refused_with_the_reason(
+    source: str, expected: str, module_name: str
+) -> None:
     Path(f"{module_name}.py").write_text(source)
-    assert words in message(Custom(factory=f"{module_name}:net"))
+    assert expected in message(Custom(factory=f"{module_name}:net"))
 
 
-def test_what_is_no_module_is_refused(module_name: str) -> None:
+def test_a_factory_that_returns_no_module_is_refused(module_name: str) -> None:
     with pytest.raises(ConfigError, match=r"no_module: returned a int; it must return a torch\.nn\.Module"):
         Custom(factory=f"{module_name}:no_module").build(3, 10, SIZE, None)
 
 
-def test_dropout_needs_a_place_in_a_network_of_ones_own(module_name: str) -> None:
+def test_dropout_in_a_users_network_needs_a_dropout_or_linear_layer(module_name: str) -> None:
     network = Custom(factory=f"{module_name}:my_net").build(3, 10, SIZE, 0.5)
     kinds = [type(module).__name__ for module in network.modules() if not list(module.children())]
     assert kinds == ["Flatten", "Linear", "Dropout", "Linear"]

@@ -1,4 +1,4 @@
-"""Training in part: what is frozen keeps its weights and statistics, the head has its own rate (N14)."""
+"""Fine-tuning: frozen layers keep weights and statistics, the head has its own learning rate (N14)."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ TORCHVISION = ["model=torchvision", "model.arch=shufflenet_v2_x0_5"]
 TIMM = ["model=timm", "model.arch=test_resnet"]
 
 
-def trained(words: list[str], path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return weights and statistics of a network before and after training, without the test at the end."""
-    config = configure([*words, "trainer.precision=fp32"], Composer(Choices())).config
+def train(overrides: list[str], path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return weights and statistics before and after training, without the final evaluation."""
+    config = configure([*overrides, "trainer.precision=fp32"], Composer(Choices())).config
     assembled = assemble(config, create(path, named_by_user=True), None)
     network = assembled.trainer.network
     before = copy.deepcopy(network.state_dict())
@@ -39,13 +39,13 @@ def trained(words: list[str], path: Path) -> tuple[dict[str, Tensor], dict[str, 
     return before, network.state_dict()
 
 
-def last(folder: Path) -> dict[str, Tensor]:
+def last_weights(folder: Path) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = read(folder / "checkpoints" / "last.pt")["network"]
     return weights
 
 
 @pytest.mark.parametrize(
-    ("chosen", "pattern", "parts"),
+    ("model", "pattern", "prefixes"),
     [
         (TORCHVISION, "[conv1,stage2]", ("conv1.", "stage2.")),
         (TORCHVISION, "['*']", ("conv1.", "stage2.", "stage3.", "stage4.", "conv5.")),
@@ -53,33 +53,33 @@ def last(folder: Path) -> dict[str, Tensor]:
     ],
     ids=["modules", "all but the head", "patterns"],
 )
-def test_what_is_frozen_keeps_weights_and_statistics_and_the_rest_changes(
-    chosen: list[str], pattern: str, parts: tuple[str, ...], tmp_path: Path
+def test_frozen_layers_keep_weights_and_statistics_and_the_others_change(
+    model: list[str], pattern: str, prefixes: tuple[str, ...], tmp_path: Path
 ) -> None:
-    before, after = trained([*chosen, *QUICK, f"model.freeze={pattern}"], tmp_path)
-    moved = {name.rpartition(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    still = {name.rpartition(".")[0] for name in before} - moved
-    assert still == {name.rpartition(".")[0] for name in before if name.startswith(parts)}
+    before, after = train([*model, *QUICK, f"model.freeze={pattern}"], tmp_path)
+    changed = {name.rpartition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    unchanged = {name.rpartition(".")[0] for name in before} - changed
+    assert unchanged == {name.rpartition(".")[0] for name in before if name.startswith(prefixes)}
 
 
 @pytest.mark.parametrize("pattern", ["bn1", "layer*.bn1"])
-def test_norms_can_be_frozen_by_themselves(pattern: str) -> None:
+def test_norms_can_be_frozen_alone(pattern: str) -> None:
     network = TimmModel(arch="test_resnet", freeze=[pattern]).build(3, 10, SIZE, None)
     frozen = {name for name, weight in network.named_parameters() if not weight.requires_grad}
-    start = "bn1." if pattern == "bn1" else "layer"
+    prefix = "bn1." if pattern == "bn1" else "layer"
     assert frozen == {
         f"{name}.{tensor}"
         for name, module in network.named_modules()
         for tensor in ("weight", "bias")
-        if isinstance(module, nn.BatchNorm2d) and f"{name}.".startswith(start) and name.endswith("bn1")
+        if isinstance(module, nn.BatchNorm2d) and f"{name}.".startswith(prefix) and name.endswith("bn1")
     }
 
 
 def test_only_frozen_norms_stay_in_evaluation_mode() -> None:
     network = TorchvisionModel(arch="shufflenet_v2_x0_5", freeze=["stage2"]).build(3, 10, SIZE, None)
     training_mode(network.eval())
-    waiting = {name for name, module in network.named_modules() if not module.training}
-    assert waiting == {
+    in_evaluation_mode = {name for name, module in network.named_modules() if not module.training}
+    assert in_evaluation_mode == {
         name
         for name, module in network.named_modules()
         if isinstance(module, nn.BatchNorm2d) and name.startswith("stage2.")
@@ -113,33 +113,37 @@ def test_a_pattern_that_freezes_nothing_is_refused(settings: Model, lines: list[
     assert raised.value.problems == problems
 
 
-def test_frozen_random_weights_are_noticed() -> None:
+def test_frozen_random_weights_give_a_notice() -> None:
     (line,) = configure([*TIMM, "model.freeze=['*']"], Composer(Choices())).notices
     assert line.startswith("model.freeze=[*]: these layers keep random weights; ")
 
 
-@pytest.mark.parametrize("chosen", [TORCHVISION, TIMM], ids=["torchvision", "timm"])
-def test_one_step_moves_the_head_by_its_factor_and_the_rest_as_before(
-    chosen: list[str], tmp_path: Path
-) -> None:
-    words = [*chosen, *QUICK[:-1], "trainer.max_steps_per_epoch=1", "optim.momentum=0", "schedule=constant"]
+@pytest.mark.parametrize("model", [TORCHVISION, TIMM], ids=["torchvision", "timm"])
+def test_head_lr_multiplies_the_step_of_the_head_only(model: list[str], tmp_path: Path) -> None:
+    overrides = [
+        *model,
+        *QUICK[:-1],
+        "trainer.max_steps_per_epoch=1",
+        "optim.momentum=0",
+        "schedule=constant",
+    ]
     change = {}
     for factor in (1, 16):
-        before, after = trained([*words, f"model.head_lr={factor}"], tmp_path / str(factor))
+        before, after = train([*overrides, f"model.head_lr={factor}"], tmp_path / str(factor))
         change[factor] = {name: after[name] - before[name] for name in before}
-    for name, moved in change[1].items():
+    for name, difference in change[1].items():
         factor = 16 if name in ("fc.weight", "fc.bias") else 1
-        torch.testing.assert_close(change[16][name], factor * moved, rtol=1e-3, atol=1e-7)
+        torch.testing.assert_close(change[16][name], factor * difference, rtol=1e-3, atol=1e-7)
     assert float(change[1]["fc.weight"].norm()) > 0
 
 
-def test_a_run_with_two_learning_rates_goes_on_to_the_bit(tmp_path: Path) -> None:
+def test_a_run_with_two_learning_rates_resumes_bit_identically(tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    words = [*TIMM, *QUICK, "model.head_lr=10", "optim=adamw", "model.freeze=[layer1]"]
-    words += ["trainer.epochs=2", "evaluate.batch_size=359"]
-    assert main([*words, f"hydra.run.dir={whole}"]) == 0
-    assert main([*words, f"hydra.run.dir={stopped}", "trainer.max_minutes=0.00001"]) == 0
+    overrides = [*TIMM, *QUICK, "model.head_lr=10", "optim=adamw", "model.freeze=[layer1]"]
+    overrides += ["trainer.epochs=2", "evaluate.batch_size=359"]
+    assert main([*overrides, f"hydra.run.dir={whole}"]) == 0
+    assert main([*overrides, f"hydra.run.dir={stopped}", "trainer.max_minutes=0.00001"]) == 0
     assert read(stopped / "checkpoints" / "last.pt")["progress"]["step"] < 4
     assert main([f"run={stopped}", "trainer.max_minutes=null"]) == 0
-    expected, weights = last(whole), last(stopped)
+    expected, weights = last_weights(whole), last_weights(stopped)
     assert all(torch.equal(weights[name], expected[name]) for name in expected)

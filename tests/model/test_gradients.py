@@ -1,4 +1,4 @@
-"""The gradients of every layer of our own against central differences in double precision."""
+"""Gradients of the package's own layers against central differences in double precision."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from cnntrain.model.layers import (
 )
 from cnntrain.model.lenet_original import TABLE, DistanceToCodes, Subsampling
 
-# Each layer with the shape of an input. A window of L2 pooling or a maximum has a kink where its inputs are
-# all 0 or equal, which numbers drawn at random are not.
+# Each layer with the shape of an input. L2 pooling and maxima are not differentiable where their inputs are
+# all 0 or equal, which random inputs are not.
 LAYERS: list[tuple[Callable[[], nn.Module], tuple[int, ...]]] = [
     (Maxout, (2, 6, 3, 2)),
     (lambda: Maxout(3), (4, 6)),
@@ -43,7 +43,7 @@ LAYERS: list[tuple[Callable[[], nn.Module], tuple[int, ...]]] = [
 ]
 
 
-def gradients_are_right(layer: nn.Module, inputs: Tensor) -> bool:
+def gradients_are_correct(layer: nn.Module, inputs: Tensor) -> bool:
     """Return whether the gradients of inputs and weights are central differences, to 1e-5 or so."""
     names = [name for name, _ in layer.named_parameters()]
 
@@ -63,11 +63,11 @@ def test_gradients_of_inputs_and_weights_are_central_differences(
     layer = build().double()
     for weight in layer.parameters():
         nn.init.normal_(weight)
-    assert gradients_are_right(layer, torch.randn(shape, dtype=torch.float64))
+    assert gradients_are_correct(layer, torch.randn(shape, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", layers.ACTIVATIONS)
-def test_gradients_of_activations_are_central_differences_beside_their_kinks(name: str) -> None:
+def test_gradients_of_activations_are_central_differences_away_from_their_kinks(name: str) -> None:
     points = torch.tensor([[-3.0, -1.0, -0.01, 0.01, 1.0, 3.0]], dtype=torch.float64)
     # In-place activations may not overwrite what gradcheck reads.
     assert torch.autograd.gradcheck(
@@ -75,7 +75,7 @@ def test_gradients_of_activations_are_central_differences_beside_their_kinks(nam
     )
 
 
-def test_no_layer_of_our_own_is_left_out() -> None:
+def test_every_own_layer_is_checked() -> None:
     checked = {type(build()) for build, _ in LAYERS}
     ours = {
         entry

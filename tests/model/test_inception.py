@@ -57,7 +57,7 @@ def multiply_adds(network: nn.Module, side: int) -> dict[str, int]:
 
 
 def with_random_norms(network: nn.Module) -> nn.Module:
-    """Draw the norms' weights and statistics: at their start they hide a norm in the wrong place."""
+    """Randomize weights and statistics of batch norms: the defaults would hide a misplaced one."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             for values in (module.weight, module.running_var):
@@ -67,13 +67,13 @@ def with_random_norms(network: nn.Module) -> nn.Module:
     return network
 
 
-def hold(ours: nn.Module, values: list[Tensor]) -> None:
-    """Load weights and statistics in their order; each must have the shape of ours."""
+def load_in_order(ours: nn.Module, values: list[Tensor]) -> None:
+    """Load weights and statistics in their order; shapes must match."""
     names = list(ours.state_dict())
     ours.load_state_dict(dict(zip(names, values, strict=True)), assign=True)
 
 
-def assert_same(ours: Tensor, theirs: Tensor) -> None:
+def assert_close(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
 
 
@@ -90,7 +90,7 @@ def assert_same(ours: Tensor, theirs: Tensor) -> None:
     ],
     ids=repr,
 )
-def test_parameters_are_the_published_ones(settings: Any, side: int, count: int) -> None:
+def test_parameters_equal_the_published_counts(settings: Any, side: int, count: int) -> None:
     assert (settings.published.side, settings.published.classes) == (side, 1000)
     assert parameters(on_meta(settings, side, 1000)) == count
 
@@ -103,16 +103,16 @@ def test_inception_v2_has_the_parameters_of_the_caffe_model_without_its_biases()
     assert biases == 10_016
 
 
-def test_inception_v2_shrinks_the_map_in_3c_and_4e() -> None:
+def test_inception_v2_halves_the_map_in_3c_and_4e() -> None:
     maps = maps_of(on_meta(InceptionV2(), 224), 224)
     blocks = [shape for name, shape in maps.items() if name.startswith("inception")]
-    # Figure 5 of the paper, but for the sums of 4c to 4e, which it has as 576, 576 and 1024.
+    # Figure 5 of the paper, except for the sums of 4c to 4e, which it gives as 576, 576 and 1024.
     channels = (256, 320, 576, 576, 576, 608, 608, 1056, 1024, 1024)
     sides = (28, 28, 14, 14, 14, 14, 14, 7, 7, 7)
     assert blocks == [(count, side, side) for count, side in zip(channels, sides, strict=True)]
 
 
-def test_googlenet_has_the_maps_and_operations_of_its_papers_table() -> None:
+def test_googlenet_has_the_maps_and_operations_of_the_papers_table() -> None:
     network = on_meta(GoogLeNet(), 224, 1000).eval()
     sides = {name: shape[1] for name, shape in maps_of(network, 224).items()}
     assert [sides[name] for name in ("conv1", "pool1", "pool2", "pool3", "pool4")] == [112, 56, 28, 14, 7]
@@ -134,59 +134,59 @@ def test_googlenet_has_the_maps_and_operations_of_its_papers_table() -> None:
     ],
     ids=["googlenet", "inception_v3"],
 )
-def test_multiply_adds_are_torchvisions(settings: Model, side: int, weights: Any) -> None:
+def test_multiply_adds_equal_torchvision(settings: Model, side: int, weights: Any) -> None:
     total = sum(multiply_adds(on_meta(settings, side, 1000), side).values())
     assert round(total / 1e9, 3) == weights.meta["_ops"]
 
 
-def test_googlenet_gives_torchvisions_outputs_also_of_the_auxiliary_heads() -> None:
+def test_googlenet_has_torchvisions_outputs_including_the_auxiliary_heads() -> None:
     torch.manual_seed(0)
     theirs = with_random_norms(
         models.googlenet(num_classes=7, init_weights=False, aux_logits=True, dropout=0.0, dropout_aux=0.0)
     )
     ours = on_meta(TORCHVISION, 224, dropout=0.0)
     images = torch.randn(2, 3, 72, 90)
-    hold(ours, [value.clone() for value in theirs.state_dict().values()])
+    load_in_order(ours, [value.clone() for value in theirs.state_dict().values()])
     with torch.no_grad():
-        assert_same(ours.eval()(images), theirs.eval()(images))
+        assert_close(ours.eval()(images), theirs.eval()(images))
         expected = theirs.train()(images)
         scores, after_4a, after_4d = ours.train()(images)
-    assert_same(scores, expected.logits)
-    assert_same(after_4a, expected.aux_logits1)
-    assert_same(after_4d, expected.aux_logits2)
+    assert_close(scores, expected.logits)
+    assert_close(after_4a, expected.aux_logits1)
+    assert_close(after_4d, expected.aux_logits2)
 
 
-def test_inception_v3_gives_torchvisions_outputs_also_of_the_auxiliary_head() -> None:
+def test_inception_v3_has_torchvisions_outputs_including_the_auxiliary_head() -> None:
     torch.manual_seed(0)
     theirs = with_random_norms(models.inception_v3(num_classes=7, init_weights=False, dropout=0.0))
     ours = on_meta(InceptionV3(), 299, dropout=0.0)
-    # Theirs stand where they are used, between the blocks 6e and 7a.
+    # torchvision's auxiliary head is between the blocks 6e and 7a, ours before the head.
     auxiliary = [value for name, value in theirs.state_dict().items() if name.startswith("AuxLogits")]
     others = [value for name, value in theirs.state_dict().items() if not name.startswith("AuxLogits")]
     values = [*others[:-2], *auxiliary, *others[-2:]]
-    hold(ours, [value.clone() for value in values])
+    load_in_order(ours, [value.clone() for value in values])
     images = torch.randn(2, 3, 299, 299)
     with torch.no_grad():
-        assert_same(ours.eval()(images[:, :, :107, :90]), theirs.eval()(images[:, :, :107, :90]))
+        assert_close(ours.eval()(images[:, :, :107, :90]), theirs.eval()(images[:, :, :107, :90]))
         expected = theirs.train()(images)
         scores, after_6e = ours.train()(images)
-    assert_same(scores, expected.logits)
-    assert_same(after_6e, expected.aux_logits)
+    assert_close(scores, expected.logits)
+    assert_close(after_6e, expected.aux_logits)
 
 
-def test_inception_v4_gives_timms_outputs() -> None:
+def test_inception_v4_has_timms_outputs() -> None:
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     theirs = with_random_norms(timm.create_model("inception_v4", num_classes=7)).eval()
     ours = on_meta(InceptionV4(), 299).eval()
-    hold(ours, list(theirs.state_dict().values()))
+    load_in_order(ours, list(theirs.state_dict().values()))
     images = torch.randn(1, 3, 91, 107)
     with torch.no_grad():
-        assert_same(ours(images), theirs(images))
+        assert_close(ours(images), theirs(images))
 
 
 @pytest.mark.parametrize(("channels", "side", "pooled"), [(3, 14, 4), (2, 17, 5)])
-def test_auxiliary_pooling_is_the_papers_on_its_maps_and_fits_others(
+def test_auxiliary_pooling_equals_the_papers_on_its_map_sizes_and_accepts_others(
     channels: int, side: int, pooled: int
 ) -> None:
     pool = AuxiliaryPool(pooled)
@@ -196,7 +196,7 @@ def test_auxiliary_pooling_is_the_papers_on_its_maps_and_fits_others(
         assert pool(torch.ones(2, channels, *size)).shape == (2, channels, pooled, pooled)
 
 
-def test_auxiliary_heads_train_the_blocks_up_to_theirs_and_are_gone_afterwards() -> None:
+def test_auxiliary_heads_train_the_blocks_before_them_and_are_absent_in_evaluation() -> None:
     network: Any = GoogLeNet(width=0.0625).build(3, 5, (32, 32), 0.0)
     images = torch.randn(2, 3, 32, 32)
     scores, after_4a, after_4d = network(images)
@@ -213,7 +213,7 @@ def test_auxiliary_heads_train_the_blocks_up_to_theirs_and_are_gone_afterwards()
 
 
 @pytest.mark.parametrize("settings", ALL, ids=repr)
-def test_small_form_sees_a_half_a_quarter_and_an_eighth(settings: Model) -> None:
+def test_small_form_has_maps_of_a_half_a_quarter_and_an_eighth(settings: Model) -> None:
     maps = maps_of(on_meta(settings.tiny(), 32), 32)
     blocks = [shape[1:] for name, shape in maps.items() if not name.startswith(("conv", "norm", "stem"))]
     assert list(dict.fromkeys(blocks)) == [(16, 16), (8, 8), (4, 4)]
@@ -221,11 +221,11 @@ def test_small_form_sees_a_half_a_quarter_and_an_eighth(settings: Model) -> None
 
 @pytest.mark.parametrize("settings", ALL, ids=repr)
 @pytest.mark.parametrize("form", ["small", "imagenet"])
-def test_the_least_size_and_odd_sizes_are_taken_in_training(settings: Any, form: str) -> None:
+def test_the_smallest_size_and_odd_sizes_are_accepted_in_training(settings: Any, form: str) -> None:
     settings = dataclasses.replace(settings.tiny(), form=form)
-    least = settings.min_size((8, 8))
-    network = on_meta(settings, least)
-    for height, width in ((least, least), (least + 5, least + 12)):
+    side = settings.min_size((8, 8))
+    network = on_meta(settings, side)
+    for height, width in ((side, side), (side + 5, side + 12)):
         outputs = run(network, height, width)
         for output in outputs if isinstance(outputs, tuple) else (outputs,):
             assert output.shape == (2, 7)
@@ -239,14 +239,14 @@ def test_the_least_size_and_odd_sizes_are_taken_in_training(settings: Any, form:
     ],
     ids=repr,
 )
-def test_no_map_is_left_one_pixel_below_the_least_size(settings: Model) -> None:
+def test_one_pixel_below_the_smallest_size_is_too_small(settings: Model) -> None:
     side = settings.min_size((8, 8)) - 1
     with pytest.raises(RuntimeError, match=r"too small|can't be greater"):
         run(on_meta(settings, side), side, side)
 
 
 @pytest.mark.parametrize(
-    ("settings", "own"),
+    ("settings", "default_rates"),
     [
         (GoogLeNet(), [0.7, 0.7, 0.4]),
         (InceptionV2(), []),
@@ -255,16 +255,16 @@ def test_no_map_is_left_one_pixel_below_the_least_size(settings: Model) -> None:
     ],
     ids=repr,
 )
-def test_dropout_is_the_papers_unless_given(settings: Model, own: list[float]) -> None:
-    for given, expected in ((None, own), (0.0, []), (0.3, [0.3] * max(1, len(own)))):
-        network = on_meta(settings.tiny(), 32, dropout=given)
+def test_dropout_defaults_to_the_papers_rates(settings: Model, default_rates: list[float]) -> None:
+    for dropout, expected in ((None, default_rates), (0.0, []), (0.3, [0.3] * max(1, len(default_rates)))):
+        network = on_meta(settings.tiny(), 32, dropout=dropout)
         assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == expected
 
 
 @pytest.mark.parametrize("settings", [GoogLeNet(auxiliary=False), InceptionV3(auxiliary=False)], ids=repr)
-def test_a_weight_for_heads_that_are_left_out_is_a_problem(settings: Any) -> None:
+def test_an_auxiliary_weight_without_auxiliary_heads_is_a_problem(settings: Any) -> None:
     assert settings.problems() == []
-    weighed = dataclasses.replace(settings, auxiliary_weight=0.5)
-    assert weighed.problems() == [
-        "model.auxiliary_weight=0.5: there are no auxiliary heads to weigh; write model.auxiliary=true"
+    weighted = dataclasses.replace(settings, auxiliary_weight=0.5)
+    assert weighted.problems() == [
+        "model.auxiliary_weight=0.5: there are no auxiliary heads; write model.auxiliary=true"
     ]

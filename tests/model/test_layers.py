@@ -1,4 +1,4 @@
-"""The layers torch does not have, against loops, other operators and finite differences."""
+"""Layers that torch does not have, against loops, other operators and finite differences."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def test_a_locally_connected_layer_with_one_filter_everywhere_is_a_convolution(
     torch.testing.assert_close(local(images), expected)
 
 
-def test_a_locally_connected_layer_has_filters_of_its_own_at_each_place() -> None:
+def test_a_locally_connected_layer_has_separate_filters_at_each_position() -> None:
     torch.manual_seed(0)
     local = LocallyConnected2d(2, 3, 3, (5, 6)).double()
     nn.init.normal_(local.bias)
     images = torch.randn(2, 2, 5, 6, dtype=torch.float64)
-    found, bias = local(images), local.bias.reshape(3, 3, 4)
-    assert found.shape == (2, 3, 3, 4)
+    outputs, bias = local(images), local.bias.reshape(3, 3, 4)
+    assert outputs.shape == (2, 3, 3, 4)
     for row in range(3):
         for column in range(4):
             window = images[:, :, row : row + 3, column : column + 3].flatten(1)
             expected = window @ local.weight[4 * row + column].T + bias[:, row, column]
-            torch.testing.assert_close(found[:, :, row, column], expected)
+            torch.testing.assert_close(outputs[:, :, row, column], expected)
     assert torch.autograd.gradcheck(local, images.requires_grad_())
 
 
@@ -63,10 +63,10 @@ def test_a_table_convolution_is_a_convolution_whose_other_weights_are_zero() -> 
     torch.testing.assert_close(table(maps), dense(maps))
 
 
-def test_the_connection_table_is_the_papers() -> None:
-    # Table I of the paper: for each map of S2, which of C3's maps see it.
-    seen_by = [[row for row, inputs in enumerate(TABLE) if column in inputs] for column in range(6)]
-    assert seen_by == [
+def test_the_connection_table_equals_the_papers() -> None:
+    # Table I of the paper: for each map of S2, the maps of C3 connected to it.
+    connections = [[row for row, inputs in enumerate(TABLE) if column in inputs] for column in range(6)]
+    assert connections == [
         [0, 4, 5, 6, 9, 10, 11, 12, 14, 15],
         [0, 1, 5, 6, 7, 10, 11, 12, 13, 15],
         [0, 1, 2, 6, 7, 8, 11, 13, 14, 15],
@@ -88,25 +88,25 @@ def test_subsampling_scales_the_sum_of_each_window() -> None:
 
 def test_scores_of_lenet5_are_minus_the_squared_distances_to_its_codes() -> None:
     output = DistanceToCodes(10)
-    drawn = codes(10)
-    assert set(drawn.flatten().tolist()) == {-1.0, 1.0}
-    # A digit drawn as its code is 0 away from it and 4 times the differing pixels from the others.
-    expected = -4 * (drawn[:, None] != drawn).sum(2).float()
-    torch.testing.assert_close(output(drawn), expected)
-    torch.testing.assert_close(output(drawn[:, :, None, None].expand(10, 84, 2, 3))[:, :, 1, 2], expected)
+    bitmaps = codes(10)
+    assert set(bitmaps.flatten().tolist()) == {-1.0, 1.0}
+    # The squared distance of two codes is 4 times the number of differing pixels.
+    expected = -4 * (bitmaps[:, None] != bitmaps).sum(2).float()
+    torch.testing.assert_close(output(bitmaps), expected)
+    torch.testing.assert_close(output(bitmaps[:, :, None, None].expand(10, 84, 2, 3))[:, :, 1, 2], expected)
 
 
 @pytest.mark.parametrize("classes", [7, 10, 100])
-def test_codes_are_far_apart_and_the_same_every_time(classes: int) -> None:
-    drawn = codes(classes)
-    assert drawn.shape == (classes, 84)
-    differing = (drawn[:, None] != drawn).sum(2) + 84 * torch.eye(classes, dtype=torch.int64)
-    # Drawn characters share their shapes: a 3 and a 5, a 6 and an 8 differ least.
+def test_codes_are_far_apart_and_deterministic(classes: int) -> None:
+    bitmaps = codes(classes)
+    assert bitmaps.shape == (classes, 84)
+    differing = (bitmaps[:, None] != bitmaps).sum(2) + 84 * torch.eye(classes, dtype=torch.int64)
+    # Bitmaps of digits are similar: a 3 and a 5, a 6 and an 8 differ least.
     assert differing.min() >= (8 if classes == 10 else 20)
-    assert torch.equal(drawn, codes(classes))
+    assert torch.equal(bitmaps, codes(classes))
 
 
-def test_rejecting_softmax_is_the_papers_criterion() -> None:
+def test_rejecting_softmax_equals_the_papers_criterion() -> None:
     distances = torch.tensor([[2.0, 5.0, 1.0], [90.0, 80.0, 70.0]])
     criterion = RejectingSoftmax(rejection=3.0).build(["a", "b", "c"], {}, 0.0)
     loss = criterion(-distances, torch.tensor([2, 0]))
@@ -117,14 +117,14 @@ def test_rejecting_softmax_is_the_papers_criterion() -> None:
     assert float(loss) == pytest.approx(sum(expected) / 2)
 
 
-def test_maxout_takes_the_larger_of_two_linear_functions() -> None:
+def test_maxout_is_the_maximum_of_two_linear_functions() -> None:
     values = torch.tensor([[1.0, 3.0, -2.0, -5.0]])
     assert Maxout()(values).tolist() == [[3.0, -2.0]]
     maps = torch.randn(2, 6, 3, 3)
     torch.testing.assert_close(Maxout()(maps)[:, 1], torch.maximum(maps[:, 2], maps[:, 3]))
 
 
-def test_scaled_tanh_reaches_one_at_one_with_its_greatest_curvature() -> None:
+def test_scaled_tanh_is_one_at_one_where_its_curvature_is_largest() -> None:
     squash = ScaledTanh()
     points = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
     torch.testing.assert_close(squash(points), points, rtol=1e-4, atol=1e-12)
@@ -135,7 +135,7 @@ def test_scaled_tanh_reaches_one_at_one_with_its_greatest_curvature() -> None:
 
 
 @pytest.mark.parametrize("ceil_mode", [False, True])
-def test_l2_pooling_is_the_norm_of_each_window_and_has_gradients_at_zero(ceil_mode: bool) -> None:
+def test_l2_pooling_is_the_norm_of_each_window_and_its_gradient_at_zero_is_zero(ceil_mode: bool) -> None:
     maps = torch.rand(2, 3, 7, 8) + 0.1
     expected = F.lp_pool2d(maps, 2.0, 3, 2, ceil_mode=ceil_mode)
     if not ceil_mode:  # torch scales windows that reach beyond the end
@@ -153,11 +153,11 @@ def test_response_norm_multiplies_alpha_by_the_sum_of_five_squares() -> None:
     sums = torch.stack([squares[:, channel : channel + 5].sum(1) for channel in range(8)], 1)
     torch.testing.assert_close(layers.response_norm()(maps), maps / (2 + 1e-4 * sums) ** 0.75)
     assert torch.autograd.gradcheck(layers.response_norm(), maps.requires_grad_())
-    theirs = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
-    torch.testing.assert_close(layers.response_norm()(maps), theirs(maps))
+    torch_norm = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+    torch.testing.assert_close(layers.response_norm()(maps), torch_norm(maps))
     half = maps.detach().bfloat16()
     torch.testing.assert_close(
-        layers.response_norm()(half).double(), theirs(half.double()), rtol=1e-2, atol=0
+        layers.response_norm()(half).double(), torch_norm(half.double()), rtol=1e-2, atol=0
     )
 
 
@@ -183,29 +183,29 @@ def test_a_unit_keeps_the_size_of_its_map(kernel_size: tuple[int, int], dilation
 @pytest.mark.parametrize("width", [0.05, 0.125, 0.3, 1.0, 1.7])
 def test_scaled_counts_are_even_and_unchanged_at_width_one(width: float) -> None:
     for units in (16, 24, 48, 96, 384):
-        found = layers.scaled(units, width)
-        assert found % 2 == 0
-        assert found == pytest.approx(units * width, abs=1) or found == 2
-        assert width != 1 or found == units
+        count = layers.scaled(units, width)
+        assert count % 2 == 0
+        assert count == pytest.approx(units * width, abs=1) or count == 2
+        assert width != 1 or count == units
 
 
-def test_window_arithmetic_follows_torch() -> None:
+def test_window_arithmetic_equals_torch() -> None:
     for kernel_size in (1, 2, 3, 5):
         for stride in (1, 2, 3):
             for padding in range(kernel_size // 2 + 1):
                 for dilation in (1, 2):
                     window = Window(kernel_size, stride, padding, dilation)
                     layer = nn.Conv2d(1, 1, kernel_size, stride, padding, dilation, device="meta")
-                    for size in range(window.reach, 17):
+                    for size in range(window.effective_size, 17):
                         shape = layer(torch.empty(1, 1, size, size, device="meta")).shape
                         assert window.output(size) == shape[-1]
 
 
-def test_min_input_is_the_least_that_leaves_a_pixel() -> None:
+def test_min_input_is_the_smallest_size_with_an_output() -> None:
     chain = [Window(7, 2, 1), Window(3, 2, 1), Window(5, 2), Window(3, 2, 1), Window(3, 1, 1), Window(3, 2)]
-    least = min_input(chain)
-    assert output_size(chain, least) == 1
-    sizes = [least - 1]
+    smallest = min_input(chain)
+    assert output_size(chain, smallest) == 1
+    sizes = [smallest - 1]
     for window in chain:
         sizes.append(window.output(sizes[-1]))
     assert min(sizes) < 1
@@ -222,9 +222,11 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=repr)
-def test_every_part_of_the_pattern_trains_at_its_least_size_and_above(settings: ConvNet) -> None:
-    least = settings.min_size((8, 8))
-    for side in (least, least + 4):
+def test_every_option_of_convnet_has_finite_gradients_at_its_smallest_size_and_above(
+    settings: ConvNet,
+) -> None:
+    smallest = settings.min_size((8, 8))
+    for side in (smallest, smallest + 4):
         torch.manual_seed(0)
         network = settings.build(2, 3, (side, side + 1), 0.1)
         images = torch.randn(6, 2, side, side + 1)
@@ -251,11 +253,11 @@ def test_a_strided_convolution_in_place_of_pooling_halves_the_map() -> None:
     network = ConvNet(pooling="stride").build(1, 10, (8, 8), None)
     shapes: list[tuple[int, ...]] = []
 
-    def note(_: nn.Module, __: object, maps: Tensor) -> None:
+    def record(_: nn.Module, __: object, maps: Tensor) -> None:
         shapes.append(tuple(maps.shape[2:]))
 
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(note)
+            module.register_forward_hook(record)
     network(torch.randn(2, 1, 8, 8))
     assert shapes == [(8, 8), (4, 4), (4, 4), (2, 2)]

@@ -1,4 +1,4 @@
-"""What holds for every network in conf/model: sizes, channels, dropout; and what makes each itself."""
+"""Properties of every network in conf/model (sizes, channels, dropout) and of single architectures."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def on_meta(
 
 def forward(network: nn.Module, size: tuple[int, int], channels: int = 3) -> Tensor:
     outputs = network(torch.empty(2, channels, *size, device="meta"))
-    # Auxiliary heads give scores of their own while training.
+    # Auxiliary heads add outputs in training.
     scores: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
     return scores
 
 
-def test_every_network_takes_its_least_size_and_larger_images(tiny_network: Model) -> None:
-    least = tiny_network.min_size((8, 8))
-    for size in ((least, least), (least + 5, least + 12), (160, 128)):
+def test_every_network_accepts_its_smallest_size_and_larger_images(tiny_network: Model) -> None:
+    smallest = tiny_network.min_size((8, 8))
+    for size in ((smallest, smallest), (smallest + 5, smallest + 12), (160, 128)):
         if min(size) >= tiny_network.min_size(size):
             assert forward(on_meta(tiny_network, size, channels=2), size, channels=2).shape == (2, 7)
 
@@ -54,7 +54,7 @@ def test_every_network_takes_its_least_size_and_larger_images(tiny_network: Mode
     ],
     ids=repr,
 )
-def test_no_map_is_left_one_pixel_below_the_least_size(settings: Model, size: int) -> None:
+def test_one_pixel_below_the_smallest_size_is_too_small(settings: Model, size: int) -> None:
     assert settings.min_size((8, 8)) == size
     assert forward(on_meta(settings, (size, size)), (size, size)).shape == (2, 7)
     network = on_meta(settings, (size, size))
@@ -62,7 +62,7 @@ def test_no_map_is_left_one_pixel_below_the_least_size(settings: Model, size: in
         forward(network, (size - 1, size - 1))
 
 
-def test_without_pooling_a_convnet_takes_single_pixels() -> None:
+def test_without_pooling_a_convnet_accepts_single_pixels() -> None:
     settings = ConvNet(channels=[2, 2, 2], pooling="none")
     assert settings.min_size((1, 1)) == 1
     assert forward(on_meta(settings, (1, 1)), (1, 1)).shape == (2, 7)
@@ -80,7 +80,7 @@ def test_without_pooling_a_convnet_takes_single_pixels() -> None:
     ],
     ids=repr,
 )
-def test_residual_networks_end_with_a_map_of_2x2_at_their_least_size(settings: Model) -> None:
+def test_residual_networks_end_with_a_map_of_2x2_at_their_smallest_size(settings: Model) -> None:
     size = (settings.min_size((8, 8)),) * 2
     network = on_meta(settings, size)
     shapes = []
@@ -90,19 +90,19 @@ def test_residual_networks_end_with_a_map_of_2x2_at_their_least_size(settings: M
 
 
 @pytest.mark.parametrize("arch", ["alexnet", "squeezenet1_0", "densenet121", "mobilenet_v3_small"])
-def test_torchvision_networks_take_64_pixels(arch: str) -> None:
+def test_torchvision_networks_accept_64_pixels(arch: str) -> None:
     settings = TorchvisionModel(arch=arch)
     size = (settings.min_size((8, 8)),) * 2
     assert size == (64, 64)
     assert forward(on_meta(settings, size, channels=1), size, channels=1).shape == (2, 7)
 
 
-def rates(network: nn.Module) -> list[float]:
+def dropout_rates(network: nn.Module) -> list[float]:
     return [module.p for module in network.modules() if isinstance(module, nn.Dropout)]
 
 
-# As the papers have them, for images of 160 pixels.
-OWN_RATES = {
+# The papers' rates, for images of 160 pixels.
+DEFAULT_RATES = {
     "vgg": [0.5, 0.5],
     "alexnet": [0.5, 0.5],
     "zfnet": [0.5, 0.5],
@@ -115,12 +115,12 @@ OWN_RATES = {
 
 def test_dropout_overrides_every_rate_and_zero_removes_it(tiny_network: Model) -> None:
     size = (160, 160)
-    own = rates(on_meta(tiny_network, size))
-    assert own == OWN_RATES.get(tiny_network.name, [])
-    overridden = rates(on_meta(tiny_network, size, dropout=0.3))
+    defaults = dropout_rates(on_meta(tiny_network, size))
+    assert defaults == DEFAULT_RATES.get(tiny_network.name, [])
+    overridden = dropout_rates(on_meta(tiny_network, size, dropout=0.3))
     assert overridden
     assert set(overridden) == {0.3}
-    assert not rates(on_meta(tiny_network, size, dropout=0.0))
+    assert not dropout_rates(on_meta(tiny_network, size, dropout=0.0))
 
 
 def test_names_of_weights_do_not_depend_on_dropout(tiny_network: Model) -> None:
@@ -134,20 +134,20 @@ def test_names_of_weights_do_not_depend_on_dropout(tiny_network: Model) -> None:
     [Linear(), Mlp(hidden=[]), ConvNet(), LeNet5(), Vgg(), CifarResNet(), ResNet()],
     ids=repr,
 )
-def test_dropout_stands_before_the_last_linear_layer(settings: Model) -> None:
+def test_dropout_is_applied_before_the_last_linear_layer(settings: Model) -> None:
     size = (max(4, settings.min_size((8, 8))),) * 2
     network = settings.build(3, 7, size, 0.5)
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
-    seen: list[Tensor] = []
-    last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    captured: list[Tensor] = []
+    last.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
     images = torch.rand(16, 3, *size) + 0.5
     for training in (True, False):
         network.train(training)
         with torch.no_grad():
             network(images)
-    dropped, whole = ((values == 0).float().mean().item() for values in seen)
-    # Half of what is not zero already.
-    assert dropped == pytest.approx(whole + 0.5 * (1 - whole), abs=0.1)
+    with_dropout, without = ((values == 0).float().mean().item() for values in captured)
+    # Half of the values that are not zero already.
+    assert with_dropout == pytest.approx(without + 0.5 * (1 - without), abs=0.1)
 
 
 def test_convnet_without_convolutions_and_hidden_layers_is_the_linear_classifier() -> None:
@@ -158,7 +158,7 @@ def test_convnet_without_convolutions_and_hidden_layers_is_the_linear_classifier
     torch.testing.assert_close(network(images), images.reshape(4, 90) @ weight.T + bias)
 
 
-def test_convnet_follows_the_pattern() -> None:
+def test_convnet_has_the_layers_of_its_settings() -> None:
     settings = ConvNet(
         channels=[2, 3], convs_per_block=2, pooling="average", hidden=[5], activation="elu", kernel_size=5
     )
@@ -179,7 +179,7 @@ def test_convnet_follows_the_pattern() -> None:
     assert [module.in_features for module in network.modules() if isinstance(module, nn.Linear)] == [12, 5]
 
 
-def test_default_convnet_reads_digits() -> None:
+def test_the_default_convnet_learns_digits() -> None:
     torch.manual_seed(0)
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16 - 0.3
@@ -194,8 +194,8 @@ def test_default_convnet_reads_digits() -> None:
             optimizer.step()
     network.eval()
     with torch.no_grad():
-        right = network(images[order[1400:]]).argmax(1) == labels[order[1400:]]
-    assert right.float().mean() > 0.965
+        correct = network(images[order[1400:]]).argmax(1) == labels[order[1400:]]
+    assert correct.float().mean() > 0.965
 
 
 def test_shortcut_a_subsamples_and_adds_zero_channels() -> None:
@@ -209,7 +209,7 @@ def test_shortcut_a_subsamples_and_adds_zero_channels() -> None:
     torch.testing.assert_close(block(maps), expected)
 
 
-def test_a_residual_block_that_adds_nothing_passes_its_input_and_gradient() -> None:
+def test_a_residual_block_whose_residual_is_zero_is_the_identity() -> None:
     block = BasicBlock(4, 4, stride=1, option="A")
     nn.init.zeros_(block.norm2.weight)
     maps = torch.rand(2, 4, 5, 5, requires_grad=True)
@@ -237,7 +237,7 @@ def test_shortcut_c_projects_in_every_block() -> None:
     ],
     ids=repr,
 )
-def test_settings_that_cannot_be_built_say_what_to_write(settings: Model, line: str) -> None:
+def test_settings_that_cannot_be_built_are_reported_with_a_remedy(settings: Model, line: str) -> None:
     assert [*settings.problems(), *settings.input_problems(3, 10, (224, 300))] == [line]
 
 
@@ -247,12 +247,12 @@ def test_settings_in_conf_have_no_problems(network: Model) -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "convnet", "lenet5", "linear", "torchvision", "custom"])
-def test_a_file_named_like_its_option_has_the_options_defaults(name: str, choose: Any) -> None:
+def test_a_file_named_like_its_option_has_the_defaults_of_the_option(name: str, choose: Any) -> None:
     settings = choose("model", name)
     assert settings == type(settings)()
 
 
-def test_form_is_what_is_asked_for_and_else_follows_the_smaller_side() -> None:
+def test_form_is_the_given_one_and_with_auto_follows_the_smaller_side() -> None:
     assert [chosen_form("auto", size) for size in ((127, 500), (128, 128))] == ["small", "imagenet"]
     assert [chosen_form(form, (64, 64)) for form in ("small", "imagenet")] == ["small", "imagenet"]
 
@@ -269,7 +269,7 @@ def test_settings_of_networks_import_no_torch() -> None:
 
 
 def test_gradients_reach_every_weight() -> None:
-    # An in-place operation on what autograd still needs would raise here.
+    # An in-place operation on a tensor that autograd still needs would raise here.
     for activation in ("relu", "leaky_relu", "elu", "tanh", "sigmoid"):
         settings = dataclasses.replace(ConvNet(), activation=activation, hidden=[8])
         network = settings.build(1, 3, (8, 8), 0.2)

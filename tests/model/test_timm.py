@@ -1,4 +1,4 @@
-"""timm's networks: the outputs are timm's own, and what goes wrong with names, files and downloads (N14)."""
+"""timm's networks: equal outputs, and the errors of names, files and downloads (N14)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE = (64, 64)
 
 
 def message(settings: TimmModel) -> str:
-    """Return the one problem, which building must report in the same words."""
+    """Return the only problem; building must raise it with the same text."""
     (line,) = settings.problems()
     with pytest.raises(ConfigError) as raised:
         settings.build(3, 10, SIZE, None)
@@ -37,7 +37,7 @@ def weights_file(path: Path, network: nn.Module) -> str:
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
-def test_outputs_are_timms_with_the_same_weights(name: str, tmp_path: Path) -> None:
+def test_outputs_equal_timm_with_the_same_weights(name: str, tmp_path: Path) -> None:
     stored = timm.create_model("test_resnet", num_classes=4).eval()
     settings = TimmModel(arch="test_resnet", weights=weights_file(tmp_path / name, stored))
     assert settings.problems() == []
@@ -50,7 +50,7 @@ def test_outputs_are_timms_with_the_same_weights(name: str, tmp_path: Path) -> N
     torch.testing.assert_close(*features, rtol=0, atol=0)
 
 
-def test_filters_of_a_file_respond_to_grey_images_as_before(tmp_path: Path) -> None:
+def test_filters_of_a_file_have_the_same_outputs_for_grey_images(tmp_path: Path) -> None:
     stored = timm.create_model("test_resnet", num_classes=4).eval()
     settings = TimmModel(arch="test_resnet", weights=weights_file(tmp_path / "weights.pt", stored))
     grey = torch.randn(2, 1, *SIZE)
@@ -59,28 +59,30 @@ def test_filters_of_a_file_respond_to_grey_images_as_before(tmp_path: Path) -> N
     torch.testing.assert_close(network(grey), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_published_weights_keep_all_but_another_head(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_weights_are_loaded_except_for_a_head_of_another_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stored = timm.create_model("test_resnet").state_dict()
-    asked: list[Any] = []
+    requests: list[Any] = []
 
-    def load(*place: Any, **_: Any) -> dict[str, torch.Tensor]:
-        asked.append(place)
+    def load(*location: Any, **_: Any) -> dict[str, torch.Tensor]:
+        requests.append(location)
         return dict(stored)
 
     monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", load)
     for weights in ("default", "r160_in1k"):
         network = TimmModel(arch="test_resnet", weights=weights).build(3, 10, SIZE, None)
-        own = network.state_dict()
-        assert own["fc.weight"].shape[0] == 10
+        state = network.state_dict()
+        assert state["fc.weight"].shape[0] == 10
         for name in stored.keys() - {"fc.weight", "fc.bias"}:
-            torch.testing.assert_close(own[name], stored[name], rtol=0, atol=0)
-    assert len(asked) == 2
+            torch.testing.assert_close(state[name], stored[name], rtol=0, atol=0)
+    assert len(requests) == 2
     rebuilt = TimmModel(arch="test_resnet", weights="default").rebuild(3, 10, SIZE, None)
-    assert rebuilt.state_dict().keys() == own.keys()
-    assert len(asked) == 2
+    assert rebuilt.state_dict().keys() == state.keys()
+    assert len(requests) == 2
 
 
-def test_a_failed_download_is_an_error_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_is_a_data_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("no route to host")
 
@@ -90,7 +92,7 @@ def test_a_failed_download_is_an_error_of_the_data(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "expected"),
     [
         (TimmModel(arch="resnet81"), "model.arch=resnet81: timm has no such network; did you mean resnet"),
         (TimmModel(arch="resnet18.a1_in1k"), "write model.arch=resnet18 model.weights=a1_in1k"),
@@ -98,8 +100,8 @@ def test_a_failed_download_is_an_error_of_the_data(monkeypatch: pytest.MonkeyPat
     ],
     ids=lambda value: "" if isinstance(value, str) else f"{value.arch}-{value.weights}",
 )
-def test_names_that_do_not_exist_get_the_nearest(settings: TimmModel, words: str) -> None:
-    assert words in message(settings)
+def test_unknown_names_are_reported_with_the_nearest(settings: TimmModel, expected: str) -> None:
+    assert expected in message(settings)
 
 
 @pytest.mark.parametrize("arch", ["qwen3_vit_88m_enc", "mobilenetv5_300m_enc"])
@@ -109,22 +111,22 @@ def test_encoders_are_no_classifiers(arch: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
-def test_a_file_that_holds_no_weights_is_an_error_of_the_data(name: str, tmp_path: Path) -> None:
+def test_a_file_without_weights_is_a_data_error(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(b"no weights at all")
     with pytest.raises(DataError, match="cannot be read as weights"):
         TimmModel(arch="test_resnet", weights=str(path)).build(3, 10, SIZE, None)
 
 
-def test_a_file_of_another_network_says_what_differs(tmp_path: Path) -> None:
+def test_a_file_of_another_network_is_refused_with_the_differences(tmp_path: Path) -> None:
     path = weights_file(tmp_path / "weights.pt", timm.create_model("test_resnet", in_chans=4))
-    with pytest.raises(ConfigError, match=r"is not of test_resnet: other shape: conv1\.0\.weight$"):
+    with pytest.raises(ConfigError, match=r"does not match test_resnet: other shape: conv1\.0\.weight$"):
         TimmModel(arch="test_resnet", weights=path).build(3, 10, SIZE, None)
-    with pytest.raises(ConfigError, match="is not of test_efficientnet: lacks"):
+    with pytest.raises(ConfigError, match="does not match test_efficientnet: missing"):
         TimmModel(arch="test_efficientnet", weights=path).build(3, 10, SIZE, None)
 
 
-def test_transformers_take_the_size_that_timm_states() -> None:
+def test_transformers_accept_only_the_size_that_timm_states() -> None:
     settings = TimmModel(arch="test_vit")
     assert settings.min_size((8, 8)) == timm.get_pretrained_cfg("test_vit").input_size[1] == 160
     assert settings.input_problems(3, 10, (160, 160)) == []
@@ -133,7 +135,7 @@ def test_transformers_take_the_size_that_timm_states() -> None:
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "inception_v3", "inception_resnet_v2", "convnext_atto"])
-def test_the_least_size_is_taken(arch: str) -> None:
+def test_the_smallest_size_is_accepted(arch: str) -> None:
     settings = TimmModel(arch=arch)
     size = (settings.min_size((8, 8)),) * 2
     with torch.device("meta"):
@@ -141,7 +143,7 @@ def test_the_least_size_is_taken(arch: str) -> None:
         assert network(torch.empty(2, 2, *size)).shape == (2, 7)
 
 
-def test_dropout_reaches_timms_layers_or_stands_before_the_head() -> None:
+def test_dropout_sets_timms_layers_or_is_added_before_the_head() -> None:
     with torch.device("meta"):
         resnet = TimmModel(arch="test_resnet").build(3, 10, SIZE, 0.2)
         convnext = TimmModel(arch="test_convnext").build(3, 10, SIZE, 0.2)
@@ -149,7 +151,7 @@ def test_dropout_reaches_timms_layers_or_stands_before_the_head() -> None:
     assert {module.p for module in convnext.modules() if isinstance(module, nn.Dropout)} == {0.2}
 
 
-def test_without_timm_the_command_says_how_to_install_it(
+def test_without_timm_the_message_has_the_command_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)

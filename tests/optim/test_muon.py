@@ -1,4 +1,4 @@
-"""Muon: orthogonal updates for filters, another optimizer for the rest (O6)."""
+"""Muon: orthogonal updates for filters, another optimizer for the other weights (O6)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from cnntrain.optim.settings import AdamW, Muon, Sgd
 
 
 @pytest.mark.parametrize("shape", [(16, 27), (64, 27), (32, 32)])
-def test_every_singular_value_comes_near_1_and_directions_stay(shape: tuple[int, int]) -> None:
+def test_singular_values_become_nearly_1_and_singular_vectors_stay(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     matrix = torch.randn(shape)
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    found = orthogonalized(matrix, 5)
-    # Theirs is the exact polar factor; the iterations leave values between 0.7 and 1.2.
-    inside = left.T @ found @ right.T
-    values = inside.diagonal()
+    update = orthogonalized(matrix, 5)
+    # The exact polar factor has singular values of 1; the iterations leave values between 0.7 and 1.2.
+    in_basis = left.T @ update @ right.T
+    values = in_basis.diagonal()
     assert values.min() > 0.6
     assert values.max() < 1.25
-    assert (inside - values.diag()).abs().max() < 1e-4
+    assert (in_basis - values.diag()).abs().max() < 1e-4
 
 
 def network() -> nn.Sequential:
@@ -37,7 +37,7 @@ def set_gradients(net: nn.Module, step: int) -> None:
         weight.grad = torch.randn_like(weight)
 
 
-def test_filters_follow_the_formula() -> None:
+def test_updates_of_filters_equal_the_formula() -> None:
     net = network()
     filters = net[0].weight
     optimizer = Muon(lr=0.1, momentum=0.9, nesterov=True).build(list(net.parameters()), False)
@@ -53,26 +53,28 @@ def test_filters_follow_the_formula() -> None:
 
 
 @pytest.mark.parametrize(("rest", "option"), [("adamw", AdamW(lr=0.003)), ("sgd", Sgd(lr=0.003))])
-def test_the_rest_goes_by_the_other_optimizer_at_its_own_rate(rest: str, option: Sgd | AdamW) -> None:
+def test_other_weights_use_the_optimizer_rest_at_its_own_learning_rate(
+    rest: str, option: Sgd | AdamW
+) -> None:
     ours, theirs = network(), network()
     optimizer = Muon(lr=0.1, rest=rest, rest_lr=0.003).build(list(ours.parameters()), False)
     others = [weight for weight in theirs.parameters() if weight.ndim != 4]
-    alone = option.build(others, False)
+    reference = option.build(others, False)
     for step in range(3):
-        # As `Update` sets rates: the schedule's half, times the group's own scale.
+        # As `Update` sets learning rates: half by the schedule, times the group's scale.
         for group in optimizer.param_groups:
             group["lr"] = 0.05 * group["lr_scale"]
-        for group in alone.param_groups:
+        for group in reference.param_groups:
             group["lr"] = 0.0015
         set_gradients(ours, step)
         set_gradients(theirs, step)
         optimizer.step()
-        alone.step()
+        reference.step()
     for mine, other in zip([w for w in ours.parameters() if w.ndim != 4], others, strict=True):
         torch.testing.assert_close(mine, other)
 
 
-def test_its_state_continues_exactly() -> None:
+def test_training_resumes_exactly_from_the_state_dict() -> None:
     one, other = network(), network()
     first = Muon().build(list(one.parameters()), False)
     for step in range(2):

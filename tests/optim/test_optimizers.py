@@ -1,4 +1,4 @@
-"""Each optimizer against its formula in the notes, written out for single numbers (O1–O4, O11)."""
+"""Each optimizer against its formula in the notes, written out for a single weight (O1–O4, O11)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LR = 0.1
 
 
 def gradient(x: float) -> float:
-    """The slope of a bowl with a ripple, so that signs change on the way."""
+    """Return the slope of a piecewise quadratic function; its sign changes along the path."""
     return 3.0 * x + 2.0 * (x > 0.4) - 0.5
 
 
@@ -39,8 +39,8 @@ def nesterov(momentum: float) -> list[float]:
     return path
 
 
-def looking_ahead(momentum: float) -> list[float]:
-    """Nesterov's own form, the gradient at x + mu·v; its places looked at are those of the other form."""
+def nesterov_lookahead(momentum: float) -> list[float]:
+    """Return the points x + mu·v at which Nesterov's original form takes gradients: the other form's path."""
     x, v, path = 1.0, 0.0, []
     for _ in range(STEPS):
         v = momentum * v - LR * gradient(x + momentum * v)
@@ -86,7 +86,7 @@ def adam() -> list[float]:
         (optim.Sgd(lr=LR, momentum=0.0), lambda: sgd(0.0)),
         (optim.Sgd(lr=LR, momentum=0.9), lambda: sgd(0.9)),
         (optim.Nesterov(lr=LR, momentum=0.9), lambda: nesterov(0.9)),
-        (optim.Nesterov(lr=LR, momentum=0.5), lambda: looking_ahead(0.5)),
+        (optim.Nesterov(lr=LR, momentum=0.5), lambda: nesterov_lookahead(0.5)),
         (optim.Adagrad(lr=LR), adagrad),
         (optim.RmsProp(lr=LR, decay=0.9), lambda: rmsprop(0.9)),
         (optim.Adam(lr=LR), adam),
@@ -94,7 +94,7 @@ def adam() -> list[float]:
     ],
     ids=["sgd", "momentum", "nesterov", "looking ahead", "adagrad", "rmsprop", "adam", "adamw"],
 )
-def test_path_equals_the_formulas(
+def test_the_path_equals_the_formula(
     option: optim.Optim, formula: Callable[[], list[float]], fused: bool
 ) -> None:
     weight = torch.tensor([1.0], requires_grad=True)
@@ -107,8 +107,8 @@ def test_path_equals_the_formulas(
     assert path == pytest.approx(formula(), rel=1e-4, abs=1e-5)
 
 
-def along(stage: Stage, weight: torch.Tensor, steps: int = STEPS) -> list[float]:
-    """The path of an optimizer whose momentum changes, driven as `Update` does."""
+def path_of(stage: Stage, weight: torch.Tensor, steps: int = STEPS) -> list[float]:
+    """Return the path of an optimizer with a changing momentum, driven as by `Update`."""
     assert stage.momentum is not None
     path = []
     for step in range(steps):
@@ -121,7 +121,7 @@ def along(stage: Stage, weight: torch.Tensor, steps: int = STEPS) -> list[float]
     return path
 
 
-def test_momentum_rises_in_a_straight_line() -> None:
+def test_momentum_rises_linearly() -> None:
     weight = torch.tensor([1.0], requires_grad=True)
     (stage,) = optim.Sgd(momentum=0.5, final_momentum=0.9).stages([weight], False, 3, 3)
     assert stage.momentum is not None
@@ -133,20 +133,20 @@ def test_momentum_rises_in_a_straight_line() -> None:
     assert [stage.momentum(step) for step in (0, 1, 2, 8)] == pytest.approx([0.5, 0.7, 0.9, 0.9])
 
 
-def test_nesterov_with_a_changing_momentum_still_looks_ahead() -> None:
+def test_nesterov_with_a_changing_momentum_equals_its_lookahead_form() -> None:
     def mu(step: int) -> float:
         return 0.5 + 0.45 * min(1.0, step / (STEPS - 1))
 
-    # The gradient at x + mu·v, in which v then is the step itself; with a constant rate inside v.
-    x, v, looked_at = 1.0, 0.0, []
+    # The gradient at x + mu·v, where v is the step itself and contains the constant learning rate.
+    x, v, lookahead = 1.0, 0.0, []
     for step in range(STEPS):
         v = mu(step) * v - LR * gradient(x + mu(step) * v)
         x += v
-        looked_at.append(x + mu(step + 1) * v)
+        lookahead.append(x + mu(step + 1) * v)
     weight = torch.tensor([1.0], requires_grad=True)
     option = optim.Nesterov(lr=LR, momentum=0.5, final_momentum=0.95)
     (stage,) = option.stages([weight], False, STEPS, 1)
-    assert along(stage, weight) == pytest.approx(looked_at, rel=1e-4, abs=1e-5)
+    assert path_of(stage, weight) == pytest.approx(lookahead, rel=1e-4, abs=1e-5)
 
 
 def test_switch_gives_two_optimizers_with_their_own_rates_and_decays() -> None:

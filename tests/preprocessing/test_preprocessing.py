@@ -1,4 +1,4 @@
-"""Preprocessing against numpy and scikit-learn on the training split alone (D2 to D5)."""
+"""Preprocessing against numpy and scikit-learn, fitted to the training split only (D2 to D5)."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ KINDS = {
     "minmax": MinMax(),
     "minmax per pixel": MinMax(per="pixel"),
     "pca": Pca(components=7),
-    "pca, most kept": Pca(components=50),
+    "pca of 50": Pca(components=50),
     "pca vector": Pca(components=7, rotate_back=False),
     "zca": Whiten(),
-    "zca of few": Whiten(components=7),
+    "zca of 7": Whiten(components=7),
     "whitened vector": Whiten(rotate="pca"),
     "gcn_zca": Whiten(epsilon=0.1, contrast_normalization=True),
 }
@@ -63,7 +63,7 @@ every_kind = pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS.keys(
 
 @pytest.fixture
 def train() -> MemoryImages:
-    """Noise about a pattern of its own for each pixel: no direction is without variance."""
+    """Return noise around a random mean image; every direction has variance."""
     torch.manual_seed(0)
     pattern = torch.rand(4, 5, 3) * 150
     images = (torch.randn(1500, 4, 5, 3) * torch.linspace(2, 30, 60).view(4, 5, 3) + pattern).clamp(0, 255)
@@ -88,7 +88,7 @@ def image_set(images: Tensor) -> MemoryImages:
 def whole_images(
     settings: Preprocessing, shape: tuple[int, int, int], size: tuple[int, int] | None = None
 ) -> NetworkInput:
-    """The network input of whole images, enlarged to `size`."""
+    """Return the network input of images without crops, enlarged to `size`."""
     height, width, channels = settings.output_shape(*shape)
     return NetworkInput(shape, None, size, (*(size or (height, width)), channels))
 
@@ -98,7 +98,7 @@ def fitted(settings: Preprocessing, train: MemoryImages, size: tuple[int, int] |
 
 
 def table(images: Tensor) -> np.ndarray:
-    """Return images (N, H, W, C) of 0…255 as scikit-learn has them: (N, values) of 0…1."""
+    """Return images (N, H, W, C) of 0…255 as rows (N, values) of 0…1, for scikit-learn."""
     return images.flatten(1).double().numpy() / 255
 
 
@@ -137,10 +137,10 @@ def test_center_subtracts_numpys_mean_and_keeps_the_scale(
     ("settings", "scaler"),
     [(Standardize(per="pixel"), StandardScaler()), (MinMax(per="pixel"), MinMaxScaler((-1, 1)))],
 )
-def test_scaling_each_pixel_is_scikit_learns(
+def test_scaling_per_pixel_equals_scikit_learn(
     train: MemoryImages, settings: Preprocessing, scaler: StandardScaler | MinMaxScaler
 ) -> None:
-    other = image_set(train.images.flip(0, 1)).images  # beyond the smallest and the largest, too
+    other = image_set(train.images.flip(0, 1)).images  # also outside the range of the training split
     expected = scaler.fit(table(train.images)).transform(table(other))
     np.testing.assert_allclose(rows(fitted(settings, train)(other)), expected, atol=1e-4)
 
@@ -158,7 +158,7 @@ def test_none_scales_to_between_0_and_1(train: MemoryImages) -> None:
 
 @pytest.mark.parametrize("per", ["channel", "pixel"])
 @pytest.mark.parametrize("kind", [Standardize, MinMax])
-def test_what_is_constant_is_centred_only_with_a_notice(
+def test_constant_channels_and_pixels_are_only_centered_with_a_notice(
     train: MemoryImages, kind: Callable[..., Preprocessing], per: str
 ) -> None:
     train.images[..., 2] = 77
@@ -175,7 +175,7 @@ def test_what_is_constant_is_centred_only_with_a_notice(
 
 
 @pytest.mark.parametrize("components", [5, 40])
-def test_pca_finds_scikit_learns_components_and_variances(digits: MemoryImages, components: int) -> None:
+def test_pca_has_scikit_learns_components_and_variances(digits: MemoryImages, components: int) -> None:
     preprocess = fitted(Pca(components=components, rotate_back=False), digits)
     theirs = PCA(components, svd_solver="full").fit(table(digits.images))
     count = len(digits)
@@ -190,7 +190,7 @@ def test_pca_finds_scikit_learns_components_and_variances(digits: MemoryImages, 
 
 
 @pytest.mark.parametrize("components", [5, 40])
-def test_pca_rotated_back_is_scikit_learns_inverse_transform_less_the_mean(
+def test_pca_rotated_back_equals_scikit_learns_inverse_transform_minus_the_mean(
     digits: MemoryImages, components: int
 ) -> None:
     theirs = PCA(components, svd_solver="full").fit(table(digits.images))
@@ -200,7 +200,7 @@ def test_pca_rotated_back_is_scikit_learns_inverse_transform_less_the_mean(
     np.testing.assert_allclose(rows(ours), expected, atol=1e-5)
 
 
-def test_all_components_rotated_back_only_centre(train: MemoryImages) -> None:
+def test_pca_with_all_components_rotated_back_only_centers(train: MemoryImages) -> None:
     torch.testing.assert_close(
         fitted(Pca(components=60), train)(train.images),
         fitted(Center(per="pixel"), train)(train.images),
@@ -210,50 +210,50 @@ def test_all_components_rotated_back_only_centre(train: MemoryImages) -> None:
 
 
 @pytest.mark.parametrize("rotate", ["zca", "pca"])
-def test_whitened_training_images_have_the_identity_for_covariance(train: MemoryImages, rotate: str) -> None:
+def test_whitened_training_images_have_the_identity_as_covariance(train: MemoryImages, rotate: str) -> None:
     values = rows(fitted(Whiten(rotate=rotate, epsilon=1e-12), train)(train.images))
     np.testing.assert_allclose(np.cov(values.T, bias=True), np.eye(60), atol=1e-3)
     np.testing.assert_allclose(values.mean(0), np.zeros(60), atol=1e-3)
 
 
-def test_fewer_whitened_components_are_scikit_learns_whitening(digits: MemoryImages) -> None:
+def test_whitening_with_fewer_components_equals_scikit_learn(digits: MemoryImages) -> None:
     ours = rows(fitted(Whiten(rotate="pca", components=20, epsilon=1e-12), digits)(digits.images))
     theirs = PCA(20, whiten=True, svd_solver="full").fit_transform(table(digits.images))
     theirs *= np.sqrt(len(digits) / (len(digits) - 1))
     np.testing.assert_allclose(ours * np.sign((ours * theirs).sum(0)), theirs, atol=1e-4)
 
 
-def test_zca_is_the_inverse_root_of_the_covariance(train: MemoryImages) -> None:
+def test_zca_is_the_inverse_square_root_of_the_covariance(train: MemoryImages) -> None:
     array = table(train.images)
-    centred = array - array.mean(0)
+    centered = array - array.mean(0)
     root = fitted(Whiten(epsilon=1e-12), train).matrix
     assert root is not None
     np.testing.assert_allclose(root, root.T, rtol=1e-5, atol=1e-4)
-    again = root.double().numpy() @ (centred.T @ centred / len(array)) @ root.double().numpy()
-    np.testing.assert_allclose(again, np.eye(60), atol=1e-3)
+    product = root.double().numpy() @ (centered.T @ centered / len(array)) @ root.double().numpy()
+    np.testing.assert_allclose(product, np.eye(60), atol=1e-3)
 
 
-def test_of_all_whitenings_zca_stays_closest_to_the_images(train: MemoryImages) -> None:
+def test_zca_is_the_whitening_closest_to_the_images(train: MemoryImages) -> None:
     array = table(train.images)
-    centred = array - array.mean(0)
+    centered = array - array.mean(0)
     zca = rows(fitted(Whiten(), train)(train.images))
-    own = ((zca - centred) ** 2).sum()
-    generator = np.random.default_rng(0)
+    distance = ((zca - centered) ** 2).sum()
+    rng = np.random.default_rng(0)
     for _ in range(20):
-        small = generator.normal(size=(60, 60)) * 0.01
+        small = rng.normal(size=(60, 60)) * 0.01
         rotation, _ = np.linalg.qr(np.eye(60) + small - small.T)
         rotation *= np.sign(np.diag(rotation))
-        assert ((zca @ rotation - centred) ** 2).sum() > own
+        assert ((zca @ rotation - centered) ** 2).sum() > distance
     pca = rows(fitted(Whiten(rotate="pca"), train)(train.images))
-    assert ((pca - centred) ** 2).sum() > own
+    assert ((pca - centered) ** 2).sum() > distance
 
 
 def test_variances_after_whitening_are_v_over_v_plus_epsilon(digits: MemoryImages) -> None:
     for epsilon in (1e-5, 0.1):
         preprocess = fitted(Whiten(rotate="pca", epsilon=epsilon), digits)
         variances = np.linalg.eigvalsh(np.cov(table(digits.images).T, bias=True))[::-1].clip(0)
-        got = rows(preprocess(digits.images)).var(0)
-        np.testing.assert_allclose(got, variances / (variances + epsilon), atol=1e-4)
+        found_variances = rows(preprocess(digits.images)).var(0)
+        np.testing.assert_allclose(found_variances, variances / (variances + epsilon), atol=1e-4)
 
 
 def test_a_pixel_that_is_constant_in_training_stays_finite_with_a_notice(digits: MemoryImages) -> None:
@@ -264,25 +264,25 @@ def test_a_pixel_that_is_constant_in_training_stays_finite_with_a_notice(digits:
     assert any("no variance along 3" in line and "316" in line for line in lines)
 
 
-def test_what_is_told_of_the_spectrum_is_scikit_learns(digits: MemoryImages) -> None:
+def test_the_line_about_the_spectrum_equals_scikit_learn(digits: MemoryImages) -> None:
     theirs = np.cumsum(PCA().fit(table(digits.images)).explained_variance_ratio_)
     settings = Pca(components=10)
     _, (line,) = settings.fit(digits, whole_images(settings, digits.shape))
-    most, nearly_all = (int((theirs < share).sum()) + 1 for share in (0.9, 0.99))
-    assert f"{most} have 90 % of it, {nearly_all} have 99 %; the 10 kept have {theirs[9]:.2%}" in line
+    for_90, for_99 = (int((theirs < fraction).sum()) + 1 for fraction in (0.9, 0.99))
+    assert f"{for_90} explain 90 % of it, {for_99} explain 99 %; the 10 kept explain {theirs[9]:.2%}" in line
 
 
 # --- contrast normalization
 
 
-def test_contrast_normalization_is_each_images_own_standard_score(digits: MemoryImages) -> None:
+def test_contrast_normalization_standardizes_each_image(digits: MemoryImages) -> None:
     array = table(digits.images)
     expected = (array - array.mean(1, keepdims=True)) / array.std(1, keepdims=True)
-    got = statistics.normalized_contrast(digits.images)
-    np.testing.assert_allclose(got.numpy(), expected, atol=1e-5)
+    normalized = statistics.normalized_contrast(digits.images)
+    np.testing.assert_allclose(normalized.numpy(), expected, atol=1e-5)
 
 
-def test_contrast_normalization_sees_one_step_of_one_value_and_makes_a_flat_image_0() -> None:
+def test_contrast_normalization_resolves_the_smallest_difference_and_makes_a_constant_image_0() -> None:
     images = torch.full((2, 64, 64, 3), 201, dtype=torch.uint8)
     images[1, 5, 6, 0] += 1
     flat, other = statistics.normalized_contrast(images)
@@ -291,13 +291,13 @@ def test_contrast_normalization_sees_one_step_of_one_value_and_makes_a_flat_imag
     assert other.square().mean().item() == pytest.approx(1, rel=1e-2)
 
 
-def test_brightness_and_contrast_of_an_image_change_nothing_after_gcn(train: MemoryImages) -> None:
+def test_global_contrast_normalization_removes_brightness_and_contrast(train: MemoryImages) -> None:
     preprocess = fitted(KINDS["gcn_zca"], train)
     even = (train.images // 4) * 2
     torch.testing.assert_close(preprocess(even // 2 + 30), preprocess(even), atol=2e-4, rtol=0)
 
 
-# --- what statistics depend on
+# --- dependence of the statistics
 
 
 @every_kind
@@ -314,14 +314,14 @@ def test_the_statistics_do_not_depend_on_the_size_of_chunks(
             assert torch.equal(chunks[name], buffer)
 
 
-def test_the_covariance_is_numpys_to_the_last_digits(train: MemoryImages) -> None:
+def test_the_covariance_equals_numpy(train: MemoryImages) -> None:
     mean, covariance = statistics.mean_and_covariance(train, contrast_normalized=False)
     array = table(train.images)
     np.testing.assert_allclose(mean.numpy(), array.mean(0), rtol=1e-12)
     np.testing.assert_allclose(covariance.numpy(), np.cov(array.T, bias=True), rtol=1e-9, atol=1e-15)
 
 
-def test_whole_numbers_are_summed_exactly_at_their_largest() -> None:
+def test_sums_of_the_largest_integers_are_exact() -> None:
     images = torch.randint(2, (2048, 2, 2, 1), generator=torch.Generator().manual_seed(0)) * 255
     _, covariance = statistics.mean_and_covariance(image_set(images), contrast_normalized=False)
     expected = np.cov(table(images).T, bias=True)
@@ -329,7 +329,7 @@ def test_whole_numbers_are_summed_exactly_at_their_largest() -> None:
 
 
 @pytest.mark.parametrize("choice", [name for name in Choices().names("preprocessing") if name != "none"])
-def test_only_training_images_shape_the_statistics(choice: str) -> None:
+def test_statistics_depend_only_on_training_images(choice: str) -> None:
     config = configure([f"preprocessing={choice}"], Composer(Choices())).config
     splits = config.data.load(config.seed)
     before = fitted(config.preprocessing, splits.train).state_dict()
@@ -340,7 +340,7 @@ def test_only_training_images_shape_the_statistics(choice: str) -> None:
     splits.train.images[3, 0, 0] = 255
     splits.train.images[3, 4, 4] = 255 - splits.train.images[3, 4, 4]
     after = fitted(config.preprocessing, splits.train).state_dict()
-    if choice == "minmax":  # all values between 0 and 255 leave these two where they are
+    if choice == "minmax":  # values within 0…255 do not change these two
         splits.train.images.clamp_(max=254)
         after = fitted(config.preprocessing, splits.train).state_dict()
     assert any(not torch.equal(buffer, before[name]) for name, buffer in after.items())
@@ -354,7 +354,7 @@ def test_the_shape_of_the_output_is_known_without_images(
     train: MemoryImages, settings: Preprocessing
 ) -> None:
     height, width, channels = settings.output_shape(*train.shape)
-    # The networks that take vectors have them enlarged for nothing.
+    # Vectors are not enlarged.
     for size in (None,) if height == 1 else (None, (8, 10)):
         preprocess = fitted(settings, train, size)
         inputs = preprocess(train.images[:2])
@@ -367,7 +367,7 @@ def test_the_shape_of_the_output_is_known_without_images(
 
 
 @every_kind
-def test_images_given_as_floats_are_left_as_they_are(train: MemoryImages, settings: Preprocessing) -> None:
+def test_float_images_are_accepted_and_not_modified(train: MemoryImages, settings: Preprocessing) -> None:
     preprocess = fitted(settings, train)
     images = train.images[:5].float()
     torch.testing.assert_close(preprocess(images), preprocess(train.images[:5]))
@@ -375,19 +375,19 @@ def test_images_given_as_floats_are_left_as_they_are(train: MemoryImages, settin
 
 
 @every_kind
-def test_a_checkpoint_gives_back_the_same_preprocessing(
+def test_the_same_preprocessing_is_restored_from_a_checkpoint(
     train: MemoryImages, settings: Preprocessing, default_config: Config, tmp_path: Path
 ) -> None:
     config = dataclasses.replace(default_config, preprocessing=settings, model=Mlp())
     preprocess = fitted(settings, train)
     state: State = {"image_shape": list(train.shape), "preprocess": preprocess.state_dict()}
     Checkpoints(tmp_path).save_last(state)
-    read, _ = Checkpoints(tmp_path).load_last()
-    again = restore_preprocessing(config, read)
-    assert torch.equal(again(train.images), preprocess(train.images))
+    loaded, _ = Checkpoints(tmp_path).load_last()
+    restored = restore_preprocessing(config, loaded)
+    assert torch.equal(restored(train.images), preprocess(train.images))
 
 
-def test_images_are_enlarged_bilinearly_after_all_else(train: MemoryImages) -> None:
+def test_images_are_enlarged_bilinearly_in_the_last_step(train: MemoryImages) -> None:
     for settings in (NoPreprocessing(), Pca(components=7), Whiten()):
         small, large = fitted(settings, train), fitted(settings, train, (8, 10))
         expected = torch.nn.functional.interpolate(small(train.images), scale_factor=2, mode="bilinear")
@@ -395,7 +395,7 @@ def test_images_are_enlarged_bilinearly_after_all_else(train: MemoryImages) -> N
 
 
 @every_kind
-def test_only_statistics_of_channels_fit_larger_images(train: MemoryImages, settings: Preprocessing) -> None:
+def test_only_statistics_per_channel_fit_larger_images(train: MemoryImages, settings: Preprocessing) -> None:
     preprocess = fitted(settings, train)
     larger = torch.zeros(2, 9, 9, 3, dtype=torch.uint8)
     if getattr(settings, "per", "channel") == "channel" and settings.name not in ("pca", "whiten"):
@@ -405,25 +405,27 @@ def test_only_statistics_of_channels_fit_larger_images(train: MemoryImages, sett
             preprocess.for_size((12, 12))
 
 
-def test_what_does_not_fit_the_images_is_refused() -> None:
+def test_settings_that_do_not_fit_the_images_are_refused() -> None:
     assert Pca(components=60).input_problems(4, 5, 3) == []
     assert "write at most 60" in Pca(components=61).input_problems(4, 5, 3)[0]
     assert "preprocessing=standardize" in Whiten().input_problems(224, 224, 3)[0]
 
 
-# --- what is drawn
+# --- pictures
 
 
 @every_kind
-def test_the_rows_to_draw_are_images_between_0_and_1(train: MemoryImages, settings: Preprocessing) -> None:
-    drawn = illustrate(fitted(settings, train, (8, 10)), train)
+def test_the_rows_of_pictures_are_images_between_0_and_1(
+    train: MemoryImages, settings: Preprocessing
+) -> None:
+    pictures = illustrate(fitted(settings, train, (8, 10)), train)
     names = ["originals", "preprocessed"]
     if isinstance(settings, Projection):
         names += ["eigenvectors", "reduced", "whitened"]
-    assert list(drawn) == names
-    for name, row in drawn.items():
-        kept = getattr(settings, "components", None) or 8
-        assert row.shape == (min(8, kept) if name == "eigenvectors" else 8, 4, 5, 3)
+    assert list(pictures) == names
+    for name, row in pictures.items():
+        components = getattr(settings, "components", None) or 8
+        assert row.shape == (min(8, components) if name == "eigenvectors" else 8, 4, 5, 3)
         assert row.min() >= 0
         assert row.max() <= 1
         if name not in ("originals", "reduced"):
@@ -431,52 +433,50 @@ def test_the_rows_to_draw_are_images_between_0_and_1(train: MemoryImages, settin
             np.testing.assert_allclose(row.flatten(1).min(1).values, 0, atol=1e-6)
 
 
-def test_reduced_images_are_scikit_learns_reconstructions(digits: MemoryImages) -> None:
+def test_reduced_images_equal_scikit_learns_reconstructions(digits: MemoryImages) -> None:
     theirs = PCA(20).fit(table(digits.images))
     expected = theirs.inverse_transform(theirs.transform(table(digits.images[:8]))).clip(0, 1)
-    drawn = illustrate(fitted(Pca(components=20, rotate_back=False), digits), digits)
-    np.testing.assert_allclose(drawn["reduced"].flatten(1).numpy(), expected, atol=1e-5)
+    pictures = illustrate(fitted(Pca(components=20, rotate_back=False), digits), digits)
+    np.testing.assert_allclose(pictures["reduced"].flatten(1).numpy(), expected, atol=1e-5)
 
 
 # --- runs
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
         ["preprocessing=pca", "preprocessing.rotate_back=false", "model=mlp"],
         ["preprocessing=whiten", "model=convnet"],
     ],
 )
-def test_evaluate_repeats_the_test_metrics_of_a_run_exactly(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_evaluate_reproduces_the_test_metrics_of_a_run_exactly(
+    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["hydra.run.dir=run", *words, *QUICK, "trainer.epochs=1"]) == 0
+    assert main(["hydra.run.dir=run", *overrides, *QUICK, "trainer.epochs=1"]) == 0
     recorded = json.loads(Path("run/summary.json").read_text())
     assert main(["run=run", "job=evaluate"]) == 0
     result = json.loads(Path("run/evaluate-digits-test.json").read_text())
     assert (result["accuracy"], result["loss"]) == (recorded["test/accuracy"], recorded["test/loss"])
     trained = cnntrain.load("run")
     test = trained.config.data.load(0).test
-    right = (trained.predict(test.images).argmax(1) == test.labels).double().mean().item()
-    assert right == pytest.approx(result["accuracy"], abs=0.02)  # float32 in place of bfloat16
+    accuracy = (trained.predict(test.images).argmax(1) == test.labels).double().mean().item()
+    assert accuracy == pytest.approx(result["accuracy"], abs=0.02)  # float32 in place of bfloat16
 
 
-def test_a_continued_run_ends_as_one_that_was_never_interrupted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    words = [*QUICK, "preprocessing=whiten", "model=mlp"]
-    assert main(["hydra.run.dir=run", *words, "trainer.epochs=1"]) == 0
+    overrides = [*QUICK, "preprocessing=whiten", "model=mlp"]
+    assert main(["hydra.run.dir=run", *overrides, "trainer.epochs=1"]) == 0
     assert main(["run=run", "trainer.epochs=2"]) == 0
-    assert main(["hydra.run.dir=whole", *words, "trainer.epochs=2"]) == 0
-    ends = [json.loads(Path(name, "summary.json").read_text()) for name in ("run", "whole")]
-    assert ends[0]["test/loss"] == ends[1]["test/loss"]
+    assert main(["hydra.run.dir=whole", *overrides, "trainer.epochs=2"]) == 0
+    summaries = [json.loads(Path(name, "summary.json").read_text()) for name in ("run", "whole")]
+    assert summaries[0]["test/loss"] == summaries[1]["test/loss"]
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("overrides", "expected"),
     [
         (
             ["preprocessing=pca", "preprocessing.rotate_back=false"],
@@ -487,23 +487,25 @@ def test_a_continued_run_ends_as_one_that_was_never_interrupted(
         (["preprocessing=whiten", "data=imagenet"], "write preprocessing=standardize"),
     ],
 )
-def test_what_cannot_work_is_told_with_what_to_write(
-    words: list[str],
+def test_incompatible_settings_are_refused_with_a_remedy(
+    overrides: list[str],
     expected: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(words) == 2
+    assert main(overrides) == 2
     assert expected in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_summary_is_of_the_network_for_the_vector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_summary_uses_the_vector_as_network_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["job=summary", "hydra.run.dir=run", "model=linear", "data=cifar10", "preprocessing=pca"]
-    assert main([*words, "preprocessing.rotate_back=false", "preprocessing.components=144"]) == 0
-    found = json.loads(Path("run/network.json").read_text())
-    assert found["input"] == [144, 1, 1]
-    assert found["parameters"] == 144 * 10 + 10
+    overrides = ["job=summary", "hydra.run.dir=run", "model=linear", "data=cifar10", "preprocessing=pca"]
+    assert main([*overrides, "preprocessing.rotate_back=false", "preprocessing.components=144"]) == 0
+    content = json.loads(Path("run/network.json").read_text())
+    assert content["input"] == [144, 1, 1]
+    assert content["parameters"] == 144 * 10 + 10

@@ -15,7 +15,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.rand(6, 3, 10, 8), torch.tensor([0, 1, 2, 0, 1, 2])
 
 
-def test_a_mixtures_loss_is_cross_entropy_against_mixed_targets() -> None:
+def test_the_loss_of_mixed_inputs_is_cross_entropy_with_mixed_targets() -> None:
     inputs, labels = batch()
     mixed = mix(inputs, labels, Regularizers(mixup=1.0), seed=0, step=3, part=0)
     assert mixed.other_labels is not None
@@ -24,48 +24,48 @@ def test_a_mixtures_loss_is_cross_entropy_against_mixed_targets() -> None:
     torch.testing.assert_close(mixed.loss(F.cross_entropy, scores), F.cross_entropy(scores, targets))
 
 
-def test_mixup_is_the_weighted_sum() -> None:
+def test_mixup_is_the_weighted_sum_of_images() -> None:
     inputs, _ = batch()
     order = torch.tensor([1, 2, 3, 4, 5, 0])
     torch.testing.assert_close(mixup(inputs, order, 0.3), 0.3 * inputs + 0.7 * inputs[order])
 
 
 @pytest.mark.parametrize(("row", "column"), [(0.5, 0.5), (0.0, 0.99), (0.9, 0.2)])
-def test_cutmix_pastes_one_box_and_says_what_is_left(row: float, column: float) -> None:
+def test_cutmix_pastes_one_box_and_returns_the_remaining_fraction(row: float, column: float) -> None:
     inputs, _ = batch()
     order = torch.tensor([1, 2, 3, 4, 5, 0])
-    found, share = cutmix(inputs, order, 0.5, row, column)
-    pasted = (found != inputs).any(1)
-    assert torch.equal(found.permute(0, 2, 3, 1)[pasted], inputs[order].permute(0, 2, 3, 1)[pasted])
-    assert pasted[0].float().mean().item() == pytest.approx(1 - share)
+    mixed, lam = cutmix(inputs, order, 0.5, row, column)
+    pasted = (mixed != inputs).any(1)
+    assert torch.equal(mixed.permute(0, 2, 3, 1)[pasted], inputs[order].permute(0, 2, 3, 1)[pasted])
+    assert pasted[0].float().mean().item() == pytest.approx(1 - lam)
     rows, columns = pasted[0].any(1).nonzero(), pasted[0].any(0).nonzero()
     box = pasted[0][rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     assert box.all()
 
 
-def test_shares_follow_the_beta_distribution_and_a_batch_is_a_pure_function_of_its_step() -> None:
+def test_mixing_coefficients_follow_the_beta_distribution_and_depend_only_on_the_step() -> None:
     inputs, labels = batch()
     settings = Regularizers(mixup=0.4)
     lams = torch.tensor([mix(inputs, labels, settings, 0, step, 0).lam for step in range(2000)])
     assert lams.mean().item() == pytest.approx(0.5, abs=0.03)
     assert lams.var().item() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), rel=0.1)
-    one, again = (mix(inputs, labels, settings, 0, 5, 1) for _ in range(2))
-    assert torch.equal(one.inputs, again.inputs)
-    assert mix(inputs, labels, settings, 0, 6, 1).lam != one.lam
+    first, second = (mix(inputs, labels, settings, 0, 5, 1) for _ in range(2))
+    assert torch.equal(first.inputs, second.inputs)
+    assert mix(inputs, labels, settings, 0, 6, 1).lam != first.lam
 
 
-def test_with_both_kinds_each_takes_its_part_and_without_any_nothing_changes() -> None:
+def test_mixup_and_cutmix_are_chosen_at_random_and_without_both_inputs_are_unchanged() -> None:
     inputs, labels = batch()
     both = Regularizers(mixup=1.0, cutmix=1.0)
-    kinds = []
+    is_cutmix = []
     for step in range(60):
         mixed = mix(inputs, labels, both, 0, step, 0)
-        kinds.append(bool(torch.isin(mixed.inputs, inputs).all()))  # CutMix makes no new pixels
-    assert 15 < sum(kinds) < 45
+        is_cutmix.append(bool(torch.isin(mixed.inputs, inputs).all()))  # CutMix makes no new pixels
+    assert 15 < sum(is_cutmix) < 45
     assert mix(inputs, labels, Regularizers(), 0, 0, 0).inputs is inputs
 
 
-def test_noise_has_the_deviation_that_is_asked() -> None:
+def test_noise_has_the_given_standard_deviation() -> None:
     torch.manual_seed(0)
     inputs = torch.zeros(4, 3, 50, 50)
     assert add_noise(inputs, 0.3).std().item() == pytest.approx(0.3, rel=0.02)

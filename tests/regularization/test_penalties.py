@@ -31,15 +31,15 @@ def network() -> nn.Sequential:
     ids=["l2", "l1", "elastic net"],
 )
 @pytest.mark.parametrize("biases", [False, True])
-def test_loss_and_gradient_equal_autograds(settings: Regularizers, penalty: object, biases: bool) -> None:
+def test_loss_and_gradient_equal_autograd(settings: Regularizers, penalty: object, biases: bool) -> None:
     settings.biases = biases
     ours, theirs = network(), network()
     regularization = settings.build(ours)
     for weight in ours.parameters():
         weight.grad = torch.ones_like(weight)
     regularization.add_gradients()
-    chosen = [weight for weight in theirs.parameters() if biases or weight.ndim > 1]
-    expected = sum(penalty(weight) for weight in chosen)  # type: ignore[operator]
+    penalized = [weight for weight in theirs.parameters() if biases or weight.ndim > 1]
+    expected = sum(penalty(weight) for weight in penalized)  # type: ignore[operator]
     assert float(regularization.loss()) == pytest.approx(expected.item(), rel=1e-5)
     expected.backward()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -47,7 +47,7 @@ def test_loss_and_gradient_equal_autograds(settings: Regularizers, penalty: obje
         torch.testing.assert_close(mine.grad, 1 + extra)
 
 
-def test_decoupled_decay_with_adam_is_torchs_adamw() -> None:
+def test_decoupled_decay_with_adam_equals_torchs_adamw() -> None:
     ours, theirs = network(), network()
     regularization = Regularizers(weight_decay=0.1, biases=True).build(ours)
     adam = torch.optim.Adam(ours.parameters(), lr=0.01)
@@ -63,7 +63,7 @@ def test_decoupled_decay_with_adam_is_torchs_adamw() -> None:
         torch.testing.assert_close(mine, other)
 
 
-def test_decay_told_by_the_device_skips_where_the_step_is_skipped() -> None:
+def test_decay_is_skipped_when_the_device_skips_the_step() -> None:
     ours = network()
     before = [weight.clone() for weight in ours.parameters()]
     regularization = Regularizers(weight_decay=0.1).build(ours)
@@ -75,16 +75,18 @@ def test_decay_told_by_the_device_skips_where_the_step_is_skipped() -> None:
     assert torch.equal(ours[0].bias, before[1])
 
 
-@pytest.mark.parametrize(("told", "kept"), [(None, 0.995), (0.0, 1.0), (0.2, 0.9)])
-def test_an_optimizer_decays_by_its_own_amount_unless_told(told: float | None, kept: float) -> None:
+@pytest.mark.parametrize(("weight_decay", "factor"), [(None, 0.995), (0.0, 1.0), (0.2, 0.9)])
+def test_the_optimizers_weight_decay_applies_unless_another_is_set(
+    weight_decay: float | None, factor: float
+) -> None:
     ours = network()
     before = ours[0].weight.clone()
     stage = Stage(0, torch.optim.SGD(ours.parameters(), lr=0.5), 0.5, 0.01)
-    Regularizers(weight_decay=told).build(ours).decay(stage)
-    torch.testing.assert_close(ours[0].weight, before * kept)
+    Regularizers(weight_decay=weight_decay).build(ours).decay(stage)
+    torch.testing.assert_close(ours[0].weight, before * factor)
 
 
-def test_decay_of_groups_with_rates_of_their_own_is_torchs_adamw() -> None:
+def test_decay_of_groups_with_different_learning_rates_equals_torchs_adamw() -> None:
     ours, theirs = network(), network()
     scales = (1.0, 5.0)
 
@@ -110,7 +112,7 @@ def test_decay_of_groups_with_rates_of_their_own_is_torchs_adamw() -> None:
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_max_norm_is_torchs_renorm_of_each_units_weights(channels_last: bool) -> None:
+def test_max_norm_equals_torchs_renorm_of_each_units_weights(channels_last: bool) -> None:
     ours = network()
     if channels_last:
         ours.to(memory_format=torch.channels_last)
@@ -121,7 +123,7 @@ def test_max_norm_is_torchs_renorm_of_each_units_weights(channels_last: bool) ->
     assert (unit_norms(ours[3]) <= 0.5 + 1e-6).all()
 
 
-def test_max_norm_knows_the_units_of_layers_without_shared_weights() -> None:
+def test_max_norm_applies_to_each_unit_of_locally_connected_and_table_layers() -> None:
     torch.manual_seed(0)
     local, table = LocallyConnected2d(2, 3, 3, (5, 5)), TableConvolution(3, [[0, 1], [2]], 3)
     nn.init.normal_(local.weight)
@@ -133,7 +135,7 @@ def test_max_norm_knows_the_units_of_layers_without_shared_weights() -> None:
     torch.testing.assert_close(unit_norms(table), torch.stack([first, second]).clamp(max=1.5))
 
 
-def test_layers_by_name_have_settings_of_their_own() -> None:
+def test_settings_of_single_layers_override_the_general_ones() -> None:
     ours = network()
     first, last = ours[0].weight, ours[3].weight
     settings = Regularizers(l2=0.3, layers={"3": {"l2": 0, "l1": 0.2}, "0": {"max_norm": 0.1}})
@@ -148,8 +150,8 @@ def test_layers_by_name_have_settings_of_their_own() -> None:
         Regularizers(layers={"conv9": {"l2": 1}}).build(ours)
 
 
-def test_l2_and_decay_agree_under_sgd_and_part_under_adam() -> None:
-    def after(optimizer: type[torch.optim.Optimizer], settings: Regularizers) -> torch.Tensor:
+def test_l2_and_decay_agree_with_sgd_and_differ_with_adam() -> None:
+    def trained_weight(optimizer: type[torch.optim.Optimizer], settings: Regularizers) -> torch.Tensor:
         ours = network()
         regularization = settings.build(ours)
         stage = Stage(0, optimizer(ours.parameters(), lr=0.1), 0.1, 0.0)  # type: ignore[call-arg]
@@ -163,34 +165,38 @@ def test_l2_and_decay_agree_under_sgd_and_part_under_adam() -> None:
         return weight
 
     penalty, decay = Regularizers(l2=0.1), Regularizers(weight_decay=0.1)
-    torch.testing.assert_close(after(torch.optim.SGD, penalty), after(torch.optim.SGD, decay))
-    apart = (after(torch.optim.Adam, penalty) - after(torch.optim.Adam, decay)).abs().max()
-    assert apart > 1e-3
+    torch.testing.assert_close(
+        trained_weight(torch.optim.SGD, penalty), trained_weight(torch.optim.SGD, decay)
+    )
+    difference = (
+        (trained_weight(torch.optim.Adam, penalty) - trained_weight(torch.optim.Adam, decay)).abs().max()
+    )
+    assert difference > 1e-3
 
 
-def test_l1_brings_useless_weights_to_nearly_0_where_l2_does_not() -> None:
+def test_l1_brings_irrelevant_weights_to_nearly_0_and_l2_does_not() -> None:
     torch.manual_seed(0)
     inputs = torch.randn(400, 12)
-    # Only the first two of twelve inputs say anything; the others are noise beside the wanted value.
-    wanted = 2 * inputs[:, :1] - inputs[:, 1:2] + torch.randn(400, 1)
+    # Only the first two of twelve inputs affect the targets; the others are irrelevant.
+    targets = 2 * inputs[:, :1] - inputs[:, 1:2] + torch.randn(400, 1)
     lr = 0.02
 
-    def useless(settings: Regularizers) -> torch.Tensor:
+    def irrelevant_weights(settings: Regularizers) -> torch.Tensor:
         torch.manual_seed(1)
         net = nn.Linear(12, 1)
         regularization = settings.build(net)
         optimizer = torch.optim.SGD(net.parameters(), lr=lr)
         for _ in range(600):
             optimizer.zero_grad()
-            (0.5 * (net(inputs) - wanted).square().mean()).backward()
+            (0.5 * (net(inputs) - targets).square().mean()).backward()
             regularization.add_gradients()
             optimizer.step()
-        assert net.weight[0, 0] > 1.5  # what matters stays
+        assert net.weight[0, 0] > 1.5  # a relevant weight stays large
         weights: torch.Tensor = net.weight[0, 2:].detach().abs()
         return weights
 
-    # A weight at 0 is pushed over it by at most lr·l1, and back by the next step.
-    assert (useless(Regularizers(l1=0.2)) <= 2 * lr * 0.2).all()
-    assert useless(Regularizers(l2=0.2)).max() > 4 * lr * 0.2
-    both = useless(Regularizers(elastic_l1=0.2, elastic_l2=0.05))
+    # A weight at 0 is moved by at most lr·l1, and moved back by the next step.
+    assert (irrelevant_weights(Regularizers(l1=0.2)) <= 2 * lr * 0.2).all()
+    assert irrelevant_weights(Regularizers(l2=0.2)).max() > 4 * lr * 0.2
+    both = irrelevant_weights(Regularizers(elastic_l1=0.2, elastic_l2=0.05))
     assert (both <= 2 * lr * 0.2).all()

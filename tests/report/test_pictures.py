@@ -1,4 +1,4 @@
-"""Pictures: the PNG that is written, pixel by pixel where its content is known."""
+"""Pictures: the written PNG files, compared by pixels where their content is known."""
 
 from __future__ import annotations
 
@@ -25,49 +25,49 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(picture.convert("RGB"))
 
 
-def test_a_sheet_has_its_rows_below_each_other_and_pixels_enlarged_unsmoothed(tmp_path: Path) -> None:
+def test_a_sheet_stacks_its_rows_and_enlarges_pixels_without_smoothing(tmp_path: Path) -> None:
     digits = torch.zeros(3, 8, 8, 1)
     digits[-1, 0, 0], digits[-1, 7, 7] = 1.0, 0.5
     photos = torch.zeros(2, 32, 20, 3)
     photos[-1] = torch.tensor([1.0, 0.2, 0.0])
     save_sheet(tmp_path / "sheet.png", {"digits": digits, "photos äß": photos})
-    found = pixels(tmp_path / "sheet.png")
-    height, width, _ = found.shape
+    sheet = pixels(tmp_path / "sheet.png")
+    height, width, _ = sheet.shape
     # Eight times 8 and twice 32: two rows of 64 pixels.
     assert height == GAP + 64 + GAP + 64 + GAP
     left = width - GAP - 3 * 64 - 2 * GAP  # where the images of the longer row begin
-    last = found[GAP : GAP + 64, left + 2 * (64 + GAP) :]
+    last = sheet[GAP : GAP + 64, left + 2 * (64 + GAP) :]
     assert (last[:8, :8] == 255).all()
     assert (last[56:64, 56:64] == 128).all()
     assert (last[:8, 8:64] == 0).all()
-    assert (found[GAP : GAP + 64, left - GAP : left] == 255).all()
-    second = found[2 * GAP + 64 :, left + 40 + GAP :]
+    assert (sheet[GAP : GAP + 64, left - GAP : left] == 255).all()
+    second = sheet[2 * GAP + 64 :, left + 40 + GAP :]
     assert (second[:64, :40] == (255, 51, 0)).all()
     assert (second[:64, 40 : 40 + GAP] == 255).all()
     # A name stands at the left of each row.
     for top in (GAP, 2 * GAP + 64):
-        assert (found[top : top + 64, :left] < 100).any()
-        assert (found[top : top + 10, :left] == 255).all()
+        assert (sheet[top : top + 64, :left] < 100).any()
+        assert (sheet[top : top + 10, :left] == 255).all()
 
 
-def test_a_sheet_shows_points_large_and_large_images_as_they_are(tmp_path: Path) -> None:
+def test_a_sheet_enlarges_single_pixels_and_not_large_images(tmp_path: Path) -> None:
     save_sheet(tmp_path / "sheet.png", {"two channels": torch.full((1, 1, 1, 2), 1.0)})
     assert pixels(tmp_path / "sheet.png").shape[0] == 64 + 2 * GAP
     save_sheet(tmp_path / "sheet.png", {"large": torch.rand(1, 100, 120, 3)})
     assert pixels(tmp_path / "sheet.png").shape[0] == 100 + 2 * GAP
 
 
-def test_a_picture_that_cannot_be_written_is_an_error_naming_the_file(tmp_path: Path) -> None:
-    taken = tmp_path / "taken.png"
-    taken.mkdir()
+def test_a_picture_that_cannot_be_written_is_an_error_with_the_file_name(tmp_path: Path) -> None:
+    occupied = tmp_path / "taken.png"
+    occupied.mkdir()
     with pytest.raises(DataError, match=r"taken\.png"):
-        save_sheet(taken, {"row": torch.zeros(1, 4, 4, 1)})
+        save_sheet(occupied, {"row": torch.zeros(1, 4, 4, 1)})
     with pytest.raises(DataError, match=r"taken\.png"):
-        draw_rates(taken, [0.1, 0.2], None, 1)
+        draw_rates(occupied, [0.1, 0.2], None, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]
 
 
-def test_the_schedules_lines_are_the_numbers_given(tmp_path: Path) -> None:
+def test_the_schedule_figure_plots_the_given_numbers(tmp_path: Path) -> None:
     lrs, momenta = [0.1, 0.3, 0.2, 0.1], [0.95, 0.85, 0.9, 0.95]
     figure = schedule_figure(lrs, momenta, steps_per_epoch=2)
     left, right = figure.axes
@@ -87,17 +87,15 @@ def right_of(x: float) -> Callable[[Tensor], Tensor]:
 
 
 @pytest.mark.parametrize("border", [0.0, -0.5, 0.25])
-def test_regions_change_their_colour_where_the_classifier_changes_its_mind(
-    border: float, tmp_path: Path
-) -> None:
+def test_regions_change_colour_at_the_decision_boundary(border: float, tmp_path: Path) -> None:
     none = (torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), ["a", "b"])
     classify = right_of(border)
     draw_boundary(tmp_path / "b.png", classify, *none)
-    found = pixels(tmp_path / "b.png").astype(int)
+    picture = pixels(tmp_path / "b.png").astype(int)
     figure = boundary_figure(classify, *none)
-    figure.savefig(io.BytesIO(), format="png")  # lays it out
+    figure.savefig(io.BytesIO(), format="png")  # computes the layout
     x, y = figure.axes[0].transData.transform((border, 0.3))
-    row = found[found.shape[0] - round(y)]
+    row = picture[picture.shape[0] - round(y)]
     left, middle, right = row[round(x) - 4], row[round(x) - 1 : round(x) + 2], row[round(x) + 4]
     # tab10's first two colours, 45% of them on white.
     assert abs(left - (255 - 0.45 * (255 - np.array([31, 119, 180])))).max() <= 1
@@ -105,7 +103,7 @@ def test_regions_change_their_colour_where_the_classifier_changes_its_mind(
     assert middle.sum(1).min() < 150  # the black line between them
 
 
-def test_training_points_lie_on_top_at_their_places() -> None:
+def test_training_points_are_drawn_at_their_positions() -> None:
     points, labels = torch.tensor([[-0.5, 0.5], [0.5, -0.25], [0.0, 0.9]]), torch.tensor([0, 1, 1])
     figure = boundary_figure(right_of(0), points, labels, ["a", "b"])
     first, second = (
@@ -115,15 +113,15 @@ def test_training_points_lie_on_top_at_their_places() -> None:
     np.testing.assert_allclose(second.get_offsets(), [[0.5, -0.25], [0.0, 0.9]])
 
 
-def test_three_classes_have_a_line_around_each_region_and_one_sure_class_has_none() -> None:
+def test_three_classes_have_a_line_around_each_region_and_one_certain_class_has_none() -> None:
     def thirds(points: Tensor) -> Tensor:
         scores = torch.stack([points[:, 0], -points[:, 0], 5 * (points[:, 1] - 0.5)], 1)
         return (8 * scores).softmax(1)
 
     none = (torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), ["a", "b", "c"])
     assert len(boundary_figure(thirds, *none).axes[0].collections) == 3 + 3
-    sure = boundary_figure(lambda points: torch.eye(3)[:1].expand(len(points), 3), *none)
-    assert len(sure.axes[0].collections) == 3
+    certain = boundary_figure(lambda points: torch.eye(3)[:1].expand(len(points), 3), *none)
+    assert len(certain.axes[0].collections) == 3
 
 
 def test_a_landscape_has_a_map_for_each_path_and_the_heights_along_it(tmp_path: Path) -> None:
@@ -134,9 +132,9 @@ def test_a_landscape_has_a_map_for_each_path_and_the_heights_along_it(tmp_path: 
         return (points**2).sum(-1)
 
     figure = landscape_figure(view, height, paths)
-    shown = {axes.get_title(): axes for axes in figure.axes}
+    axes_by_title = {axes.get_title(): axes for axes in figure.axes}
     for name, points in paths.items():
-        np.testing.assert_allclose(shown[name].lines[1].get_xydata(), points)
+        np.testing.assert_allclose(axes_by_title[name].lines[1].get_xydata(), points)
     np.testing.assert_allclose(figure.axes[-1].lines[0].get_ydata(), [1.0, 0.5, LOWEST])
     draw_landscape(tmp_path / "l.png", view, height, paths)
     assert pixels(tmp_path / "l.png").std() > 10

@@ -1,4 +1,4 @@
-"""Checkpoints: plain torch files that notice any damage and never leave the folder without a good one."""
+"""Checkpoints: plain torch files that detect damage; a valid one exists at every moment."""
 
 from __future__ import annotations
 
@@ -18,47 +18,49 @@ STATE = {"network": {"w": torch.arange(1000.0)}, "progress": {"step": 3, "best":
 
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> Checkpoints:
-    made = Checkpoints(tmp_path)
-    made.save_last(STATE)
-    return made
+    written = Checkpoints(tmp_path)
+    written.save_last(STATE)
+    return written
 
 
-def test_torch_itself_reads_what_was_written(checkpoints: Checkpoints) -> None:
+def test_checkpoints_can_be_read_with_torch_load(checkpoints: Checkpoints) -> None:
     loaded = torch.load(checkpoints.folder / "last.pt", weights_only=True)
     assert torch.equal(loaded["network"]["w"], STATE["network"]["w"])
     assert read(checkpoints.folder / "last.pt")["progress"] == STATE["progress"]
 
 
-def test_any_flipped_bit_is_found(checkpoints: Checkpoints) -> None:
+def test_any_flipped_bit_is_detected(checkpoints: Checkpoints) -> None:
     file = checkpoints.folder / "last.pt"
-    whole = file.read_bytes()
-    places = random.Random(0).sample(range(len(whole)), 150) + list(range(len(whole) - 100, len(whole)))
-    for place in places:
-        damaged = bytearray(whole)
-        damaged[place] ^= 1 << (place % 8)
+    content = file.read_bytes()
+    positions = random.Random(0).sample(range(len(content)), 150) + list(
+        range(len(content) - 100, len(content))
+    )
+    for position in positions:
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << (position % 8)
         file.write_bytes(damaged)
         with pytest.raises(DataError, match=r"last\.pt"):
             read(file)
 
 
 @pytest.mark.parametrize("length", [0, 1, 50, 80, 500, -1])
-def test_a_truncated_file_is_found(checkpoints: Checkpoints, length: int) -> None:
+def test_a_truncated_file_is_detected(checkpoints: Checkpoints, length: int) -> None:
     file = checkpoints.folder / "last.pt"
     file.write_bytes(file.read_bytes()[:length])
     with pytest.raises(DataError, match="damaged"):
         read(file)
 
 
-def test_a_pickle_that_would_run_code_does_not_run(tmp_path: Path) -> None:
-    class Evil:
+def test_a_pickle_that_contains_code_is_not_executed(tmp_path: Path) -> None:
+    class Malicious:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
-    for name, content in (("raw.pt", pickle.dumps(Evil())), ("last.pt", None)):
+    for name, content in (("raw.pt", pickle.dumps(Malicious())), ("last.pt", None)):
         file = tmp_path / name
         if content is None:
-            # One with a valid SHA-256, as only a forger would make it.
-            Checkpoints(tmp_path).save_last({"network": Evil()})
+            # With a valid SHA-256, as an attacker would write it.
+            Checkpoints(tmp_path).save_last({"network": Malicious()})
         else:
             file.write_bytes(content + b"x" * 200)
         with pytest.raises(DataError, match=name):
@@ -66,7 +68,7 @@ def test_a_pickle_that_would_run_code_does_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_older_generation_serves_when_the_newest_is_damaged(checkpoints: Checkpoints) -> None:
+def test_the_previous_checkpoint_is_used_when_the_last_is_damaged(checkpoints: Checkpoints) -> None:
     checkpoints.save_last(STATE | {"progress": {"step": 4}})
     state, warning = checkpoints.load_last()
     assert state["progress"]["step"] == 4
@@ -79,7 +81,7 @@ def test_the_older_generation_serves_when_the_newest_is_damaged(checkpoints: Che
     assert "previous.pt" in warning
 
 
-def test_a_failed_save_leaves_the_good_checkpoint_and_nothing_half_written(
+def test_a_failed_save_leaves_the_valid_checkpoint_and_no_partial_file(
     checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -92,27 +94,27 @@ def test_a_failed_save_leaves_the_good_checkpoint_and_nothing_half_written(
     assert read(checkpoints.folder / "last.pt")["progress"]["step"] == 3
 
 
-def test_there_is_a_checkpoint_at_every_moment_of_a_save(
+def test_a_checkpoint_can_be_read_at_every_moment_of_a_save(
     checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever file operation the process dies at, the newest or the older checkpoint can be read."""
+    """At whichever file operation the process is killed, the last or the previous checkpoint can be read."""
     checkpoints.save_last(STATE)
     operations = ["link", "rename", "replace", "fsync"]
-    seen = 0
+    kills = 0
 
     class Killed(BaseException):
         pass
 
-    for deadly in range(12):
+    for fatal in range(12):
         count = 0
 
-        def watched(name: str, deadly: int = deadly) -> object:
+        def watched(name: str, fatal: int = fatal) -> object:
             original = getattr(os, name)
 
             def call(*args: object, **kwargs: object) -> object:
                 nonlocal count
                 count += 1
-                if count == deadly + 1:
+                if count == fatal + 1:
                     raise Killed
                 return original(*args, **kwargs)
 
@@ -124,7 +126,7 @@ def test_there_is_a_checkpoint_at_every_moment_of_a_save(
             try:
                 checkpoints.save_last(STATE)
             except Killed:
-                seen += 1
+                kills += 1
         state, _ = checkpoints.load_last()
         assert state["progress"] == STATE["progress"]
-    assert seen >= 3
+    assert kills >= 3

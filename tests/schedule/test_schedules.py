@@ -1,4 +1,4 @@
-"""Learning rates against torch's own schedulers and the closed forms of the notes (O7–O10)."""
+"""Learning rates against torch's schedulers and the closed forms of the notes (O7–O10)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS, EPOCHS = 10, 8
 
 
 def torch_factors(make: Any, steps: int) -> list[float]:
-    """The factors by which a torch scheduler, stepped once per update, scales a rate of 1."""
+    """Return the factors by which a torch scheduler, stepped once per update, scales a learning rate of 1."""
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -30,7 +30,7 @@ def torch_factors(make: Any, steps: int) -> list[float]:
 
 
 def ours(option: settings.Schedule, steps: int = STEPS * EPOCHS) -> list[float]:
-    """The factors of one of our schedules, without a warm-up unless it names one."""
+    """Return the factors of one of our schedules, without a warm-up unless it is set."""
     option.warmup_epochs = option.warmup_epochs or 0
     built = option.build(STEPS, EPOCHS)
     return [built.factor(step) for step in range(steps)]
@@ -60,7 +60,7 @@ def test_factor_equals_torchs_scheduler(option: settings.Schedule, make: Any) ->
 
 
 def test_one_cycle_equals_torchs_linear_one_cycle() -> None:
-    # torch counts the last step as the end of the cycle, we count the end of the last step.
+    # In torch the cycle ends at the last step, here at the end of the last step.
     option = settings.OneCycle(warmup_epochs=0, peak=0.5, initial=0.1, final=0.0)
     built = option.build(STEPS, EPOCHS)
     make = lambda o: lr_scheduler.OneCycleLR(  # noqa: E731
@@ -76,7 +76,7 @@ def test_one_cycle_equals_torchs_linear_one_cycle() -> None:
     assert [built.factor(step) for step in range(80)] == pytest.approx(torch_factors(make, 80), abs=1e-6)
 
 
-def test_inverse_is_a0_over_1_plus_kt() -> None:
+def test_inverse_schedule_is_a0_over_1_plus_kt() -> None:
     factors = ours(settings.Inverse(rate=0.5))
     for epoch in range(EPOCHS):
         assert factors[epoch * STEPS] == pytest.approx(1 / (1 + 0.5 * epoch))
@@ -84,7 +84,7 @@ def test_inverse_is_a0_over_1_plus_kt() -> None:
     assert by_step[:4] == pytest.approx([1, 1 / 1.5, 1 / 2, 1 / 2.5])
 
 
-def test_step_without_settings_falls_at_half_and_three_quarters() -> None:
+def test_step_schedule_falls_by_default_at_half_and_three_quarters() -> None:
     factors = ours(settings.Step())
     assert [round(f, 6) for f in (factors[39], factors[40], factors[59], factors[60])] == [1, 0.1, 0.1, 0.01]
 
@@ -93,7 +93,7 @@ def test_plateau_equals_torchs_reduce_on_plateau() -> None:
     errors = [0.5, 0.4, 0.4, 0.41, 0.4, 0.39, 0.39, 0.39, 0.39, 0.2, 0.3, 0.3, 0.3]
     built = settings.Plateau(warmup_epochs=0, factor=0.5, patience_epochs=3).build(STEPS, EPOCHS)
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    # torch's patience is the number of bad epochs it forgives; ours the number after which it acts.
+    # torch's patience is the number of bad epochs it tolerates, ours the number after which the rate falls.
     theirs = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2, threshold=0)
     for error in errors:
         built.after_epoch(error)
@@ -110,7 +110,7 @@ def test_warm_up_ends_where_the_schedule_begins() -> None:
         assert factors[16] < 1.0
 
 
-def test_warm_up_takes_a_tenth_of_the_run_unless_told() -> None:
+def test_warm_up_is_a_tenth_of_the_run_by_default() -> None:
     built = settings.Cosine().build(STEPS, 20)
     assert [built.factor(step) for step in range(20)] == pytest.approx(
         [(step + 1) / 20 for step in range(20)]

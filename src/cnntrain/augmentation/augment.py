@@ -1,7 +1,7 @@
-"""The transforms of a training batch, one after the other.
+"""Random transforms of a training batch, applied in sequence.
 
-All random numbers are drawn on the CPU and depend on (seed, epoch, step) alone, so any batch can be
-augmented again without the ones before it (decision 3 in docs/architecture.md).
+All random numbers are drawn on the CPU and depend only on (seed, epoch, step), so any batch can be
+reproduced without the preceding ones (decision 3 in docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RESIZED_CROP_RATIOS = (3 / 4, 4 / 3)
 
 @dataclass(frozen=True)
 class BatchKey:
-    """What the random numbers of a batch depend on; indices: its images' positions (N,) in the split."""
+    """Inputs of the random numbers of a batch; indices: the positions (N,) of its images in the split."""
 
     indices: Tensor
     seed: int
@@ -33,15 +33,15 @@ class BatchKey:
 
 
 class Transform(Protocol):
-    """One random change of a batch of images."""
+    """A random transform of a batch of images."""
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
-        """Return changed images; images: uint8 (N, H, W, C) on any device, rng: on the CPU."""
+        """Return transformed images; images: uint8 (N, H, W, C) on any device, rng: on the CPU."""
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Transforms in the order in which they are applied, drawing from one generator."""
+    """Transforms applied in order, with one random generator."""
 
     transforms: Sequence[Transform]
 
@@ -59,7 +59,7 @@ class Augment:
 
 @dataclass(frozen=True)
 class PaddedCrop:
-    """A window of the image's own size, cut at random from the image with zeros around it."""
+    """A random crop of the image's own size from the zero-padded image."""
 
     padding: int
 
@@ -70,7 +70,7 @@ class PaddedCrop:
 
 @dataclass(frozen=True)
 class Crop:
-    """A square window of `size` pixels a side, cut at random from the image."""
+    """A random square crop of `size` x `size` pixels."""
 
     size: int
 
@@ -83,9 +83,10 @@ class Crop:
 
 @dataclass(frozen=True)
 class ResizedCropAndRotation:
-    """A window of at least `min_area` of the image, rotated by up to `degrees`, in one resampling.
+    """A random crop of at least `min_area` of the image, rotated by up to `degrees`, in one resampling.
 
-    min_area None is the whole image. The result has `size` pixels a side, None: the image's own size.
+    min_area: fraction of the image's area, None for the whole image. size: pixels per side of the result,
+    None for the image's own size.
     """
 
     min_area: float | None
@@ -104,7 +105,7 @@ class ResizedCropAndRotation:
             windows = torch.where(fits, drawn, windows)
         if self.degrees:
             angles = (2 * torch.rand(count, generator=rng) - 1) * math.radians(self.degrees)
-        # Without rotation a window lies inside the image: beyond its border pixels nothing is black.
+        # Without rotation the window lies inside the image, so edges must not be interpolated with black.
         outside = "zeros" if self.degrees else "border"
         windows, angles = _to(images.device, windows, angles)
         return geometry.resample(images, windows, angles, size, outside)
@@ -112,7 +113,7 @@ class ResizedCropAndRotation:
 
 @dataclass(frozen=True)
 class Flip:
-    """A left-right flip of each image with probability ½."""
+    """A horizontal flip of each image with probability ½."""
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
         chosen = torch.rand(len(images), generator=rng) < 0.5
@@ -121,7 +122,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class AlternatingFlip:
-    """A left-right flip of each image in every other epoch; half of the images begin flipped."""
+    """A horizontal flip of each image in every other epoch; a random half of the images starts flipped."""
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
         chosen = random_bits(key.seed, "alternating flip", key.indices) ^ bool(key.epoch % 2)
@@ -130,7 +131,7 @@ class AlternatingFlip:
 
 @dataclass(frozen=True)
 class RandomPolicy:
-    """A published policy, applied image by image."""
+    """A published augmentation policy, applied to one image at a time."""
 
     policy: Policy
 
@@ -157,8 +158,8 @@ class ColorJitter:
 
         def factors(strength: float) -> Tensor:
             low = max(0.0, 1 - strength)
-            (found,) = _to(device, low + (1 + strength - low) * torch.rand(count, generator=rng))
-            return found
+            (drawn,) = _to(device, low + (1 + strength - low) * torch.rand(count, generator=rng))
+            return drawn
 
         values = images.float()
         if self.brightness:
@@ -168,8 +169,8 @@ class ColorJitter:
         if self.saturation:
             values = color.saturation(values, factors(self.saturation))
         if self.hue:
-            turns = (2 * torch.rand(count, generator=rng) - 1) * self.hue
-            values = color.hue(values, *_to(device, turns))
+            hue_shifts = (2 * torch.rand(count, generator=rng) - 1) * self.hue
+            values = color.hue(values, *_to(device, hue_shifts))
         if self.lighting:
             assert self.axes is not None
             multipliers = self.lighting * torch.randn(count, 3, generator=rng)
@@ -180,9 +181,9 @@ class ColorJitter:
 
 @dataclass(frozen=True)
 class RandomErasing:
-    """A black box in an image with some probability, of a fraction of its area in `areas`.
+    """A black box in each image with the given probability (Zhong et al. 2017).
 
-    Zhong et al. 2017.
+    The box covers a fraction of the image's area in the range `areas`.
     """
 
     probability: float
@@ -211,5 +212,5 @@ class Cutout:
 
 
 def _to(device: torch.device, *tensors: Tensor) -> list[Tensor]:
-    """Return tensors of the CPU on the images' device, without waiting for it."""
+    """Return CPU tensors on the images' device, copied asynchronously."""
     return [tensor.to(device, non_blocking=True) for tensor in tensors]

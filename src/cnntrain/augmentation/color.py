@@ -1,6 +1,6 @@
-"""Changes of color, each image's own: images float (N, H, W, C) of 0…255, factors (N,).
+"""Color transforms with one factor per image: images float (N, H, W, C) of 0…255, factors (N,).
 
-Formulas and ranges are those of torchvision's ColorJitter; in between nothing is rounded.
+Formulas and ranges are those of torchvision's ColorJitter, without intermediate rounding.
 """
 
 from __future__ import annotations
@@ -10,50 +10,50 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-# Shares of red, green and blue in what the eye sees as grey (ITU-R BT.601).
+# Weights of red, green and blue in the luma, the grey value of a color (ITU-R BT.601).
 LUMA = (0.2989, 0.587, 0.114)
 
 
 def brightness(images: Tensor, factors: Tensor) -> Tensor:
-    """Return the images times their factors: 0 is black, 1 the image."""
+    """Return the images times their factors: factor 0 is black, 1 the image."""
     return (images * _per_image(factors)).clamp_(0, 255)
 
 
 def contrast(images: Tensor, factors: Tensor) -> Tensor:
-    """Return the images blended with their mean grey: factor 0 is that grey, 1 the image."""
+    """Return the images blended with their mean grey value: factor 0 is that value, 1 the image."""
     return _blend(grey(images).mean((1, 2), keepdim=True), images, factors)
 
 
 def saturation(images: Tensor, factors: Tensor) -> Tensor:
-    """Return color images blended with themselves in grey: factor 0 is grey, 1 the image."""
+    """Return color images blended with their grey versions: factor 0 is grey, 1 the image."""
     return _blend(grey(images), images, factors)
 
 
-def hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Return color images with their hues turned by a share of the color circle, -½ … ½.
+def hue(images: Tensor, shifts: Tensor) -> Tensor:
+    """Return color images with their hues shifted by a fraction of the color circle, -½ … ½.
 
-    In HSV, a channel is value - value·saturation·t, and t depends on the hue alone: 0 in the third of the
-    circle around the channel's own color, 1 in the opposite one, linear between.
+    In HSV, a channel is value - value·saturation·t, where t depends only on the hue: 0 in the third of the
+    circle around the channel's color, 1 in the opposite third, linear in between.
     """
     high, low = images.amax(-1), images.amin(-1)
-    spread = high - low
+    chroma = high - low
     red, green, blue = images.unbind(-1)
-    divisor = torch.where(spread == 0, 1, spread)
+    divisor = torch.where(chroma == 0, 1, chroma)
     sixths = torch.where(
         red == high,
         (green - blue) / divisor,
         torch.where(green == high, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
-    sixths = sixths + 6 * turns[:, None, None]
+    sixths = sixths + 6 * shifts[:, None, None]
     channels = []
     for offset in (5, 3, 1):
         position = (sixths + offset).remainder(6)
-        channels.append(high - spread * torch.minimum(position, 4 - position).clamp(0, 1))
+        channels.append(high - chroma * torch.minimum(position, 4 - position).clamp(0, 1))
     return torch.stack(channels, -1)
 
 
 def grey(images: Tensor) -> Tensor:
-    """Return images of one channel (N, H, W, 1): grey ones as they are, colors as bright as they look."""
+    """Return images of one channel (N, H, W, 1): the luma of color images, grey images unchanged."""
     if images.shape[-1] == 1:
         return images
     red, green, blue = images.unsqueeze(-2).unbind(-1)
@@ -63,11 +63,11 @@ def grey(images: Tensor) -> Tensor:
 def principal_axes(train: Iterable[Tensor]) -> Tensor:
     """Return the principal axes of a split's colors in columns (3, 3), scaled by the deviation along each.
 
-    train: all images of the split, uint8 (n, H, W, 3) at a time.
+    train: all images of the split, in chunks uint8 (n, H, W, 3).
 
     AlexNet adds Gaussian multiples of them to all pixels of an image (Krizhevsky et al. 2012, section 4.1).
-    The paper says eigenvalues, whose effect would depend on the unit of a pixel, which it does not say; here
-    they are the eigenvalues' roots, the standard deviations, which give the same images in any unit.
+    The paper scales by eigenvalues, whose effect depends on the unit of pixel values, which it does not
+    state; here the scale is their square roots, standard deviations, which give equal images in any unit.
     """
     values, vectors = torch.linalg.eigh(color_covariance(train))
     axes: Tensor = vectors * values.clamp(min=0).sqrt()
@@ -77,7 +77,7 @@ def principal_axes(train: Iterable[Tensor]) -> Tensor:
 def color_covariance(train: Iterable[Tensor]) -> Tensor:
     """Return the covariance (3, 3) in float64 of all pixels of images uint8 (n, H, W, 3), of values 0…255.
 
-    Sums are of whole numbers, so the result does not depend on threads or on the order of images.
+    Sums are of integers, so the result depends neither on the number of threads nor on the order of images.
     """
     total = torch.zeros(3, dtype=torch.int64)
     products = torch.zeros(3, 3, dtype=torch.int64)

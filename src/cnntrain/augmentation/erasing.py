@@ -10,7 +10,7 @@ ERASE_RATIOS = (0.3, 1 / 0.3)
 
 
 def erase(images: Tensor, boxes: Tensor) -> Tensor:
-    """Return images (N, H, W, C) with a box of zeros each, (top, left, height, width) of boxes (4, N).
+    """Return images (N, H, W, C) with one box of zeros each; boxes (4, N): (top, left, height, width).
 
     Boxes may reach beyond the border, and may be empty.
     """

@@ -1,4 +1,4 @@
-"""RandAugment and TrivialAugment, as torchvision has them: image by image."""
+"""RandAugment and TrivialAugment of torchvision, applied to one image at a time."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def trivialaugment() -> Policy:
 
 
 def apply_policy(images: Tensor, policy: Policy, seed: int) -> Tensor:
-    """Return images uint8 (N, H, W, C), changed by the policy; a pure function of images and seed."""
-    # torchvision draws from torch's own generator, which is put back as it was.
+    """Return images uint8 (N, H, W, C), transformed by the policy; a pure function of images and seed."""
+    # torchvision draws from torch's global generator, whose state is restored afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return torch.stack([policy(image.permute(2, 0, 1)).permute(1, 2, 0) for image in images])

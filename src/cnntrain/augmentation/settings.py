@@ -1,4 +1,4 @@
-"""Settings of augmentation (group `augmentation`): applied to training images only, a batch at a time."""
+"""Settings of augmentation (group `augmentation`), applied to batches of training images only."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
 
     from .augment import Augment, Transform
 
-# What torchvision takes where nothing is said.
+# torchvision's defaults.
 RANDAUGMENT = {"num_ops": 2, "magnitude": 9}
 ERASE_AREA = [0.02, 0.33]
 
 
 @dataclass
 class Augmentation(Option):
-    """What every augmentation has."""
+    """Methods common to all augmentations."""
 
     def cropped_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the (height, width) that training, and so the network, gets of stored images of `size`."""
+        """Return the (height, width) after cropping of stored images of (height, width) = `size`."""
         return size
 
     def input_problems(self, height: int, width: int, channels: int) -> list[str]:
-        """Return a line for each setting that does not fit stored images of this size."""
+        """Return an error for each setting that does not fit stored images of this shape."""
         return []
 
     def build(self, default: str, image: Shape, train: Iterable[Tensor]) -> Augment:
         """Return the augmentation of training images of shape `image` = (height, width, channels).
 
-        default: what the data set asks for under augmentation=auto: "crop", "crop_flip" or "none". train:
-        all training images, uint8 (n, H, W, C) at a time, read only where their statistics are needed.
-        Raises ConfigError where settings do not fit the images.
+        default: the data set's augmentation for augmentation=auto: "crop", "crop_flip" or "none". train:
+        training images in chunks, uint8 (n, H, W, C), read only if their statistics are needed. Raises
+        ConfigError where settings do not fit the images.
         """
         raise NotImplementedError
 
 
 @dataclass
 class Auto(Augmentation):
-    """What suits the data set: crops and flips for photographs, crops alone for digits."""
+    """The data set's default: random crops and flips for photographs, random crops only for digits."""
 
     name: str = fixed("auto")
 
@@ -56,62 +56,68 @@ class Auto(Augmentation):
 
 @dataclass
 class Transforms(Augmentation):
-    """Every transform with its strength, in the order in which they are applied (D6)."""
+    """All transforms with their strengths, in the order in which they are applied (D6)."""
 
     former_names: ClassVar[tuple[str, ...]] = ("strengths",)
 
     name: str = fixed("transforms")
     crop_padding: int | None = setting(
         0,
-        "pixels of black on each side, of which a window of the image's size is cut at random; "
-        "null: an eighth of the side, or 0 beside crop_size",
+        "pixels of zero padding on each side, before a random crop of the image's size; null: 1/8 of the "
+        "shorter side, or 0 with crop_size",
         ge=0,
     )
     crop_size: int | None = setting(
         None,
-        "side in pixels of a window cut at random from the image, in evaluation from its middle; it is what "
-        "the network gets; null: the whole image",
+        "side in pixels of a random square crop of the image, in evaluation a center crop, which the network "
+        "receives; null: the whole image",
         ge=1,
     )
     min_area: float | None = setting(
         None,
-        "cut a window with a share of the area in [min_area, 1], its sides 3:4 to 4:3, and bring it to the "
-        "full size; null: do not",
+        "random resized crop of a fraction in [min_area, 1] of the area and an aspect ratio from 3:4 to 4:3, "
+        "resized to crop_size or the image's size; null: none",
         gt=0,
         le=1,
     )
     rotation_degrees: float = setting(
-        0.0, "turn by up to as much in either direction, black where nothing was", ge=0, le=180
+        0.0, "rotate by a random angle of up to this, in either direction, filled with black", ge=0, le=180
     )
-    flip: bool = setting(False, "mirror each image left-right with probability ½")
+    flip: bool = setting(False, "flip each image left-right with probability ½")
     alternating_flip: bool = setting(
-        False, "mirror each image left-right in every other epoch; half of them begin mirrored"
+        False, "flip each image left-right in every other epoch; half of the images begin flipped"
     )
     policy: str = setting(
         "none",
-        "operations and strengths drawn for each image by a published policy, image by image: slow",
+        "published policy that draws random operations for each image; applied image by image, which is slow",
         choices=("none", "randaugment", "trivialaugment"),
     )
-    num_ops: int | None = setting(None, "randaugment: operations for each image; null: 2", ge=1)
-    magnitude: int | None = setting(None, "randaugment: strength of all of them; null: 9", ge=0, le=30)
+    num_ops: int | None = setting(None, "randaugment: number of operations per image; null: 2", ge=1)
+    magnitude: int | None = setting(None, "randaugment: magnitude of all operations; null: 9", ge=0, le=30)
     brightness: float = setting(
-        0.0, "multiply by a factor in 1 ± brightness (not below 0), drawn for each image", ge=0
+        0.0, "multiply by a random factor in 1 ± brightness (not below 0), drawn for each image", ge=0
     )
-    contrast: float = setting(0.0, "blend with the image's mean grey, factor in 1 ± contrast", ge=0)
-    saturation: float = setting(0.0, "blend with the image in grey, factor in 1 ± saturation", ge=0)
-    hue: float = setting(0.0, "turn the hues by up to this share of the colour circle", ge=0, le=0.5)
+    contrast: float = setting(
+        0.0, "blend with the image's mean grey value by a random factor in 1 ± contrast", ge=0
+    )
+    saturation: float = setting(
+        0.0, "blend with the grey version of the image by a random factor in 1 ± saturation", ge=0
+    )
+    hue: float = setting(0.0, "shift the hue by up to this fraction of the colour circle", ge=0, le=0.5)
     lighting: float = setting(
         0.0,
-        "AlexNet's noise: the principal axes of the training split's colours, each times a number of this "
-        "standard deviation (the paper's is 0.1), are added to all pixels of an image",
+        "AlexNet's colour noise: standard deviation of the random factors by which the principal axes of the "
+        "training split's colours are multiplied and added to all pixels of an image; 0.1 in the paper",
         ge=0,
     )
-    erase: float = setting(0.0, "probability that a box of the image is made black", ge=0, le=1)
+    erase: float = setting(
+        0.0, "random erasing: probability that a box of the image is filled with black", ge=0, le=1
+    )
     erase_area: list[float] | None = setting(
-        None, "erase: least and largest share of the area; null: [0.02, 0.33]", gt=0, le=1, length=2
+        None, "erase: smallest and largest fraction of the area; null: [0.02, 0.33]", gt=0, le=1, length=2
     )
     cutout: int = setting(
-        0, "side in pixels of a black square at a random place, perhaps beyond the border", ge=0
+        0, "side in pixels of a black square at a random position, which may exceed the border", ge=0
     )
 
     def cropped_size(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -121,28 +127,29 @@ class Transforms(Augmentation):
         lines = []
         if self.flip and self.alternating_flip:
             lines.append(
-                "augmentation.alternating_flip=true: augmentation.flip=true mirrors by chance; "
+                "augmentation.alternating_flip=true: augmentation.flip=true flips at random; "
                 "add augmentation.flip=false"
             )
         if self.crop_size is not None and self.crop_padding:
             lines.append(
-                f"augmentation.crop_size={self.crop_size}: crops are cut from the image itself, "
-                f"augmentation.crop_padding={self.crop_padding} from a padded one; write crop_padding=0"
+                f"augmentation.crop_size={self.crop_size}: crops are taken from the unpadded image, but "
+                f"augmentation.crop_padding={self.crop_padding}; write crop_padding=0"
             )
         for name in RANDAUGMENT:
             value = getattr(self, name)
             if value is not None and self.policy != "randaugment":
                 lines.append(
-                    f"augmentation.{name}={value}: acts in RandAugment only; "
+                    f"augmentation.{name}={value}: applies to RandAugment only; "
                     "add augmentation.policy=randaugment or write null"
                 )
         if self.erase_area is not None:
-            written = f"augmentation.erase_area={format_value(self.erase_area)}"
-            least, most = self.erase_area
+            override = f"augmentation.erase_area={format_value(self.erase_area)}"
+            smallest, largest = self.erase_area
             if not self.erase:
-                lines.append(f"{written}: acts where augmentation.erase > 0 only; write that, or null")
-            elif least > most:
-                lines.append(f"{written}: must rise; write [{format_value(most)}, {format_value(least)}]")
+                lines.append(f"{override}: needs augmentation.erase > 0; write that, or null")
+            elif smallest > largest:
+                ascending = f"[{format_value(largest)}, {format_value(smallest)}]"
+                lines.append(f"{override}: must be ascending; write {ascending}")
         return lines
 
     def input_problems(self, height: int, width: int, channels: int) -> list[str]:
@@ -158,7 +165,7 @@ class Transforms(Augmentation):
                 f"augmentation.cutout={self.cutout}: larger than the images ({side} pixels); "
                 f"write {side // 2} or less"
             )
-        for name, needed in (
+        for name, accepted in (
             ("contrast", (1, 3)),
             ("saturation", (3,)),
             ("hue", (3,)),
@@ -166,13 +173,13 @@ class Transforms(Augmentation):
             ("policy", (1, 3)),
         ):
             value = getattr(self, name)
-            if value not in (0, "none") and channels not in needed:
+            if value not in (0, "none") and channels not in accepted:
                 images = "grey" if channels == 1 else f"of {channels} channels"
-                which = "colour images" if needed == (3,) else "grey or colour images"
-                off = "none" if name == "policy" else "0"
+                changed = "colour images" if accepted == (3,) else "grey or colour images"
+                disabled = "none" if name == "policy" else "0"
                 lines.append(
-                    f"augmentation.{name}={format_value(value)}: changes {which}, and these are {images}; "
-                    f"write {off}"
+                    f"augmentation.{name}={format_value(value)}: changes {changed} only, these are {images}; "
+                    f"write {disabled}"
                 )
         return lines
 

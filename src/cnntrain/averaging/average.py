@@ -1,4 +1,4 @@
-"""Running averages of the weights: one network, smoother than that of any step (E4)."""
+"""Running averages of the weights over the steps of a run (E4)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..model.fine_tuning import training_mode
 
 
 class Average(ABC):
-    """An average of weights over the steps of a run; `count` says how many have gone into it."""
+    """A running average of weights; `count` is the number of steps whose weights it includes."""
 
     def __init__(self, weights: Iterable[Tensor], batch_norm_batches: int):
         self.weights = list(weights)
@@ -25,19 +25,19 @@ class Average(ABC):
 
     @abstractmethod
     def weight(self, step: int) -> float | None:
-        """Return the weight of the network's weights after `step` updates in the average, None for none."""
+        """Return the averaging coefficient of the weights after `step` updates, None to leave them out."""
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Take in the weights as they are after `step` updates."""
-        weight = self.weight(step)
-        if weight is not None:
-            torch._foreach_lerp_(self.average, self.weights, weight)
+        """Update the average with the network's weights after `step` updates."""
+        coefficient = self.weight(step)
+        if coefficient is not None:
+            torch._foreach_lerp_(self.average, self.weights, coefficient)
             self.count += 1
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put the average into the network's weights, for as long as the context lasts."""
+        """Replace the network's weights with the average inside the context."""
         self._swap()
         try:
             yield
@@ -46,23 +46,23 @@ class Average(ABC):
 
     @torch.no_grad()
     def _swap(self) -> None:
-        kept = [weight.clone() for weight in self.weights]
+        current = [weight.clone() for weight in self.weights]
         torch._foreach_copy_(self.weights, self.average)
-        torch._foreach_copy_(self.average, kept)
+        torch._foreach_copy_(self.average, current)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the average, for a checkpoint."""
+        """Return the average and its count, for a checkpoint."""
         return {"average": self.average, "count": self.count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the state of `state_dict`."""
+        """Restore the state returned by `state_dict`."""
         with torch.no_grad():
             torch._foreach_copy_(self.average, state["average"])
         self.count = state["count"]
 
 
 class Exponential(Average):
-    """w̄ = d·w̄ + (1 - d)·w, with d at most (1 + t)/(10 + t) after t steps."""
+    """Exponential average: w̄ = d·w̄ + (1 - d)·w, with d at most (1 + t)/(10 + t) after t steps."""
 
     def __init__(self, weights: Iterable[Tensor], batch_norm_batches: int, decay: float):
         super().__init__(weights, batch_norm_batches)
@@ -73,7 +73,7 @@ class Exponential(Average):
 
 
 class Mean(Average):
-    """The mean of the weights at the ends of the epochs after `start` steps."""
+    """The mean of the weights at the end of each epoch after the first `start` steps."""
 
     def __init__(self, weights: Iterable[Tensor], batch_norm_batches: int, steps_per_epoch: int, start: int):
         super().__init__(weights, batch_norm_batches)
@@ -88,17 +88,17 @@ class Mean(Average):
 
 @contextmanager
 def recomputed_batch_norm(network: nn.Module, enabled: bool) -> Iterator[list[_BatchNorm]]:
-    """Recompute batch-norm statistics as a plain mean over the batches passed through inside the context.
+    """Recompute batch-norm statistics as the mean over the batches forwarded inside the context.
 
-    Yields the batch norms concerned, none unless `enabled`; their old statistics are restored afterwards.
-    Frozen ones keep theirs, as in training.
+    Yields the batch-norm layers concerned, none unless `enabled`; restores their old statistics on exit.
+    Frozen layers keep their statistics, as in training.
     """
     training_mode(network)
-    norms = [one for one in network.modules() if isinstance(one, _BatchNorm) and one.training and enabled]
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.training and enabled]
     before = [(norm.momentum, [buffer.clone() for buffer in norm.buffers()]) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # in torch: a plain mean
+        norm.momentum = None  # torch: cumulative mean in place of an exponential one
     try:
         yield norms
     finally:

@@ -1,4 +1,4 @@
-"""Settings of running averages of the weights (group `averaging`), kept beside them (E4)."""
+"""Settings of running averages of the weights (group `averaging`; E4)."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ if TYPE_CHECKING:
 
     from .average import Average
 
-BATCH_NORM = (
-    "training batches from which the average's batch-norm statistics are found anew before it is measured; "
-    "0: those of the weights themselves"
+BATCH_NORM_HELP = (
+    "training batches from which batch-norm statistics are recomputed for the average before its evaluation; "
+    "0: use those of the current weights"
 )
 
 
 @dataclass
 class Averaging(Option):
-    """What every average has. It is measured on the validation split beside the weights themselves;
-    the better of the two at the best epoch is the run's network."""
+    """Method common to all averages.
+
+    The average is evaluated on the validation split in addition to the current weights; the better of the
+    two at the best epoch becomes the run's network.
+    """
 
     def build(self, weights: Iterable[Tensor], steps_per_epoch: int, epochs: int) -> Average | None:
-        """Return the average of these weights over a run, None where there is none."""
+        """Return the running average of these weights during a run, or None."""
         raise NotImplementedError
 
 
 @dataclass
 class NoAverage(Averaging):
-    """The weights of the last step alone."""
+    """No averaging: the weights of the last step."""
 
     name: str = fixed("none")
 
@@ -47,12 +50,12 @@ class Ema(Averaging):
     name: str = fixed("ema")
     decay: float = setting(
         0.999,
-        "share of the average kept at each step; in the first steps t at most (1 + t)/(10 + t), so that the "
-        "random start is soon forgotten",
+        "decay of the average per step; at step t at most (1 + t)/(10 + t), so that the random initial "
+        "weights soon become negligible",
         ge=0,
         lt=1,
     )
-    batch_norm_batches: int = setting(50, BATCH_NORM, ge=0)
+    batch_norm_batches: int = setting(50, BATCH_NORM_HELP, ge=0)
 
     def build(self, weights: Iterable[Tensor], steps_per_epoch: int, epochs: int) -> Average:
         from .average import Exponential
@@ -63,11 +66,11 @@ class Ema(Averaging):
 @dataclass
 class Swa(Averaging):
     """Stochastic weight averaging: the mean of the weights at the ends of the last epochs (Izmailov et al.
-    2018; E4). It gains most where the rate stays high: schedule=constant, or step."""
+    2018; E4). It helps most if the learning rate stays high, as with schedule=constant or step."""
 
     name: str = fixed("swa")
-    start: float = setting(0.75, "share of the run after which weights are averaged", ge=0, lt=1)
-    batch_norm_batches: int = setting(50, BATCH_NORM, ge=0)
+    start: float = setting(0.75, "fraction of the run after which weights are averaged", ge=0, lt=1)
+    batch_norm_batches: int = setting(50, BATCH_NORM_HELP, ge=0)
 
     def build(self, weights: Iterable[Tensor], steps_per_epoch: int, epochs: int) -> Average:
         from .average import Mean

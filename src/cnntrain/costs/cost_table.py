@@ -8,12 +8,22 @@ from typing import Any
 from .network_costs import NetworkCosts
 from .units import format_bytes, group_digits
 
-HEAD = ("layer", "kind", "output", "sees", "step", "values", "weights", "biases", "multiply-adds")
-NUMBERS = (5, 7, 8)
+HEAD = (
+    "layer",
+    "kind",
+    "output",
+    "receptive field",
+    "stride",
+    "activations",
+    "weights",
+    "biases",
+    "multiply-adds",
+)
+NUMERIC_COLUMNS = (5, 7, 8)
 
 
 def _cells(costs: NetworkCosts) -> list[list[str]]:
-    """Return the table as text: a row for each layer, then the totals."""
+    """Return the cells of the table as text: a row for each layer, then the totals."""
     rows = []
     for row in costs.rows:
         product = f"{row.product} = {group_digits(row.weights)}" if row.weights else row.product or "0"
@@ -40,63 +50,66 @@ def _cells(costs: NetworkCosts) -> list[list[str]]:
 
 
 def lines(costs: NetworkCosts) -> list[str]:
-    """Return the summary as it is printed."""
+    """Return the summary as printed lines."""
     cells = _cells(costs)
     widths = [max(len(row[column]) for row in [list(HEAD), *cells]) for column in range(len(HEAD))]
 
     def line(row: list[str]) -> str:
         padded = [
-            cell.rjust(width) if column in NUMBERS else cell.ljust(width)
+            cell.rjust(width) if column in NUMERIC_COLUMNS else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         return "  ".join(padded).rstrip()
 
     rule = "-" * len(line(list(HEAD)))
     table = [line(list(HEAD)), rule, *(line(row) for row in cells[:-1]), rule, line(cells[-1])]
-    return [f"network   {costs.network}", "", *table, "", *_words(costs)]
+    return [f"network   {costs.network}", "", *table, "", *_text_below_table(costs)]
 
 
-def _words(costs: NetworkCosts) -> list[str]:
-    """Return what stands below the table: totals, memory, notices."""
-    training, predicting = costs.memory.training, costs.memory.prediction_peak
+def _text_below_table(costs: NetworkCosts) -> list[str]:
+    """Return the lines below the table: totals, memory, notices."""
+    training, prediction_peak = costs.memory.training, costs.memory.prediction_peak
     resident = costs.memory.resident
-    holes = "" if resident is None else f", with the holes in the C library's heap {format_bytes(resident)}"
+    fragmentation = (
+        "" if resident is None else f", {format_bytes(resident)} with fragmentation of the C library's heap"
+    )
     parameters = costs.total(lambda row: row.weights + row.biases, with_auxiliary=True)
-    values = costs.total(lambda row: row.activations)
+    activations = costs.total(lambda row: row.activations)
     lines = [
-        f"parameters  {group_digits(parameters)}; values of one image {group_digits(values)}, "
-        f"{format_bytes(4 * values)} in float32, twice that with their gradients",
-        f"training    batches of {training.batch_size}, {costs.optimizer}, {costs.compute}:",
-        f"              parameters {format_bytes(training.parameters)}, their gradients "
-        f"{format_bytes(training.gradients)}, the optimizer's state "
+        f"parameters  {group_digits(parameters)}; activations of one image {group_digits(activations)}, "
+        f"{format_bytes(4 * activations)} in float32, twice that with their gradients",
+        f"training    batch size {training.batch_size}, {costs.optimizer}, {costs.compute}:",
+        f"              parameters {format_bytes(training.parameters)}, gradients "
+        f"{format_bytes(training.gradients)}, optimizer state "
         f"{format_bytes(training.optimizer_state)},",
-        f"              images {format_bytes(training.batch)}, kept for the backward pass "
+        f"              images {format_bytes(training.batch)}, saved for the backward pass "
         f"{format_bytes(training.activations)}",
-        f"              at its peak {format_bytes(training.peak)}{holes}",
-        f"prediction  batches of {training.batch_size}: at its peak {format_bytes(predicting)}",
+        f"              peak {format_bytes(training.peak)}{fragmentation}",
+        f"prediction  batch size {training.batch_size}: peak {format_bytes(prediction_peak)}",
     ]
     if costs.memory.largest_batch is not None:
-        most = costs.memory.largest_batch
+        largest = costs.memory.largest_batch
         lines.append(
-            f"batch       the largest that fits is data.batch_size={most}"
-            if most
+            f"batch       largest batch size that fits: data.batch_size={largest}"
+            if largest
             else "batch       not even one image fits"
         )
     if any(row.training_only for row in costs.rows):
-        lines.append("* in training only: not in the sums of values and multiply-adds")
+        lines.append("* in training only: not in the totals of activations and multiply-adds")
     return [*lines, *(f"notice      {notice}" for notice in costs.notices)]
 
 
 def markdown(costs: NetworkCosts) -> str:
-    marks = ["---:" if column in NUMBERS else "---" for column in range(len(HEAD))]
-    rows = [list(HEAD), marks, *_cells(costs)]
+    """Return the summary as Markdown."""
+    alignments = ["---:" if column in NUMERIC_COLUMNS else "---" for column in range(len(HEAD))]
+    rows = [list(HEAD), alignments, *_cells(costs)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    words = "\n".join(_words(costs))
-    return f"# {costs.network}\n\n{table}\n\n```\n{words}\n```\n"
+    text = "\n".join(_text_below_table(costs))
+    return f"# {costs.network}\n\n{table}\n\n```\n{text}\n```\n"
 
 
 def _short(name: str) -> str:
-    """Return a layer's name without the part that all layers have in common."""
+    """Return a layer's name without the prefix "features." or "head." and without the suffix ".conv"."""
     return name.removeprefix("features.").removeprefix("head.").removesuffix(".conv")
 
 
@@ -105,6 +118,7 @@ def _sides(pair: tuple[int, int]) -> str:
 
 
 def to_json(costs: NetworkCosts) -> dict[str, Any]:
+    """Return the content of network.json."""
     rows = []
     for row in costs.rows:
         entry = asdict(row)

@@ -1,12 +1,12 @@
-"""What the C library's heap makes of a run's memory: blocks come and go, and leave holes.
+"""Heap size of a run in the C library, including fragmentation.
 
-On glibc a freed block stays in the heap for the next step (device.keep_freed_memory), but not every block
-fits a hole that another of its size has left: torch asks for aligned memory, for which glibc looks for
-112 bytes more than it then uses, and small objects settle in between. The heap ends a quarter to a half
-larger than what is ever alive in it, and the same run differs by a tenth from one start to the next.
-No rule gives that number, so the library itself is asked: blocks of the same sizes, in the same order,
-among the small objects of a real forward and backward pass. Nothing is written into them, so they take
-addresses and no memory.
+On glibc a freed block stays in the heap for the next step (device.keep_freed_memory), but a block does not
+always fit into the hole that another of its size left: torch requests aligned memory, for which glibc
+searches for 112 bytes more than it then uses, and small objects are allocated in between. The heap becomes
+25% to 50% larger than the peak of live memory in it, and differs by 10% between starts of the same run.
+No formula gives that number, so it is measured: blocks of the same sizes are allocated in the same order,
+among the small objects of a real forward and backward pass. Nothing is written to them, so they use address
+space but no memory.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ ALIGNMENT = 64  # torch's, on CPUs
 
 
 class Heap:
-    """Blocks in the heap of this process; `covered` is how many bytes any of them has ever lain on."""
+    """Blocks in the heap of this process; covered: bytes of address space ever occupied by any of them."""
 
     def __init__(self, library: ctypes.CDLL):
         self._library = library
         self._library.malloc_trim(0)
         self._blocks: dict[int, int] = {}
-        self._areas: list[tuple[int, int]] = []  # disjoint, in order
-        self._waiting: list[tuple[int, int]] = []
+        self._areas: list[tuple[int, int]] = []  # disjoint, sorted by address
+        self._pending: list[tuple[int, int]] = []
         self.covered = 0
 
     def allocate(self, block: int, size: int) -> None:
-        """Ask for a block, which `settle` makes."""
-        self._waiting.append((block, size))
+        """Queue the allocation of a block, made by `flush`."""
+        self._pending.append((block, size))
 
     def free(self, block: int) -> None:
-        """Give a block back, which `settle` does."""
-        self._waiting.append((block, -1))
+        """Queue the release of a block, made by `flush`."""
+        self._pending.append((block, -1))
 
-    def settle(self) -> None:
-        """Make and give back what was asked for since.
+    def flush(self) -> None:
+        """Make the queued allocations and releases in order.
 
-        Between two operations, when the objects are gone that only watching the first one needed.
+        Called between operations, when the temporary objects of tracking the last one have been freed.
         """
-        waiting, self._waiting = self._waiting, []
-        for block, size in waiting:
+        pending, self._pending = self._pending, []
+        for block, size in pending:
             if size < 0:
                 self._library.free(self._blocks.pop(block, None))
             elif size > 0:
@@ -54,14 +54,15 @@ class Heap:
                     self._cover(address.value, address.value + size)
 
     def clear(self) -> None:
-        """Give all blocks back."""
-        self._waiting.clear()
+        """Free all blocks."""
+        self._pending.clear()
         for address in self._blocks.values():
             self._library.free(address)
         self._blocks.clear()
         self._library.malloc_trim(0)
 
     def _cover(self, start: int, stop: int) -> None:
+        """Merge addresses start to stop into the covered areas."""
         areas = self._areas
         first = bisect.bisect_left(areas, (start, 0))
         if first and areas[first - 1][1] >= start:
@@ -77,7 +78,7 @@ class Heap:
 
 
 def glibc() -> ctypes.CDLL | None:
-    """Return the C library where it is glibc, else None."""
+    """Return the C library if it is glibc, else None."""
     if not sys.platform.startswith("linux"):
         return None
     try:

@@ -1,10 +1,10 @@
-"""What memory a network takes to train and to predict (M2), found by running the real step without values.
+"""Memory needed to train and to predict (M2), measured by running the real training step on fake tensors.
 
-The run's own training step (preprocessing, forward pass in the run's precision, loss, backward pass,
-update) runs on fake tensors, which have shapes, types and storages, and no memory. Whenever an operation
-makes a storage its bytes are added, and taken off when the last tensor that used it is gone; the largest
-sum is the peak. So nothing is assumed about what an operation keeps for its gradient, or an optimizer for
-its next step. What kernels take for themselves while they run is in WORKSPACES.
+The training step of the run (preprocessing, forward pass in the run's precision, loss, backward pass,
+update) runs on fake tensors, which have shapes, types and storages but no memory. When an operation creates
+a storage its bytes are added; they are subtracted when the last tensor using it is freed; the largest sum is
+the peak. So nothing is assumed about what an operation saves for its gradient, or an optimizer in its
+state. The temporary memory of kernels is in WORKSPACES.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from ..training.step import TrainingStep
 from .heap import Heap, glibc
 from .receptive_field import Arguments, arguments_of, tensors_in
 
-# The second step is the first with the optimizer's state and with the batch before it still there.
+# From the second step on, the optimizer's state and the previous batch are allocated.
 STEPS = 2
-# A heap has found its size after a few steps, and chance has its part in it.
+# The heap stops growing after a few steps; its size is random, so the median of several tries is taken.
 HEAP_STEPS, HEAP_TRIES = 4, 3
 CUDA_BLOCK = 512
 
@@ -47,8 +47,8 @@ CUDA_BLOCK = 512
 class TrainingMemory:
     """Bytes in training with batches of batch_size.
 
-    batch: the images as stored and as the network's input. activations: what the backward pass waits for,
-    weights in the run's precision among it. peak: the most that is alive at once.
+    batch: the images as stored and as the network's input. activations: saved for the backward pass,
+    including weights cast to the run's precision. peak: the maximum of live memory.
     """
 
     batch_size: int
@@ -61,7 +61,7 @@ class TrainingMemory:
 
 
 class Simulation:
-    """Training and prediction of one network on one device, without values."""
+    """Training and prediction of one network on one device with fake tensors."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Simulation:
         network_input: NetworkInput,
         criterion: Criterion,
     ):
-        """Take over `network`, whose weights may be on the meta device and are replaced by fake ones."""
+        """Replace the weights of `network`, which may be on the meta device, by fake ones, in place."""
         self.config = _without_values(config)
         self.compute = compute
         self.network_input = network_input
@@ -83,7 +83,7 @@ class Simulation:
             _materialize(criterion, compute)
 
     def training(self, batch_size: int) -> TrainingMemory:
-        """Return what training with batches of `batch_size` takes."""
+        """Return the memory of training with batches of `batch_size`."""
         tracker, step = self._train(batch_size, STEPS, None)
         state = tensors_in([stage.optimizer.state_dict() for stage in step.update.optimizers.stages])
         weights = list(self.network.parameters())
@@ -101,23 +101,23 @@ class Simulation:
         )
 
     def resident(self, batch_size: int) -> int | None:
-        """Return what the heap of this system makes of a training's peak, None where it has no say.
+        """Return the peak of training with heap fragmentation in bytes, None if not on a CPU with glibc.
 
-        It differs a little from call to call, as training does.
+        It differs a little from call to call, as it does in training.
         """
         library = glibc() if self.compute.device.type == "cpu" else None
         if library is None:
             return None
-        found = []
+        sizes = []
         for _ in range(HEAP_TRIES):
             heap = Heap(library)
             self._train(batch_size, HEAP_STEPS, heap)
-            found.append(heap.covered)
+            sizes.append(heap.covered)
             heap.clear()
-        return int(statistics.median(found))
+        return int(statistics.median(sizes))
 
     def prediction(self, batch_size: int) -> int:
-        """Return the peak of predicting batches of `batch_size`, the weights included."""
+        """Return the peak of predicting batches of `batch_size` in bytes, weights included."""
         network, compute = self.network, self.compute
         network.eval()
         with self._fake, torch.no_grad():
@@ -133,7 +133,7 @@ class Simulation:
     def _train(
         self, batch_size: int, steps: int, heap: Heap | None
     ) -> tuple[_AllocationTracker, TrainingStep]:
-        """Make `steps` training steps; return what was tracked, and the step."""
+        """Run `steps` training steps; return the tracker and the training step."""
         config, compute = self.config, self.compute
         data = dataclasses.replace(config.data, batch_size=batch_size)
         config = dataclasses.replace(config, data=data)
@@ -169,15 +169,15 @@ class Simulation:
 
 
 def _without_values(config: Config) -> Config:
-    """Return a configuration without what needs values: torch.compile, and policies of augmentation."""
-    changed: dict[str, Any] = {"trainer": dataclasses.replace(config.trainer, compile=False)}
+    """Return a configuration without the parts that need values: torch.compile and augmentation policies."""
+    changes: dict[str, Any] = {"trainer": dataclasses.replace(config.trainer, compile=False)}
     if isinstance(config.augmentation, Transforms):
-        changed["augmentation"] = dataclasses.replace(config.augmentation, policy="none")
-    return dataclasses.replace(config, **changed)
+        changes["augmentation"] = dataclasses.replace(config.augmentation, policy="none")
+    return dataclasses.replace(config, **changes)
 
 
 class _AllocationTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the bytes of the storages that are alive, as operations make them and tensors die."""
+    """Sums the bytes of all live storages as operations create them and tensors are freed."""
 
     def __init__(self, device: torch.device, heap: Heap | None):
         super().__init__()  # type: ignore[no-untyped-call]
@@ -187,52 +187,52 @@ class _AllocationTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.at_step = self.before_backward = 0
         self._in_backward = False
         self._blocks = 0
-        self._known: set[int] = set()
+        self._tracked: set[int] = set()
 
     def add(self, tensors: list[Tensor]) -> None:
-        """Count tensors that were there before."""
+        """Count tensors that exist already."""
         for tensor in tensors:
-            self._note(tensor)
+            self._track(tensor)
 
     def start_step(self) -> None:
-        """Note that a training step begins."""
+        """Record the live memory at the start of a training step."""
         self.at_step, self._in_backward = self.live, False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:
-            return args[0].dtype == torch.bool  # is the loss finite? It is. Were updates skipped? None.
+            return args[0].dtype == torch.bool  # the loss is finite, and no updates are skipped
         if self.heap is not None:
-            self.heap.settle()
+            self.heap.flush()
         if not self._in_backward and torch._C._current_graph_task_id() != -1:
             self._in_backward, self.before_backward = True, self.live
         result = func(*args, **(kwargs or {}))
         for tensor in tensors_in(result):
-            self._note(tensor)
+            self._track(tensor)
         workspace = WORKSPACES.get(func._schema.name) if self.device.type == "cpu" else None
         if workspace is not None:
             for sizes in workspace(arguments_of(func, args, kwargs or {})):
-                self._work(sizes)
+                self._use_workspace(sizes)
         return result
 
-    def _note(self, tensor: Tensor) -> None:
+    def _track(self, tensor: Tensor) -> None:
         if tensor.device.type != self.device.type:
             return
         storage = tensor.untyped_storage()
         key = storage._cdata
-        if key in self._known:
+        if key in self._tracked:
             return
-        self._known.add(key)
+        self._tracked.add(key)
         size = storage.nbytes()
         if self.device.type == "cuda":
             size = -(-size // CUDA_BLOCK) * CUDA_BLOCK
         block = self._allocate(size)
-        weakref.finalize(storage, self._freed, key, block, size)
+        weakref.finalize(storage, self._on_free, key, block, size)
 
-    def _freed(self, key: int, block: int, size: int) -> None:
-        self._known.discard(key)
+    def _on_free(self, key: int, block: int, size: int) -> None:
+        self._tracked.discard(key)
         self._free(block, size)
 
-    def _work(self, sizes: list[int]) -> None:
+    def _use_workspace(self, sizes: list[int]) -> None:
         blocks = [(self._allocate(size), size) for size in sizes]
         for block, size in blocks:
             self._free(block, size)
@@ -251,33 +251,34 @@ class _AllocationTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.heap.free(block)
 
 
-def _convolution(given: Arguments) -> list[list[int]]:
-    return [[_bytes([given["weight"]])]]
+def _convolution(arguments: Arguments) -> list[list[int]]:
+    return [[_bytes([arguments["weight"]])]]
 
 
-def _convolution_backward(given: Arguments) -> list[list[int]]:
-    weight = given["weight"]
+def _convolution_backward(arguments: Arguments) -> list[list[int]]:
+    weight = arguments["weight"]
     gradient = [_bytes([weight])]
     if weight.element_size() < 4:
         gradient.append(4 * weight.numel())
     return [[_bytes([weight])], gradient]
 
 
-def _batch_norm_backward(given: Arguments) -> list[list[int]]:
-    maps = given["input"]
+def _batch_norm_backward(arguments: Arguments) -> list[list[int]]:
+    maps = arguments["input"]
     return [] if maps.is_contiguous() else [[_bytes([maps])]]
 
 
-def _max_pool_backward(given: Arguments) -> list[list[int]]:
-    if given["grad_output"].is_contiguous(memory_format=torch.channels_last):
+def _max_pool_backward(arguments: Arguments) -> list[list[int]]:
+    if arguments["grad_output"].is_contiguous(memory_format=torch.channels_last):
         return []
-    return [[_bytes([given["indices"]]), _bytes([given["self"]])]]
+    return [[_bytes([arguments["indices"]]), _bytes([arguments["self"]])]]
 
 
-# What torch's kernels on CPUs allocate beside their results, bytes alive together, one list a stage; seen in
-# the profiler's record of allocations. oneDNN brings weights into blocked order for every convolution, and
-# sums their gradient in float32 in that order; batch norm's gradient is made contiguous; the gradient of max
-# pooling, where it comes from a flattened map, has its indices and its result copied into plain order.
+# Bytes that torch's CPU kernels allocate besides their results: one list per stage, of blocks live at the
+# same time, as found in the profiler's record of allocations. oneDNN converts weights to a blocked layout for
+# every convolution and accumulates their gradient in float32 in that layout; batch norm's gradient is made
+# contiguous; for the gradient of max pooling, if it is from a flattened map, indices and result are copied to
+# a contiguous layout.
 WORKSPACES: dict[str, Callable[[Arguments], list[list[int]]]] = {
     "aten::convolution": _convolution,
     "aten::convolution_backward": _convolution_backward,
@@ -291,25 +292,28 @@ def _bytes(tensors: list[Tensor]) -> int:
 
 
 def _materialize(network: nn.Module, compute: Compute) -> None:
-    """Give a network fake weights on a device, in its memory format; call under a FakeTensorMode."""
-    made: dict[int, Tensor] = {}
+    """Replace weights and buffers by fake ones on the run's device, in its memory format.
+
+    Call under a FakeTensorMode. Shared weights stay shared.
+    """
+    replaced: dict[int, Tensor] = {}
 
     def fake(tensor: Tensor) -> Tensor:
-        if id(tensor) not in made:
-            is_map = tensor.ndim == 4
+        if id(tensor) not in replaced:
+            is_4d = tensor.ndim == 4
             new = torch.empty(
                 tensor.shape,
                 dtype=tensor.dtype,
                 device=compute.device,
-                memory_format=compute.memory_format if is_map else torch.contiguous_format,
+                memory_format=compute.memory_format if is_4d else torch.contiguous_format,
             )
-            weight = isinstance(tensor, nn.Parameter)
-            made[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if weight else new
-        return made[id(tensor)]
+            is_parameter = isinstance(tensor, nn.Parameter)
+            replaced[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
+        return replaced[id(tensor)]
 
     for module in network.modules():
-        tables: list[Any] = [module._parameters, module._buffers]
-        for tensors in tables:
+        dicts: list[Any] = [module._parameters, module._buffers]
+        for tensors in dicts:
             for name, tensor in tensors.items():
                 if tensor is not None:
                     tensors[name] = fake(tensor)

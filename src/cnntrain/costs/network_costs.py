@@ -21,9 +21,10 @@ from .units import format_bytes
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of training with the chosen batch, optimizer and precision, and of predicting such a batch.
+    """Bytes of training with the configured batch size, optimizer and precision, and of predicting a batch.
 
-    resident: the training's peak with the holes of the C library's heap; None where that has no say.
+    resident: the peak of training with heap fragmentation, None if not on a CPU with glibc. largest_batch:
+    None if no limit is set, 0 if not even one image fits.
     """
 
     training: TrainingMemory
@@ -45,15 +46,15 @@ class NetworkCosts:
     compute: str
     notices: list[str]
 
-    def total(self, what: Callable[[LayerCost], int], with_auxiliary: bool = False) -> int:
-        """Return the sum over all layers, those of auxiliary heads only if asked for."""
-        return sum(what(row) for row in self.rows if with_auxiliary or not row.training_only)
+    def total(self, number: Callable[[LayerCost], int], with_auxiliary: bool = False) -> int:
+        """Return the sum of a number over all layers; those used in training only if `with_auxiliary`."""
+        return sum(number(row) for row in self.rows if with_auxiliary or not row.training_only)
 
 
 def network_costs(config: Config) -> NetworkCosts:
-    """Return the costs of a configuration's network; images are read only where their size is unknown.
+    """Return the costs of a configuration's network; the data are read only if image size or loss need them.
 
-    Raises ConfigError where the network does not fit the data.
+    Raises ConfigError where the network does not accept the images.
     """
     image, criterion = _image_and_criterion(config)
     if config.summary.image_size is not None:
@@ -64,16 +65,16 @@ def network_costs(config: Config) -> NetworkCosts:
     if problems:
         raise ConfigError(problems)
     compute = prepare(config.trainer)
-    # Without values, but for a user's own network, which may need them.
+    # On the meta device, except a user-defined network, which may need values.
     with torch.device("cpu" if config.model.name == "custom" else "meta"):
         network = rebuild_network(config, criterion, network_input)
     rows = layer_table(network, channels, size)
     notices = [*network_input.notices(), *size_notices(rows)]
     if config.optim.line_search:
-        kept = 2 * config.optim.history * 4 * sum(row.weights + row.biases for row in rows)
+        history = 2 * config.optim.history * 4 * sum(row.weights + row.biases for row in rows)
         notices.append(
-            f"optim={config.optim.name}: its history, up to {format_bytes(kept)}, is not counted above, "
-            "as its steps depend on values"
+            f"optim={config.optim.name}: its history, up to {format_bytes(history)}, is not included above, "
+            "as its updates depend on values"
         )
     simulation = Simulation(config, network, compute, network_input, criterion)
     return NetworkCosts(
@@ -89,7 +90,7 @@ def network_costs(config: Config) -> NetworkCosts:
 
 
 def _image_and_criterion(config: Config) -> tuple[tuple[int, int, int], Criterion]:
-    """Return (height, width, channels) of the images, and the loss; reads the data where it must."""
+    """Return (height, width, channels) of the images, and the loss; the data are read only if needed."""
     info = config.data.info()
     if info is not None and not config.loss.needs_data():
         names = [str(number) for number in range(info.outputs)]
@@ -105,37 +106,37 @@ def _memory(simulation: Simulation, config: Config) -> Memory:
     training, resident = simulation.training(batch_size), simulation.resident(batch_size)
     limit, largest = config.summary.memory_gb, None
     if limit is not None:
-        # Heap fragmentation grows with what is alive; measuring it for every batch size would take minutes.
-        used = 1.0 if resident is None else training.peak / resident
-        largest = largest_batch(lambda size: simulation.training(size).peak, limit * 1e9 * used)
+        # Fragmentation is taken as proportional to live memory: measuring it per batch size takes minutes.
+        fraction_live = 1.0 if resident is None else training.peak / resident
+        largest = largest_batch(lambda size: simulation.training(size).peak, limit * 1e9 * fraction_live)
     return Memory(training, resident, simulation.prediction(batch_size), largest)
 
 
 def largest_batch(peak: Callable[[int], int], limit: float) -> int:
-    """Return the largest batch whose peak is at most `limit`, 0 where not even one image fits.
+    """Return the largest batch size whose peak is at most `limit`, 0 if not even one image fits.
 
-    A peak grows by nearly as much for each image: the line through two batches tells where the limit is
-    met, and from there on what fits and what does not close in on each other.
+    The peak is nearly linear in the batch size: extrapolate linearly until a batch is too large, then
+    interpolate between the largest that fits and the smallest that does not.
     """
-    fits, below = 1, peak(1)
-    if below > limit:
+    low, low_peak = 1, peak(1)
+    if low_peak > limit:
         return 0
-    size, at = 64, peak(64)
-    slope = max(1.0, (at - below) / (size - fits))
-    beyond = above = 0
-    for number in itertools.count():
-        if at <= limit:
-            slope = max(1.0, (at - below) / (size - fits)) if size > fits else slope
-            fits, below = size, at
+    size, size_peak = 64, peak(64)
+    slope = max(1.0, (size_peak - low_peak) / (size - low))
+    high = high_peak = 0
+    for iteration in itertools.count():
+        if size_peak <= limit:
+            slope = max(1.0, (size_peak - low_peak) / (size - low)) if size > low else slope
+            low, low_peak = size, size_peak
         else:
-            beyond, above = size, at
-        if beyond - fits == 1:
-            return fits
-        if beyond:
-            # Every third time the middle, in case the peak is no line at all.
-            share = 0.5 if number % 3 == 2 else (limit - below) / (above - below)
-            size = min(max(fits + int(share * (beyond - fits)), fits + 1), beyond - 1)
+            high, high_peak = size, size_peak
+        if high - low == 1:
+            return low
+        if high:
+            # Bisect at every third iteration, in case the peak is far from linear.
+            fraction = 0.5 if iteration % 3 == 2 else (limit - low_peak) / (high_peak - low_peak)
+            size = min(max(low + int(fraction * (high - low)), low + 1), high - 1)
         else:
-            size = fits + max(1, int((limit - below) / slope) + 1)
-        at = peak(size)
-    raise AssertionError("counting never ends")
+            size = low + max(1, int((limit - low_peak) / slope) + 1)
+        size_peak = peak(size)
+    raise AssertionError("unreachable")

@@ -1,4 +1,4 @@
-"""Images and labels from an .npz file: x_train, y_train, x_test, y_test, as Keras lays them out."""
+"""Images and labels from an .npz file with the arrays x_train, y_train, x_test, y_test, as in Keras."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def read_npz(
     """Return the splits of an .npz file.
 
     Images are (N, H, W) or (N, H, W, C), uint8, or floats in [0, 1], which are scaled by 255; labels are
-    whole numbers (N,) or (N, 1). Without `class_names` the classes are 0 … the largest training label,
-    and each must occur. `shape` is the (height, width, channels) the images must have, if it is known.
-    For the `target` "attributes" labels are 0 or 1, (N, A), for "values" any numbers, (N, V) or (N,); an
-    array `names` may name them (or the classes). Raises DataError.
+    integers (N,) or (N, 1). Without `class_names` the classes are 0 … the largest training label, and each
+    must occur. `shape`: the required (height, width, channels), None for any. For the `target` "attributes"
+    labels are 0 or 1, (N, A), for "values" any numbers, (N, V) or (N,); an optional array `names` holds the
+    names of the attributes, values or classes. Raises DataError if the file cannot be used.
     """
     file = Path(path).expanduser()
     arrays = _read_arrays(file)
@@ -42,19 +42,19 @@ def read_npz(
     )
     if train.shape != test.shape:
         raise DataError(
-            f"{file}: x_train has images of {_spelt(train.shape)}, x_test of {_spelt(test.shape)}; "
-            "make them the same"
+            f"{file}: x_train has images of {_format_shape(train.shape)}, "
+            f"x_test of {_format_shape(test.shape)}; make them the same"
         )
     if shape is not None and train.shape != shape:
         raise DataError(
-            f"{file}: has images of {_spelt(train.shape)}, this data set has {_spelt(shape)}; "
+            f"{file}: has images of {_format_shape(train.shape)}, this data set has {_format_shape(shape)}; "
             "replace the file, or use data=npz for your own arrays"
         )
     empty = train.subset(torch.empty(0, dtype=torch.int64))
     if target != "classes":
-        return Splits(train, empty, test, _names_of_columns(file, arrays, train.labels, test.labels))
+        return Splits(train, empty, test, _column_names(file, arrays, train.labels, test.labels))
     if class_names is None:
-        class_names = _given_names(file, arrays, _classes_found(file, train.labels))
+        class_names = _names_or_default(file, arrays, _class_names(file, train.labels))
     for key, images in (("y_train", train), ("y_test", test)):
         largest = int(images.labels.max())
         if largest >= len(class_names):
@@ -66,17 +66,17 @@ def read_npz(
 
 
 def _read_arrays(file: Path) -> dict[str, Any]:
-    """Return the four arrays, and the names where they are given.
+    """Return the four arrays, and `names` if present.
 
-    numpy and zipfile raise many kinds of errors for a damaged file.
+    Raises DataError for any exception of numpy or zipfile, which raise many kinds for a damaged file.
     """
     if not file.is_file():
-        what = "is not a file" if file.exists() else "does not exist"
-        raise DataError(f"{file}: {what}; name an .npz file with {', '.join(KEYS)}")
+        problem = "is not a file" if file.exists() else "does not exist"
+        raise DataError(f"{file}: {problem}; specify an .npz file with {', '.join(KEYS)}")
     key = ""
     try:
-        with file.open("rb") as opened:
-            loaded = np.load(opened, allow_pickle=False)
+        with file.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise DataError(f"{file}: is a single array (.npy); save {', '.join(KEYS)} with numpy.savez")
             missing = [key for key in KEYS if key not in loaded]
@@ -125,7 +125,7 @@ def _images(file: Path, key: str, array: Any) -> Tensor:
         if low < 0 or high > 1:
             raise DataError(
                 f"{file}: {key} has numbers from {low:g} to {high:g}; floats must lie in [0, 1], "
-                "and pixels 0 … 255 be saved as uint8"
+                "and pixels 0 … 255 must be saved as uint8"
             )
         array = np.rint(array * np.float32(255)).astype(np.uint8)
     elif array.dtype != np.uint8:
@@ -163,16 +163,16 @@ def _columns(file: Path, key: str, array: Any, target: str) -> Tensor:
     return labels
 
 
-def _names_of_columns(file: Path, arrays: dict[str, Any], train: Tensor, test: Tensor) -> list[str]:
+def _column_names(file: Path, arrays: dict[str, Any], train: Tensor, test: Tensor) -> list[str]:
     if train.shape[1] != test.shape[1]:
         raise DataError(
             f"{file}: y_train has {train.shape[1]} columns, y_test {test.shape[1]}; make them the same"
         )
-    return _given_names(file, arrays, [str(column) for column in range(train.shape[1])])
+    return _names_or_default(file, arrays, [str(column) for column in range(train.shape[1])])
 
 
-def _given_names(file: Path, arrays: dict[str, Any], default: list[str]) -> list[str]:
-    """Return the names that the file gives, else `default`, of which there are as many."""
+def _names_or_default(file: Path, arrays: dict[str, Any], default: list[str]) -> list[str]:
+    """Return the names in the file, which must be as many as `default` and distinct, else `default`."""
     if NAMES not in arrays:
         return default
     names = [str(name) for name in arrays[NAMES].flatten().tolist()]
@@ -201,14 +201,14 @@ def _classes(file: Path, key: str, array: Any) -> Tensor:
     return torch.from_numpy(array.astype(np.int64))
 
 
-def _classes_found(file: Path, labels: Tensor) -> list[str]:
-    """Return a name for each label 0 … the largest, all of which must occur."""
+def _class_names(file: Path, labels: Tensor) -> list[str]:
+    """Return the names of the classes 0 … largest label; raises DataError if one of them does not occur."""
     present = np.unique(labels.numpy()).tolist()
     if len(present) == 1:
-        raise DataError(f"{file}: y_train has only one class ({present[0]}); there is nothing to tell apart")
+        raise DataError(f"{file}: y_train has only one class ({present[0]}); at least two are needed")
     classes = present[-1] + 1
     if classes != len(present):
-        absent = next(label for label, found in enumerate(present) if label != found)
+        absent = next(label for label, value in enumerate(present) if label != value)
         raise DataError(
             f"{file}: y_train goes up to {classes - 1} but has no label {absent}; "
             "number the classes from 0 without gaps"
@@ -216,5 +216,5 @@ def _classes_found(file: Path, labels: Tensor) -> list[str]:
     return [str(label) for label in range(classes)]
 
 
-def _spelt(shape: tuple[int, int, int]) -> str:
+def _format_shape(shape: tuple[int, int, int]) -> str:
     return "x".join(str(length) for length in shape)

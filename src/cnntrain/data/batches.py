@@ -1,4 +1,4 @@
-"""Batches of a split: any batch is a pure function of (seed, epoch, step), whatever came before it."""
+"""Batches of a split: each batch is a pure function of (seed, epoch, step), independent of earlier ones."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Batches:
-    """The batches of one split on one device: in training order with augmentation, or in file order.
+    """The batches of one split on one device: shuffled and augmented, or in the split's order.
 
-    Images that fit into memory live there as uint8 (on a CUDA device, in its memory) and are gathered
-    a batch at a time; others are decoded by worker processes. Both give the same batches.
+    Images that fit into memory are stored there as uint8 (on a CUDA device, in its memory) and are gathered
+    one batch at a time; others are decoded by worker processes. Both yield the same batches.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class Batches:
             self._stored = _to_device(images, device)
 
     def __len__(self) -> int:
-        """The number of full batches of an epoch."""
+        """Return the number of full batches per epoch."""
         return len(self.images) // self.batch_size
 
     def epoch(self, epoch: int, start: int, stop: int) -> Iterator[Batch]:
-        """Yield (images, labels) of the training order of `epoch`, from step `start` to before `stop`.
+        """Yield (images, labels) of the steps `start` … `stop` - 1 of `epoch`, in its random order.
 
-        Images are uint8 (B, H, W, C), augmented. The images left over after the last full batch wait
-        for another epoch, whose order is another.
+        Images are uint8 (B, H, W, C), augmented. Images left over after the last full batch are not used
+        in this epoch; each epoch has a different order.
         """
         order = torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))
         size = self.batch_size
@@ -60,7 +60,7 @@ class Batches:
             yield images, labels
 
     def in_order(self) -> Iterator[Batch]:
-        """Yield all images once, in the split's order, the last batch perhaps smaller."""
+        """Yield all images once, in the split's order; the last batch may be smaller."""
         yield from self._read(list(torch.split(torch.arange(len(self.images)), self.batch_size)))
 
     def _read(self, indices: list[Tensor]) -> Iterator[Batch]:
@@ -85,7 +85,7 @@ class Batches:
 
 
 class _Decoded(Dataset[Any]):
-    """Image files as a map-style data set of (image, label) for the workers."""
+    """Map-style data set of (image, label) that decodes image files in worker processes."""
 
     def __init__(self, images: FileImages):
         self.images = images
@@ -98,7 +98,7 @@ class _Decoded(Dataset[Any]):
 
 
 def _to_device(images: MemoryImages, device: torch.device) -> Batch:
-    """Return the split's tensors on the device if they leave most of its memory free, else where they are."""
+    """Return images and labels on the device, or unchanged if they exceed ¼ of free CUDA memory."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if images.images.numel() > free // 4:

@@ -1,4 +1,4 @@
-"""An image file of any kind → uint8 pixels of one size."""
+"""Decoding of image files of any format to uint8 pixels of one size."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 from ..errors import DataError
 
-MOST_PIXELS = 400_000_000
-MOST_NAMED = 10
+MAX_PIXELS = 400_000_000
+MAX_NAMED = 10
 
-# Pillow warns of large images, once per process and to whoever called it; `decode` checks every size itself.
+# Pillow warns about large images only once per process; `decode` checks the size of every image instead.
 Image.MAX_IMAGE_PIXELS = None
 
-# EXIF's orientation → what brings the picture upright.
-UPRIGHT = {
+# EXIF orientation → the transposition that makes the image upright.
+TRANSPOSITIONS = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
     4: Transpose.FLIP_TOP_BOTTOM,
@@ -28,13 +28,14 @@ UPRIGHT = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-ORIENTATION = 0x0112
+ORIENTATION_TAG = 0x0112
 
 
 class DamagedImages(DataError):
-    """Image files cannot be read.
+    """Error for image files that cannot be read.
 
-    A DataLoader's worker hands an error on as text with its whole traceback; only the message is kept.
+    A DataLoader re-raises a worker's error with its traceback as the message; only the original message is
+    kept.
     """
 
     files: list[tuple[str, str]]
@@ -45,13 +46,13 @@ class DamagedImages(DataError):
 
     @classmethod
     def of(cls, files: list[tuple[str, str]]) -> DamagedImages:
-        """Return the error for (file, reason) pairs: up to ten are named, the others counted."""
-        lines = [f"{path}: {why}" for path, why in files[:MOST_NAMED]]
+        """Return the error for (file, reason) pairs, which names up to ten files and counts the rest."""
+        lines = [f"{path}: {cause}" for path, cause in files[:MAX_NAMED]]
         if len(files) == 1:
             message = f"{lines[0]}; remove or replace it"
         else:
-            if len(files) > MOST_NAMED:
-                lines.append(f"and {len(files) - MOST_NAMED} more")
+            if len(files) > MAX_NAMED:
+                lines.append(f"and {len(files) - MAX_NAMED} more")
             lines.insert(0, f"{len(files)} image files cannot be read; remove or replace them:")
             message = "\n  ".join(lines)
         error = cls(message)
@@ -62,31 +63,31 @@ class DamagedImages(DataError):
 def decode(path: str, size: int, resize: str, channels: int) -> Tensor:
     """Return the image of a file as uint8 (size, size, channels); channels is 1 (grey) or 3 (RGB).
 
-    `resize`: "crop" brings the shorter side to `size` and keeps the centre, "squash" ignores the ratio of
-    the sides, "pad" brings the longer side to `size` and fills with black; bilinear, with antialiasing.
-    EXIF's rotation is applied, transparency laid on white, 16 bits scaled to 8; of an animation it is the
-    first frame. Raises almost any error where the file is damaged; see `reason`.
+    `resize`: "crop" scales the shorter side to `size` and keeps the center, "squash" ignores the aspect
+    ratio, "pad" scales the longer side to `size` and fills with black; bilinear, with antialiasing. The EXIF
+    rotation is applied, transparency is composited on white, 16 bits are scaled to 8; only the first frame
+    of an animation is decoded. Raises almost any exception if the file is damaged; see `reason`.
     """
     with Image.open(path) as image:
-        if image.width * image.height > MOST_PIXELS:
+        if image.width * image.height > MAX_PIXELS:
             raise ValueError(
-                f"has {image.width}x{image.height} pixels, more than {MOST_PIXELS // 10**6} million"
+                f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million"
             )
-        image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded at 1/2, 1/4 or 1/8 where that is enough
+        image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded at 1/2, 1/4 or 1/8 if that is enough
         image.load()
-        turn = UPRIGHT.get(_orientation(image))
-        plain = _eight_bit(image)
-    if turn is not None:
-        plain = plain.transpose(turn)
-    plain = _resized(plain, size, resize)
-    wanted = "L" if channels == 1 else "RGB"
-    if plain.mode != wanted:
-        plain = plain.convert(wanted)
-    return torch.from_numpy(np.array(plain).reshape(size, size, channels))
+        transposition = TRANSPOSITIONS.get(_orientation(image))
+        converted = _eight_bit(image)
+    if transposition is not None:
+        converted = converted.transpose(transposition)
+    converted = _resized(converted, size, resize)
+    mode = "L" if channels == 1 else "RGB"
+    if converted.mode != mode:
+        converted = converted.convert(mode)
+    return torch.from_numpy(np.array(converted).reshape(size, size, channels))
 
 
 def reason(path: str, error: Exception) -> str:
-    """Return in words why `decode` failed."""
+    """Return why `decode` failed, as text for an error message."""
     if isinstance(error, UnidentifiedImageError):
         return "is empty" if os.path.getsize(path) == 0 else "is not an image of a known format"
     if isinstance(error, OSError) and error.strerror is not None:
@@ -97,15 +98,15 @@ def reason(path: str, error: Exception) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return EXIF's orientation; a damaged EXIF block leaves the picture as it is."""
+    """Return the EXIF orientation; 1 (upright) if the EXIF block is missing or damaged."""
     try:
-        return int(image.getexif().get(ORIENTATION, 1))
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:
         return 1
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Return the loaded image as L or RGB, its values 0…255."""
+    """Return the loaded image in mode L or RGB, with values 0…255."""
     if image.mode.startswith("I"):
         return _from_16_bit(image)
     if image.mode == "F":
@@ -122,7 +123,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Return L of an image of 16 bits, which Pillow gives as I;16 or, of some formats, as I."""
+    """Return a 16-bit image in mode L; Pillow loads it in mode I;16 or, for some formats, I."""
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError("pixels have 32 bits; save it with 8 or 16")

@@ -1,10 +1,10 @@
-"""1797 handwritten digits, grey images of 8x8, in a file of this package: no download.
+"""1797 handwritten digits, grey images of 8x8, stored in a file of this package (no download).
 
 They are the test set of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, 1998, UCI
 Machine Learning Repository, https://doi.org/10.24432/C50P49), licensed under CC BY 4.0.
 
-They serve for all three kinds of target (D7): which digit it is; attributes of that digit; or the angle by
-which each image was rotated.
+They support all three kinds of target (D7): the digit; attributes of the digit; or the angle by which each
+image was rotated.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ FILE = Path(__file__).with_name("digits.npz")
 def read_digits(target: str = "classes") -> Splits:
     """Return the digits, a fixed fifth of them as the test split, the same for every seed.
 
-    Pixels, stored as 0…16, become 0…255. `target` is "classes"; "attributes": even, prime, with a closed
-    loop, of straight lines; or "values": the angle in degrees, counter-clockwise and at most 45 either
-    way, by which each image was rotated.
+    Pixels, stored as 0…16, are scaled to 0…255. `target`: "classes"; "attributes": even, prime, with a
+    closed loop, of straight lines; or "values": the angle by which each image was rotated, in -45…45 degrees,
+    counter-clockwise.
     """
     with np.load(FILE) as stored:
         images, digits = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
@@ -61,12 +61,12 @@ def read_digits(target: str = "classes") -> Splits:
 def attributes_of(classes: Tensor) -> Tensor:
     """Return the attributes of each digit, float 0 or 1 (N, attributes); classes int64 (N,)."""
     return torch.stack(
-        [torch.isin(classes, torch.tensor(having)) for having in ATTRIBUTES.values()], 1
+        [torch.isin(classes, torch.tensor(members)) for members in ATTRIBUTES.values()], 1
     ).float()
 
 
 def rotated(images: Tensor, degrees: Tensor) -> Tensor:
     """Return images uint8 (N, H, W, C) rotated about their centers by degrees (N,), counter-clockwise."""
     count, height, width, _ = images.shape
-    whole = torch.tensor([0.0, 0.0, height, width])[:, None].expand(4, count)
-    return resample(images, whole, degrees.deg2rad(), (height, width), "zeros")
+    windows = torch.tensor([0.0, 0.0, height, width])[:, None].expand(4, count)
+    return resample(images, windows, degrees.deg2rad(), (height, width), "zeros")

@@ -1,4 +1,4 @@
-"""Images from folders: one folder per class, whose name is the class's, or labelled by a CSV file."""
+"""Images from folders: one folder per class, named after the class, or images labelled by a CSV file."""
 
 from __future__ import annotations
 
@@ -22,36 +22,38 @@ GB = 10**9
 def read_folder(
     path: str, test_fraction: float, size: int, resize: str, channels: int, workers: int
 ) -> Splits:
-    """Return the splits of a folder, as files.
+    """Return the splits of a folder with one folder per class, as `FileImages`.
 
-    With a folder train/ in it, the splits are train/, val/ and test/, each with one folder per class;
-    otherwise the classes lie directly in it. Without test/, `test_fraction` of the training images
-    becomes the test split, the same for every seed; without val/, `val` is empty. Raises DataError.
+    If it contains train/, the splits are train/, val/ and test/, each with one folder per class; otherwise
+    the class folders are directly in it. Without test/, `test_fraction` of the training images becomes the
+    test split, the same for every seed; without val/, `val` is empty. Raises DataError if the folder cannot
+    be used.
     """
     root = Path(path).expanduser()
-    found = _folders(root)
-    if "train" in found:
-        others = [name for name in found if name not in SPLITS]
+    folders = _folders(root)
+    if "train" in folders:
+        others = [name for name in folders if name not in SPLITS]
         if others:
             raise DataError(
                 f"{root}: has train/ but also {', '.join(others[:5])}; "
                 "keep only train/, val/ and test/, with one folder per class in each"
             )
-    elif any(name in SPLITS for name in found):
-        raise DataError(f"{root}: has {' and '.join(sorted(set(found) & set(SPLITS)))} but no train/; add it")
+    elif any(name in SPLITS for name in folders):
+        splits_found = " and ".join(sorted(set(folders) & set(SPLITS)))
+        raise DataError(f"{root}: has {splits_found} but no train/; add it")
 
-    files = _class_files(root / "train" if "train" in found else root)
+    files = _class_files(root / "train" if "train" in folders else root)
     names = list(files)
     splits = {"train": _images(files, names, size, resize, channels, workers)}
     for split in ("val", "test"):
-        if "train" in found and split in found:
+        if "train" in folders and split in folders:
             files = _class_files(root / split)
             _check_known(root / split, files, names)
             splits[split] = _images(files, names, size, resize, channels, workers)
     train = splits["train"]
     if "test" not in splits:
-        kept, cut = stratified_cut(train.labels, test_fraction, seed=0, purpose="folder test")
-        train, splits["test"] = train.subset(kept), train.subset(cut)
+        rest, cut = stratified_cut(train.labels, test_fraction, seed=0, purpose="folder test")
+        train, splits["test"] = train.subset(rest), train.subset(cut)
     val = splits.get("val", train.subset(torch.empty(0, dtype=torch.int64)))
     return Splits(train, val, splits["test"], names)
 
@@ -66,19 +68,21 @@ def read_labelled(
     channels: int,
     workers: int,
 ) -> Splits:
-    """Return the splits of the images that a CSV file gives attributes or values, as files.
+    """Return the splits of images whose attributes or values are listed in a CSV file, as `FileImages`.
 
-    Paths in the file are relative to the folder. Those that begin with train/, val/ and test/ say their
-    split themselves; otherwise `test_fraction` is cut off, the same for every seed. Raises DataError.
+    Paths in the file are relative to the folder. If they begin with train/, val/ and test/, these are the
+    splits. Without test images, `test_fraction` of the training images becomes the test split, the same for
+    every seed. Raises DataError if the file or the images cannot be used.
     """
     root = Path(path).expanduser()
-    beside = root / table_file
-    table = read_table(beside if beside.is_file() else Path(table_file).expanduser(), target)
-    absent = [name for name in table.rows if not (root / name).is_file()]
-    if absent:
-        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+    in_root = root / table_file
+    table = read_table(in_root if in_root.is_file() else Path(table_file).expanduser(), target)
+    missing = [name for name in table.rows if not (root / name).is_file()]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise DataError(
-            f"{table_file}: {', '.join(absent[:5])}{more} not found in {root}; paths start at data.path"
+            f"{table_file}: {', '.join(missing[:5])}{more} not found in {root}; "
+            "write paths relative to data.path"
         )
     names = {split: [name for name in table.rows if name.startswith(f"{split}/")] for split in SPLITS}
     if not names["train"]:
@@ -94,23 +98,23 @@ def read_labelled(
 
     train, val, test = (images(names[split]) for split in SPLITS)
     if not len(test):
-        kept, cut = stratified_cut(train.labels, test_fraction, seed=0, purpose="folder test")
-        train, test = train.subset(kept), train.subset(cut)
+        rest, cut = stratified_cut(train.labels, test_fraction, seed=0, purpose="folder test")
+        train, test = train.subset(rest), train.subset(cut)
     return Splits(train, val, test, table.names)
 
 
 def read_imagenet(root: str, size: int, workers: int) -> Splits:
-    """Return ImageNet from train/ and val/ below `root`, as files; val/ is the test split.
+    """Return ImageNet from train/ and val/ below `root`, as `FileImages`; val/ is the test split.
 
-    Raises DataError, also where there are not 1000 classes.
+    Raises DataError if the folders cannot be used or do not have 1000 classes.
     """
     folder = Path(root).expanduser()
-    found = _folders(folder)
-    missing = [split for split in ("train", "val") if split not in found]
+    folders = _folders(folder)
+    missing = [split for split in ("train", "val") if split not in folders]
     if missing:
         raise DataError(
-            f"{folder}: has no {' and no '.join(missing)}; ImageNet must be fetched from image-net.org "
-            "and laid out as train/ and val/ with one folder per class (n01440764, …)"
+            f"{folder}: has no {' and no '.join(missing)}; download ImageNet from image-net.org "
+            "and arrange it as train/ and val/ with one folder per class (n01440764, …)"
         )
     names: list[str] = []
     splits = {}
@@ -119,7 +123,7 @@ def read_imagenet(root: str, size: int, workers: int) -> Splits:
         if len(files) != IMAGENET_CLASSES:
             raise DataError(
                 f"{folder / split}: has {len(files)} class folders, ImageNet has {IMAGENET_CLASSES}; "
-                "complete it, or use data=folder for a part"
+                "complete it, or use data=folder for a subset"
             )
         names = names or list(files)
         _check_known(folder / split, files, names)
@@ -129,7 +133,7 @@ def read_imagenet(root: str, size: int, workers: int) -> Splits:
 
 
 def into_memory(splits: Splits, limit_gb: float) -> Splits:
-    """Return the splits decoded where all three fit into `limit_gb` GB together, else as they are.
+    """Return the splits decoded into memory if all three together fit into `limit_gb` GB, else unchanged.
 
     Raises DataError naming the damaged files of all splits.
     """
@@ -151,7 +155,7 @@ def into_memory(splits: Splits, limit_gb: float) -> Splits:
 
 
 def _folders(root: Path) -> list[str]:
-    """Return the names of the folders in a folder, ascending, without hidden ones."""
+    """Return the sorted names of the folders in a folder, without hidden ones."""
     try:
         with os.scandir(root) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
@@ -160,12 +164,10 @@ def _folders(root: Path) -> list[str]:
 
 
 def _class_files(root: Path) -> dict[str, list[str]]:
-    """Return the image files of each class folder below `root`; those of folders within count as its own."""
+    """Return the image files of each class folder in `root`, including those in its subfolders."""
     files = {name: _image_files(root / name) for name in _folders(root)}
     if not files:
-        raise DataError(
-            f"{root}: has no folders in it; put the images of each class into a folder of its own"
-        )
+        raise DataError(f"{root}: has no folders in it; put the images of each class into a separate folder")
     empty = [name for name, paths in files.items() if not paths]
     if empty:
         more = f" and {len(empty) - 10} more" if len(empty) > 10 else ""
@@ -175,32 +177,32 @@ def _class_files(root: Path) -> dict[str, list[str]]:
         )
     if len(files) == 1:
         raise DataError(
-            f"{root}: has only one class ({next(iter(files))}); two are needed, each in a folder of its own"
+            f"{root}: has only one class ({next(iter(files))}); at least two are needed, in a folder each"
         )
     return files
 
 
 def _image_files(folder: Path) -> list[str]:
-    def stop(error: OSError) -> None:
+    def fail(error: OSError) -> None:
         raise _unreadable(Path(error.filename or folder), error) from error
 
-    found = []
-    for parent, folders, names in os.walk(folder, onerror=stop, followlinks=True):
+    files = []
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
         folders[:] = [name for name in folders if name[0] != "."]
-        found += [
+        files += [
             os.path.join(parent, name)
             for name in names
             if name[0] != "." and name.lower().endswith(EXTENSIONS)
         ]
-    return sorted(found)
+    return sorted(files)
 
 
 def _check_known(root: Path, files: dict[str, list[str]], names: list[str]) -> None:
-    """Raise where a split has a class that the training split has not."""
+    """Raise DataError if a split has a class that the training split does not have."""
     unknown = [name for name in files if name not in set(names)]
     if unknown:
         raise DataError(
-            f"{root}: has classes that train/ has not ({', '.join(unknown[:10])}); "
+            f"{root}: has classes that train/ does not have ({', '.join(unknown[:10])}); "
             "give the folders the same names"
         )
 
@@ -216,7 +218,7 @@ def _images(
 
 def _unreadable(path: Path, error: OSError) -> DataError:
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: does not exist; name a folder of images")
+        return DataError(f"{path}: does not exist; specify a folder of images")
     if isinstance(error, NotADirectoryError):
-        return DataError(f"{path}: is a file; name a folder of images")
+        return DataError(f"{path}: is a file; specify a folder of images")
     return DataError(f"{path}: cannot be read ({error.strerror}); change its access rights")

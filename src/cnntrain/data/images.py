@@ -1,4 +1,4 @@
-"""The images and labels of one split: kept in memory, or read from their files when needed."""
+"""The images and labels of one split: stored in memory, or read from files on access."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class ImageSet(ABC):
 
     @abstractmethod
     def subset(self, indices: Tensor) -> ImageSet:
-        """Return the images of these indices, in their order."""
+        """Return the images at these indices, in the order of the indices."""
 
     @abstractmethod
     def chunks(self, size: int) -> Iterator[Tensor]:
-        """Yield all images in order, uint8 (up to `size`, H, W, C) at a time."""
+        """Yield all images in order, in chunks uint8 (n, H, W, C) of up to `size` images."""
 
 
 class MemoryImages(ImageSet):
-    """Images kept in memory: uint8 (N, H, W, C), contiguous."""
+    """Images stored in memory: uint8 (N, H, W, C), contiguous."""
 
     def __init__(self, images: Tensor, labels: Tensor):
         assert images.dtype == torch.uint8
@@ -63,10 +63,10 @@ class MemoryImages(ImageSet):
 
 
 class FileImages(ImageSet):
-    """Images read from their files whenever they are needed, brought to size x size pixels.
+    """Images read from files on access and resized to size x size pixels.
 
     `resize` is crop, squash or pad and `channels` 1 or 3, as in `decode`; `workers` is the number of
-    processes that are to read batches.
+    processes that read batches.
     """
 
     def __init__(self, paths: list[str], labels: Tensor, size: int, resize: str, channels: int, workers: int):
@@ -87,11 +87,11 @@ class FileImages(ImageSet):
         return FileImages(paths, self.labels[indices], self.size, self.resize, self.channels, self.workers)
 
     def read(self, index: int) -> Tensor:
-        """Return one image, uint8 (H, W, C); raises DataError naming its file where it cannot be read."""
+        """Return one image, uint8 (H, W, C); raises DataError naming its file if it cannot be read."""
         path = self.paths[index]
         try:
             return decode(path, self.size, self.resize, self.channels)
-        except Exception as error:  # Pillow raises almost any, for a damaged file
+        except Exception as error:  # Pillow raises almost any exception for a damaged file
             raise DamagedImages.of([(path, reason(path, error))]) from error
 
     def chunks(self, size: int) -> Iterator[Tensor]:
@@ -109,9 +109,9 @@ class FileImages(ImageSet):
         return MemoryImages(images, self.labels)
 
     def decode_all(self, indices: Sequence[int], progress: bool) -> tuple[Tensor, list[tuple[str, str]]]:
-        """Return the images of these indices, uint8 (N, H, W, C), and (file, reason) for each one unreadable.
+        """Return the images at these indices, uint8 (N, H, W, C), and (file, reason) of each unreadable one.
 
-        Pillow decodes outside Python's lock, so threads use all cores. `progress` shows a bar where
+        Pillow releases the GIL while decoding, so threads use all cores. `progress` shows a progress bar if
         standard error is a terminal.
         """
         images = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
@@ -127,8 +127,8 @@ class FileImages(ImageSet):
         pool = ThreadPoolExecutor()
         bar = tqdm(total=len(indices), desc="reading images", leave=False, disable=None if progress else True)
         try:
-            for found in pool.map(fill, range(len(indices))):
-                damaged += found
+            for errors in pool.map(fill, range(len(indices))):
+                damaged += errors
                 bar.update()
         finally:
             bar.close()

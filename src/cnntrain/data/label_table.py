@@ -1,4 +1,4 @@
-"""Labels from a CSV file beside the images: attributes or values, a line for each image (D7)."""
+"""Labels from a CSV file: attributes or values, one line per image (D7)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ YES, NO = ("1", "yes", "true"), ("0", "no", "false")
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The names of the columns, and the numbers of each image by its file's path as written."""
+    """The names of the label columns, and the labels of each image by its path, as written in the file."""
 
     names: list[str]
     rows: dict[str, list[float]]
@@ -24,7 +24,7 @@ def read_table(file: Path, target: str) -> LabelTable:
     """Return the labels of a CSV file, for the target "attributes" or "values".
 
     The first line names the columns; the first column is the path of an image, the others are numbers, or
-    for attributes yes and no, true and false, 1 and 0. Raises DataError naming the file and the line.
+    for attributes yes/no, true/false or 1/0. Raises DataError naming the file and the line.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -33,8 +33,8 @@ def read_table(file: Path, target: str) -> LabelTable:
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: is not UTF-8 text; save it as CSV in UTF-8") from error
     reader = csv.reader(lines)
-    head = next(reader, [])
-    names = [name.strip() for name in head[1:]]
+    header = next(reader, [])
+    names = [name.strip() for name in header[1:]]
     if not names or "" in names or len(set(names)) != len(names):
         raise DataError(
             f"{file}: its first line must name the columns, each once, with commas: file,happy,outdoors"
@@ -44,8 +44,8 @@ def read_table(file: Path, target: str) -> LabelTable:
         if not cells:
             continue
         where = f"{file}, line {reader.line_num}"
-        if len(cells) != len(head):
-            raise DataError(f"{where}: has {len(cells)} cells, the first line {len(head)}")
+        if len(cells) != len(header):
+            raise DataError(f"{where}: has {len(cells)} cells, the first line {len(header)}")
         path = cells[0].strip()
         if path in rows:
             raise DataError(f"{where}: {path} has a line already; keep one")

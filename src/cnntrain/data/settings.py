@@ -1,7 +1,7 @@
-"""Settings of the data sets (group `data`): where images come from and how they are split (D1, D8).
+"""Settings of the data sets (group `data`): the source of the images and their splits (D1, D8).
 
-The test split is the data set's own, or a fixed cut that no seed changes; validation is cut from the
-training images by the run's seed.
+The test split is that of the data set, or a fixed random subset independent of the seed; the validation
+split is a random subset of the training images that depends on the run's seed.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from ..settings.option import Option
 if TYPE_CHECKING:
     from .splits import Splits
 
-ROOT = "folder of the files, which are downloaded into it where missing"
-MEMORY = "images are kept in memory up to this many GB (uint8), beyond that read from their files; 0 is never"
+ROOT_HELP = "folder of the files; missing files are downloaded into it"
+MEMORY_HELP = "size in GB (uint8) up to which images are kept in memory instead of read from files; 0: never"
 TARGETS = ("classes", "attributes", "values")
-TARGET = "what each image is labelled with"
-WORKERS = "processes that read images while training, where they are not kept in memory; 0 is none"
-PER_STEP = "images of one training step"
+TARGET_HELP = "type of the labels"
+WORKERS_HELP = "processes that read images during training if they are not kept in memory; 0: none"
+BATCH_SIZE_HELP = "images per training batch"
+VAL_FRACTION_HELP = "fraction of the training images used for validation, stratified by class"
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set before any of it is read: the shape of its images, and counts.
+    """Properties of a data set that are known before its files are read.
 
-    `outputs` counts its classes, attributes or values. `train_images` counts training and validation
-    together, before `limit`; None where it is not known.
+    channels, height, width: shape of its images. outputs: number of classes, attributes or values.
+    train_images: number of training and validation images together, before `limit`; None if unknown.
     """
 
     channels: int
@@ -41,41 +42,39 @@ class DatasetInfo:
 
 @dataclass
 class Data(Option):
-    """What every data set has."""
+    """Settings and methods common to all data sets."""
 
-    batch_size: int = setting(128, PER_STEP, ge=1)
-    val_fraction: float = setting(
-        0.1, "share of the training images cut off for validation, equally from every class", ge=0, lt=1
-    )
+    batch_size: int = setting(128, BATCH_SIZE_HELP, ge=1)
+    val_fraction: float = setting(0.1, VAL_FRACTION_HELP, ge=0, lt=1)
     limit: int | None = setting(
-        None, "use at most this many training images, before validation is cut off; null is all", ge=1
+        None, "maximum number of training images, including validation images; null: all", ge=1
     )
 
     def target_kind(self) -> str:
-        """Return what images are labelled with: "classes", "attributes" or "values" (D7)."""
+        """Return the type of the labels: "classes", "attributes" or "values" (D7)."""
         return str(getattr(self, "target", "classes"))
 
     def info(self) -> DatasetInfo | None:
-        """Return what is known before any data is read, or None."""
+        """Return what is known before the files are read, or None."""
         return None
 
     def may_have_validation(self) -> bool:
-        """Return whether there may be validation images: cut off, or stored as a split of their own."""
+        """Return whether there may be validation images, split off training images or stored separately."""
         return self.val_fraction > 0
 
     def default_augmentation(self) -> str:
-        """Return what augmentation=auto means for these images: "crop", "crop_flip" or "none"."""
+        """Return the augmentation used for augmentation=auto: "crop", "crop_flip" or "none"."""
         raise NotImplementedError
 
     def read(self) -> Splits:
-        """Return the splits as stored: all training images in `train`, `val` empty unless stored too.
+        """Return the splits as stored: `val` is empty unless the data set has a validation split.
 
         Raises DataError where the files cannot be used.
         """
         raise NotImplementedError
 
     def load(self, seed: int) -> Splits:
-        """Return the splits of a run: training images limited and validation cut off by `seed`.
+        """Return the splits of a run: training images reduced to `limit`, and validation split off by `seed`.
 
         Raises DataError where the files cannot be used.
         """
@@ -86,18 +85,17 @@ class Data(Option):
 
 @dataclass
 class Digits(Data):
-    """1797 handwritten digits of 8x8 (UCI, in scikit-learn), a fixed fifth of them the test split."""
+    """1797 grey handwritten digits of 8x8, a data file of the package; a fixed fifth is the test split (UCI,
+    Optical Recognition of Handwritten Digits, CC BY 4.0)."""
 
     name: str = fixed("digits")
-    batch_size: int = setting(64, PER_STEP, ge=1)
-    # A tenth would be 144 images: too few to tell good epochs from lucky ones.
-    val_fraction: float = setting(
-        0.2, "share of the training images cut off for validation, equally from every class", ge=0, lt=1
-    )
+    batch_size: int = setting(64, BATCH_SIZE_HELP, ge=1)
+    # A tenth would be 144 images, too few for a reliable choice of the best epoch.
+    val_fraction: float = setting(0.2, VAL_FRACTION_HELP, ge=0, lt=1)
     target: str = setting(
         "classes",
-        f"{TARGET}: classes: which digit; attributes: even, prime, with a loop, straight; values: the angle "
-        "in degrees by which it was turned (D7)",
+        f"{TARGET_HELP}; classes: the digit; attributes: even, prime, with a loop, straight; values: the "
+        "angle in degrees by which the image was rotated (D7)",
         choices=TARGETS,
     )
 
@@ -116,9 +114,9 @@ class Digits(Data):
 
 @dataclass
 class _Downloaded(Data):
-    """What the data sets have that torchvision downloads."""
+    """Settings common to the data sets that torchvision downloads."""
 
-    root: str = setting("data", ROOT, resume="free")
+    root: str = setting("data", ROOT_HELP, resume="free")
 
     def info(self) -> DatasetInfo:
         raise NotImplementedError
@@ -145,7 +143,7 @@ class Mnist(_Downloaded):
 
 @dataclass
 class FashionMnist(_Downloaded):
-    """Fashion-MNIST: 60 000 + 10 000 grey pictures of clothes of 28x28 (Xiao et al. 2017)."""
+    """Fashion-MNIST: 60 000 + 10 000 grey images of clothes of 28x28 (Xiao et al. 2017)."""
 
     name: str = fixed("fashion_mnist")
 
@@ -197,21 +195,21 @@ class Svhn(_Downloaded):
 
 @dataclass
 class ImageNet(Data):
-    """ImageNet's 1000 classes, from folders train/ and val/; val/ is the test split
-    (Russakovsky et al. 2015)."""
+    """ImageNet with 1000 classes, read from the folders train/ and val/; val/ is the test split (Russakovsky
+    et al. 2015)."""
 
     name: str = fixed("imagenet")
     root: str = setting(
-        "data/imagenet", "folder with train/ and val/, one folder per class in each", resume="free"
+        "data/imagenet", "folder with train/ and val/, each with one folder per class", resume="free"
     )
     image_size: int = setting(
         224,
-        "height and width in pixels: the shorter side is brought to it, and the centre kept; 256 to cut "
-        "224x224 from (augmentation.crop_size)",
+        "height and width in pixels: the shorter side is resized to it and a center crop taken; 256 for "
+        "random crops of 224x224 (augmentation.crop_size=224)",
         ge=1,
     )
-    memory_limit_gb: float = setting(4.0, MEMORY, ge=0, resume="free")
-    workers: int = setting(2, WORKERS, ge=0, resume="free")
+    memory_limit_gb: float = setting(4.0, MEMORY_HELP, ge=0, resume="free")
+    workers: int = setting(2, WORKERS_HELP, ge=0, resume="free")
 
     def info(self) -> DatasetInfo:
         side = self.image_size
@@ -233,14 +231,14 @@ class ImageNet(Data):
 
 @dataclass
 class Npz(Data):
-    """Your own arrays: an .npz file with x_train, y_train, x_test and y_test, as Keras lays them out."""
+    """Your own arrays: an .npz file with x_train, y_train, x_test and y_test, as in Keras."""
 
     name: str = fixed("npz")
     path: str = setting("", "the .npz file", resume="free")
     target: str = setting(
         "classes",
-        f"{TARGET} in y_train and y_test: classes: whole numbers (N,); attributes: 0 or 1 (N, A); values: "
-        "numbers (N, V); an array `names` may name them (D7)",
+        f"{TARGET_HELP} in y_train and y_test; classes: whole numbers (N,); attributes: 0 or 1 (N, A); "
+        "values: numbers (N, V); an optional array `names` contains their names (D7)",
         choices=TARGETS,
     )
 
@@ -266,36 +264,37 @@ class Folder(Data):
     )
     target: str = setting(
         "classes",
-        f"{TARGET}: classes: the folder it lies in; attributes or values: a line of data.csv (D7)",
+        f"{TARGET_HELP}; classes: the image's folder; attributes or values: its line in data.csv (D7)",
         choices=TARGETS,
     )
     csv: str = setting(
         "",
-        "CSV file with attributes or values, in the folder: a first line of names, then a path and its "
-        "numbers in each line",
+        "CSV file in the folder with attributes or values: a header line of names, then a line per image "
+        "with its path and its numbers",
         resume="free",
     )
     test_fraction: float = setting(
         0.1,
-        "share of the images cut off for the test split where there is no test/; no seed changes it",
+        "fraction of the images used for the test split if there is no test/; independent of the seed",
         gt=0,
         lt=1,
     )
-    image_size: int = setting(64, "height and width to which every image is brought, in pixels", ge=1)
+    image_size: int = setting(64, "height and width to which all images are resized, in pixels", ge=1)
     resize: str = setting(
         "crop",
-        "how: crop (shorter side to image_size, then the centre), squash, pad (with black)",
+        "crop: shorter side to image_size, then a center crop; squash: both sides to image_size, distorted; "
+        "pad: longer side to image_size, then black borders",
         choices=("crop", "squash", "pad"),
     )
-    channels: int = setting(3, "3 is colour, 1 is grey", choices=(1, 3))
-    memory_limit_gb: float = setting(4.0, MEMORY, ge=0, resume="free")
-    workers: int = setting(2, WORKERS, ge=0, resume="free")
+    channels: int = setting(3, "3: colour, 1: grey", choices=(1, 3))
+    memory_limit_gb: float = setting(4.0, MEMORY_HELP, ge=0, resume="free")
+    workers: int = setting(2, WORKERS_HELP, ge=0, resume="free")
 
     def problems(self) -> Iterator[str]:
         if self.target != "classes" and not self.csv:
-            yield f"data.target={self.target}: needs the file with them; write data.csv=FILE.csv"
+            yield f"data.target={self.target}: needs a CSV file with them; write data.csv=FILE.csv"
         if self.target == "classes" and self.csv:
-            yield f"data.csv={self.csv}: acts with data.target=attributes or values only"
+            yield f"data.csv={self.csv}: needs data.target=attributes or values"
         yield from _path_problems(self.name, self.path)
 
     def may_have_validation(self) -> bool:
@@ -307,10 +306,10 @@ class Folder(Data):
     def read(self) -> Splits:
         from .folder import read_folder, read_labelled
 
-        how = (self.test_fraction, self.image_size, self.resize, self.channels, self.workers)
+        options = (self.test_fraction, self.image_size, self.resize, self.channels, self.workers)
         if self.target != "classes":
-            return read_labelled(self.path, self.csv, self.target, *how)
-        return read_folder(self.path, *how)
+            return read_labelled(self.path, self.csv, self.target, *options)
+        return read_folder(self.path, *options)
 
     def load(self, seed: int) -> Splits:
         from .folder import into_memory
@@ -320,14 +319,14 @@ class Folder(Data):
 
 @dataclass
 class Synthetic(Data):
-    """Made-up images, a smooth pattern per class under noise: for trying things out and measuring speed."""
+    """Generated images, a smooth pattern per class plus noise, for experiments and for measuring speed."""
 
     name: str = fixed("synthetic")
     classes: int = setting(10, "number of classes", ge=2)
     image_size: int = setting(32, "height and width in pixels", ge=1)
-    channels: int = setting(3, "channels of an image", ge=1)
-    train_images: int = setting(2000, "images for training and validation together", ge=1)
-    test_images: int = setting(500, "images of the test split", ge=1)
+    channels: int = setting(3, "number of channels", ge=1)
+    train_images: int = setting(2000, "training and validation images together", ge=1)
+    test_images: int = setting(500, "test images", ge=1)
 
     def info(self) -> DatasetInfo:
         return DatasetInfo(self.channels, self.image_size, self.image_size, self.classes, self.train_images)
@@ -345,22 +344,23 @@ class Synthetic(Data):
 
 @dataclass
 class Toy2d(Data):
-    """Points of a plane, each an image of one pixel whose two channels are its coordinates on a grid of
-    256x256; at the end of a run decision_boundary.png shows what the network makes of the plane (D9)."""
+    """Points in a plane, each stored as an image of one pixel whose two channels are its coordinates on a
+    256x256 grid; at the end of a run decision_boundary.png shows the predicted class at each point of the
+    plane (D9)."""
 
     name: str = fixed("toy2d")
-    batch_size: int = setting(16, PER_STEP, ge=1)
+    batch_size: int = setting(16, BATCH_SIZE_HELP, ge=1)
     shape: str = setting(
         "spiral",
-        "moons: two half circles, each in the other's hollow; rings: one circle in another; spiral: arms",
+        "moons: two interleaving half circles; rings: two concentric circles; spiral: one arm per class",
         choices=("moons", "rings", "spiral"),
     )
-    points: int = setting(1000, "points for training and validation together", ge=1)
-    test_points: int = setting(1000, "points of the test split", ge=1)
+    points: int = setting(1000, "training and validation points together", ge=1)
+    test_points: int = setting(1000, "test points", ge=1)
     noise: float = setting(
-        0.03, "standard deviation of what is added to each coordinate; the square's side is 2", ge=0
+        0.03, "standard deviation of Gaussian noise on each coordinate; coordinates are in [-1, 1]", ge=0
     )
-    classes: int = setting(2, "number of classes: 2, or for the spiral any number of arms", ge=2)
+    classes: int = setting(2, "number of classes; moons and rings have 2", ge=2)
 
     def info(self) -> DatasetInfo:
         return DatasetInfo(channels=2, height=1, width=1, outputs=self.classes, train_images=self.points)
@@ -383,4 +383,4 @@ class Toy2d(Data):
 
 def _path_problems(name: str, path: str) -> Iterator[str]:
     if not path:
-        yield f"data.path: data={name} needs to know where the images are; write data.path=…"
+        yield f"data.path: is not set; data={name} needs it; write data.path=…"

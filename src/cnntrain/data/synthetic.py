@@ -1,4 +1,4 @@
-"""Made-up images that can be learnt: a smooth pattern per class under noise."""
+"""Synthetic images that can be learned: a smooth pattern per class plus noise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHUNK = 256
 
 
 def make_synthetic(classes: int, size: int, channels: int, train_images: int, test_images: int) -> Splits:
-    """Return the images of these settings, which no seed of a run changes; classes come in turn."""
+    """Return the images for these settings, independent of the run's seed; labels repeat 0 … classes - 1."""
     coarse = torch.randn((classes, channels, 4, 4), generator=generator(0, "synthetic patterns"))
     smooth = functional.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=False)
     patterns = 127.5 + CONTRAST * smooth.permute(0, 2, 3, 1)
@@ -27,7 +27,7 @@ def make_synthetic(classes: int, size: int, channels: int, train_images: int, te
 
 
 def _noisy(patterns: Tensor, count: int, split: str) -> MemoryImages:
-    """Return `count` images; patterns: (classes, H, W, C), 0…255."""
+    """Return `count` images of the patterns plus noise; patterns: (classes, H, W, C), 0…255."""
     rng = generator(0, "synthetic", split)
     labels = torch.arange(count) % len(patterns)
     images = torch.empty((count, *patterns.shape[1:]), dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST, CIFAR and SVHN: from an .npz, torchvision's files, or a download (D8)."""
+"""MNIST, Fashion-MNIST, CIFAR and SVHN from an .npz file, torchvision's files, or a download (D8)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .images import MemoryImages
 from .splits import Splits
 
 TIMEOUT_SECONDS = 30
-REMEDY = "delete it, and it is downloaded again"
-IDX_IMAGES, IDX_LABELS = 2051, 2049  # first number of an IDX file: unsigned bytes in 3 or 1 dimensions
+REMEDY = "delete it to download it again"
+IDX_IMAGES, IDX_LABELS = 2051, 2049  # magic numbers of IDX files: unsigned bytes in 3 or 1 dimensions
 
 _DIGITS = "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
 _NAMES = {
@@ -40,8 +40,8 @@ _NAMES = {
     ),
     "svhn": _DIGITS,
 }
-CLASS_NAMES = {name: listed.split(", ") for name, listed in _NAMES.items()}
-# torchvision's class of each set, and its files below the root.
+CLASS_NAMES = {name: classes.split(", ") for name, classes in _NAMES.items()}
+# torchvision's class for each data set, and its files below the root.
 TORCHVISION = {
     "mnist": ("MNIST", "MNIST/raw/*-ubyte"),
     "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw/*-ubyte"),
@@ -54,8 +54,7 @@ TORCHVISION = {
 def read_set(name: str, root: str, shape: tuple[int, int, int]) -> Splits:
     """Return a data set from <root>/<name>.npz, else from torchvision's files below `root`, else a download.
 
-    `shape` is its (height, width, channels). Raises DataError where a file is damaged, or where the
-    download fails.
+    `shape` is its (height, width, channels). Raises DataError if a file is damaged or the download fails.
     """
     folder = Path(root).expanduser()
     npz = folder / f"{name}.npz"
@@ -75,10 +74,10 @@ def read_set(name: str, root: str, shape: tuple[int, int, int]) -> Splits:
 
 
 def _stored(name: str, folder: Path) -> tuple[MemoryImages, MemoryImages] | None:
-    """Return training and test images from torchvision's files, or None where they are not all there.
+    """Return training and test images from torchvision's files, or None if some are missing.
 
-    Of all sets but MNIST's two, whose files carry a header, damage shows in torchvision's checksums and
-    counts as not being there.
+    MNIST and Fashion-MNIST files have a header that is checked. In the other data sets torchvision's
+    checksums detect damaged files, which count as missing.
     """
     if name in ("mnist", "fashion_mnist"):
         pairs = [_idx_files(name, folder, split) for split in ("train", "test")]
@@ -87,18 +86,18 @@ def _stored(name: str, folder: Path) -> tuple[MemoryImages, MemoryImages] | None
         train, test = (_read_idx_pair(*pair) for pair in pairs)
         return train, test
     try:
-        opened = [_opened(name, folder, split, download=False) for split in ("train", "test")]
+        datasets = [_open(name, folder, split, download=False) for split in ("train", "test")]
     except RuntimeError:
         return None
-    train, test = (_from_torchvision(name, part) for part in opened)
+    train, test = (_from_torchvision(name, dataset) for dataset in datasets)
     return train, test
 
 
-def _from_torchvision(name: str, opened: Any) -> MemoryImages:
+def _from_torchvision(name: str, dataset: Any) -> MemoryImages:
     if name == "svhn":
-        pixels, labels = opened.data.transpose(0, 2, 3, 1), opened.labels
+        pixels, labels = dataset.data.transpose(0, 2, 3, 1), dataset.labels
     else:
-        pixels, labels = opened.data, opened.targets
+        pixels, labels = dataset.data, dataset.targets
     images = torch.from_numpy(np.ascontiguousarray(pixels))
     return MemoryImages(images, torch.from_numpy(np.asarray(labels, dtype=np.int64)))
 
@@ -108,7 +107,7 @@ def _read_idx_pair(images_file: Path, labels_file: Path) -> MemoryImages:
     if len(images) != len(labels):
         raise DataError(
             f"{images_file}: has {len(images)} images, {labels_file} has {len(labels)} labels; "
-            "delete both, and they are downloaded again"
+            "delete both to download them again"
         )
     if len(labels) == 0 or int(labels.max()) > 9:
         raise DataError(f"{labels_file}: has no labels, or one above 9; {REMEDY}")
@@ -130,41 +129,39 @@ def read_idx(file: Path, magic: int) -> Tensor:
         content = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}); change its access rights") from error
-    found = int.from_bytes(content[:4], "big")
-    if len(content) < 4 or found != magic:
-        raise DataError(f"{file}: begins with {found}, an IDX file of this kind with {magic}; {REMEDY}")
+    number = int.from_bytes(content[:4], "big")
+    if len(content) < 4 or number != magic:
+        raise DataError(f"{file}: begins with {number} instead of the IDX magic number {magic}; {REMEDY}")
     dimensions = magic % 256
-    head = 4 * (1 + dimensions)
-    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, head, 4)]
-    need = head + int(np.prod(shape, dtype=object))
-    if len(content) != need:
-        raise DataError(
-            f"{file}: has {len(content)} bytes, by its own header it should have {need}; {REMEDY}"
-        )
-    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=head).reshape(shape).copy())
+    header_size = 4 * (1 + dimensions)
+    shape = [int.from_bytes(content[start : start + 4], "big") for start in range(4, header_size, 4)]
+    size = header_size + int(np.prod(shape, dtype=object))
+    if len(content) != size:
+        raise DataError(f"{file}: has {len(content)} bytes instead of the {size} of its header; {REMEDY}")
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header_size).reshape(shape).copy())
 
 
-def _opened(name: str, folder: Path, split: str, download: bool) -> Any:
-    """Return torchvision's data set; it raises RuntimeError where files are missing or damaged."""
+def _open(name: str, folder: Path, split: str, download: bool) -> Any:
+    """Return torchvision's data set; raises RuntimeError if files are missing or damaged."""
     from torchvision import datasets
 
-    kind = getattr(datasets, TORCHVISION[name][0])
+    dataset_type = getattr(datasets, TORCHVISION[name][0])
     if name == "svhn":
-        return kind(str(folder), split=split, download=download)
-    return kind(str(folder), train=split == "train", download=download)
+        return dataset_type(str(folder), split=split, download=download)
+    return dataset_type(str(folder), train=split == "train", download=download)
 
 
 def _download(name: str, folder: Path, shape: tuple[int, int, int]) -> None:
-    """Download torchvision's files into a folder of their own and move them to their places when complete."""
+    """Download torchvision's files into a temporary folder and move them to `folder` when complete."""
     existed = folder.is_dir()
-    before = socket.getdefaulttimeout()
+    previous_timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_SECONDS)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch:
             _copy_archives(name, folder, Path(scratch))
             for split in ("train", "test"):
-                _opened(name, Path(scratch), split, download=True)
+                _open(name, Path(scratch), split, download=True)
             for file in sorted(Path(scratch).rglob("*")):
                 if file.is_file():
                     target = folder / file.relative_to(scratch)
@@ -175,32 +172,35 @@ def _download(name: str, folder: Path, shape: tuple[int, int, int]) -> None:
             folder.rmdir()
         height, width, channels = shape
         size = f"{height}, {width}" if channels == 1 else f"{height}, {width}, {channels}"
-        why = str(error).strip() or type(error).__name__
+        reason = str(error).strip() or type(error).__name__
         raise DataError(
-            f"{folder}: {name} is not there, or not complete, and could not be downloaded "
-            f"({why.splitlines()[-1]}).\n"
-            f"Put one of these there by hand:\n"
+            f"{folder}: {name} is missing, or not complete, and could not be downloaded "
+            f"({reason.splitlines()[-1]}).\n"
+            f"Put one of these there:\n"
             f"  {folder / name}.npz with x_train (N, {size}) and x_test (uint8), y_train (N) and y_test "
             "(whole numbers)\n"
             f"  torchvision's files: {folder / TORCHVISION[name][1]}\n"
-            "or name the folder that has them: data.root=FOLDER"
+            "or write the folder that has them: data.root=FOLDER"
         ) from error
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(previous_timeout)
 
 
 def _copy_archives(name: str, folder: Path, scratch: Path) -> None:
-    """Copy archives that are there and whole, so that only what is missing is downloaded."""
+    """Copy existing archives with correct checksums, so that only the others are downloaded."""
     from torchvision import datasets
     from torchvision.datasets.utils import check_integrity
 
-    kind = getattr(datasets, TORCHVISION[name][0])
+    dataset_type = getattr(datasets, TORCHVISION[name][0])
     if name in ("mnist", "fashion_mnist"):
-        archives = [(f"{kind.__name__}/raw/{file}", md5) for file, md5 in kind.resources]
+        archives = [(f"{dataset_type.__name__}/raw/{file}", md5) for file, md5 in dataset_type.resources]
     elif name == "svhn":
-        archives = [(kind.split_list[split][1], kind.split_list[split][2]) for split in ("train", "test")]
+        archives = [
+            (dataset_type.split_list[split][1], dataset_type.split_list[split][2])
+            for split in ("train", "test")
+        ]
     else:
-        archives = [(kind.filename, kind.tgz_md5)]
+        archives = [(dataset_type.filename, dataset_type.tgz_md5)]
     for archive, md5 in archives:
         if check_integrity(folder / archive, md5):
             (scratch / archive).parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Classes in a plane: rings, moons and spirals, whose boundaries can be drawn (D9).
+"""Two-dimensional toy data: rings, moons and spirals, whose decision boundaries can be drawn (D9).
 
 A point is an image of one pixel with two channels: its coordinates on a grid of 256x256 over the square
-of -1…1. So everything that takes images takes points.
+of -1…1. Points can therefore be used wherever images can.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from .splits import Splits
 
 RADII = (0.4, 0.8)
 MOON_RADIUS = 0.55
-# An arm's first and last distance from the centre, and how far it turns in between, in radians.
+# Radius of a spiral arm at its start and end, and the angle that it covers, in radians.
 ARM_START, ARM_END = 0.05, 0.9
-ARM_TURN = 2 * math.pi
+ARM_ANGLE = 2 * math.pi
 
 
 def make_toy2d(shape: str, points: int, test_points: int, noise: float, classes: int) -> Splits:
-    """Return points (uint8 (N, 1, 1, 2)) of these settings, which no seed of a run changes.
+    """Return points, uint8 (N, 1, 1, 2), for these settings, independent of the run's seed.
 
-    shape: moons, rings or spiral; noise: deviation of a Gaussian added to both coordinates. Points that
-    it carries out of the square are put on its edge.
+    shape: moons, rings or spiral; noise: standard deviation of Gaussian noise added to both coordinates.
+    Points outside the square are clamped to its edge.
     """
-    train = _draw(shape, points, noise, classes, "train")
-    test = _draw(shape, test_points, noise, classes, "test")
+    train = _sample(shape, points, noise, classes, "train")
+    test = _sample(shape, test_points, noise, classes, "test")
     names = [str(label) for label in range(classes)]
     return Splits(train, train.subset(torch.empty(0, dtype=torch.int64)), test, names)
 
@@ -44,30 +44,30 @@ def to_points(images: Tensor) -> Tensor:
     return images[:, 0, 0, :].float() / 127.5 - 1
 
 
-def _draw(shape: str, count: int, noise: float, classes: int, split: str) -> MemoryImages:
+def _sample(shape: str, count: int, noise: float, classes: int, split: str) -> MemoryImages:
     rng = generator(0, "toy2d", shape, split)
     labels = torch.arange(count) % classes
-    along = torch.rand(count, generator=rng)
-    points = CURVES[shape](along, labels, classes)
+    positions = torch.rand(count, generator=rng)
+    points = CURVES[shape](positions, labels, classes)
     points += torch.randn((count, 2), generator=rng) * noise
     return MemoryImages(to_images(points).round().clamp(0, 255).to(torch.uint8), labels)
 
 
-def _rings(along: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Circles around the centre, the first class inside."""
-    return _polar(torch.tensor(RADII)[labels], 2 * math.pi * along)
+def _rings(positions: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Circles around the center, the first class inside."""
+    return _polar(torch.tensor(RADII)[labels], 2 * math.pi * positions)
 
 
-def _moons(along: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Two half circles, each reaching into the other's hollow; the second is the first turned by half."""
-    upper = _polar(torch.tensor(1.0), math.pi * along) - torch.tensor([0.5, 0.25])
+def _moons(positions: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Two interleaving half circles; the second is the first rotated by 180°."""
+    upper = _polar(torch.tensor(1.0), math.pi * positions) - torch.tensor([0.5, 0.25])
     return MOON_RADIUS * torch.where((labels == 0)[:, None], upper, -upper)
 
 
-def _spiral(along: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """An arm for each class: the distance from the centre grows evenly with the angle."""
+def _spiral(positions: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """One arm per class, whose distance from the center grows linearly with the angle."""
     return _polar(
-        ARM_START + (ARM_END - ARM_START) * along, 2 * math.pi * labels / classes + ARM_TURN * along
+        ARM_START + (ARM_END - ARM_START) * positions, 2 * math.pi * labels / classes + ARM_ANGLE * positions
     )
 
 
@@ -75,5 +75,5 @@ def _polar(radius: Tensor, angle: Tensor) -> Tensor:
     return torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
 
 
-# Points (N, 2) from places along the curve (N,) of 0…1, labels (N,) and the number of classes.
+# Functions returning points (N, 2) for positions on the curve (N,) of 0…1, labels (N,) and class count.
 CURVES = {"rings": _rings, "moons": _moons, "spiral": _spiral}

@@ -1,4 +1,4 @@
-"""Settings of where weights start (group `initialization`): convolutions and linear layers alone."""
+"""Settings of the initial weights of convolutions and linear layers (group `initialization`)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
     from .from_run import SourceRun
 
-BIAS = "the constant at which biases start, 0 or small, such as 0.01 (I5)"
+BIAS_HELP = "constant initial value of biases, 0 or small, such as 0.01 (I5)"
 
 
 @dataclass
 class Initialization(Option):
-    """What every initialization has."""
+    """Methods common to all initializations."""
 
     def source_run(self) -> str | None:
-        """Return the folder of the earlier run whose weights are taken, None where there is none."""
+        """Return the folder of the earlier run whose weights are copied, or None."""
         return None
 
     def apply(self, network: nn.Module, activation: str, source: SourceRun | None = None) -> list[str]:
-        """Set the weights of a network in place, from torch's global generator; norms stay as they are.
+        """Set the weights of a network in place, with torch's global generator; norm layers are unchanged.
 
         `activation` is the one after most of the network's layers; `source` is the run of `source_run`.
         Returns messages for the user.
@@ -36,7 +36,7 @@ class Initialization(Option):
 
 @dataclass
 class Default(Initialization):
-    """The network's own: what its paper or its builder set, biases and trained weights included."""
+    """The network's own initialization, including biases and pretrained weights."""
 
     name: str = fixed("default")
 
@@ -46,10 +46,10 @@ class Default(Initialization):
 
 @dataclass
 class Zeros(Initialization):
-    """All weights and biases 0, offered because it fails (I1).
+    """All weights and biases 0, which demonstrates a failure (I1).
 
-    Units that start equal compute the same, receive the same gradient and stay equal: the symmetry is
-    never broken, and a layer of a hundred units learns as much as one.
+    Units with equal initial weights compute the same outputs, receive the same gradients and stay equal: the
+    symmetry is never broken, and a layer of a hundred units learns no more than one unit.
     """
 
     name: str = fixed("zeros")
@@ -59,18 +59,18 @@ class Zeros(Initialization):
 
         zeros(network)
         return [
-            "notice    all weights begin at 0: the units of a layer compute the same, get the same gradient "
-            "and stay equal; initialization=he breaks this symmetry"
+            "notice    all weights are initially 0: the units of a layer compute the same, get the same "
+            "gradient and stay equal; initialization=he breaks this symmetry"
         ]
 
 
 @dataclass
 class Gaussian(Initialization):
-    """Small random numbers from N(0, std²): fine for shallow networks, vanishing in deep ones (I2)."""
+    """Small random weights from N(0, std²): fine for shallow networks, signals vanish in deep ones (I2)."""
 
     name: str = fixed("gaussian")
     std: float = setting(0.01, "standard deviation of the weights", gt=0)
-    bias: float = setting(0.0, BIAS)
+    bias: float = setting(0.0, BIAS_HELP)
 
     def apply(self, network: nn.Module, activation: str, source: SourceRun | None = None) -> list[str]:
         from .weights import gaussian
@@ -81,11 +81,11 @@ class Gaussian(Initialization):
 
 @dataclass
 class Uniform(Initialization):
-    """Small random numbers from U[-scale, scale] (I2)."""
+    """Small random weights from U[-scale, scale] (I2)."""
 
     name: str = fixed("uniform")
     scale: float = setting(0.01, "largest absolute weight", gt=0)
-    bias: float = setting(0.0, BIAS)
+    bias: float = setting(0.0, BIAS_HELP)
 
     def apply(self, network: nn.Module, activation: str, source: SourceRun | None = None) -> list[str]:
         from .weights import uniform
@@ -96,30 +96,31 @@ class Uniform(Initialization):
 
 @dataclass
 class VarianceScaling(Initialization):
-    """Weights of variance gain/n, which carry signals through layers of any number of inputs (I3).
+    """Random weights of variance gain/n, which preserves the scale of activations from layer to layer (I3).
 
-    With n inputs a unit and a gain of 1, a linear layer keeps the mean square of its input (LeCun et al.
-    1998). ReLU halves it, so He et al. 2015 take a gain of 2; Glorot and Bengio 2010 count inputs and
-    outputs alike, a compromise between signals and gradients. The files are these presets.
+    With n inputs per unit and a gain of 1, a linear layer preserves the mean square of its input (LeCun et
+    al. 1998). ReLU halves it, so He et al. 2015 use a gain of 2; Glorot and Bengio 2010 use the mean of the
+    numbers of inputs and outputs, a compromise between activations and gradients. The files are presets for
+    these papers.
     """
 
     name: str = fixed("variance_scaling")
     gain: float | None = setting(
         None,
         "variance of the weights times n; null: by the network's activation f, 1/E[f(z)²] with z from "
-        "N(0, 1), which is 2 for relu; but for tanh 25/9 and for sigmoid 1, as in torch",
+        "N(0, 1), which is 2 for relu, except 25/9 for tanh and 1 for sigmoid, as in torch",
         gt=0,
     )
     fan: str = setting(
         "in",
-        "what n counts; in: the inputs of a unit, which keeps signals; out: the units that an input feeds, "
-        "which keeps gradients; average: the mean of both",
+        "definition of n; in: number of inputs of a unit, which preserves activations; out: number of units "
+        "that an input feeds, which preserves gradients; average: the mean of both",
         choices=("in", "out", "average"),
     )
     distribution: str = setting(
-        "gaussian", "what weights are drawn from, of mean 0", choices=("gaussian", "uniform")
+        "gaussian", "distribution of the weights, with mean 0", choices=("gaussian", "uniform")
     )
-    bias: float = setting(0.0, BIAS)
+    bias: float = setting(0.0, BIAS_HELP)
 
     def apply(self, network: nn.Module, activation: str, source: SourceRun | None = None) -> list[str]:
         from .weights import GAINS, variance_scaling
@@ -131,23 +132,23 @@ class VarianceScaling(Initialization):
 
 @dataclass
 class Sparse(Initialization):
-    """Zeros but for a few Gaussian weights of each unit, so that units differ whatever their size (I4)."""
+    """A few random Gaussian weights per unit, all others 0, which keeps units diverse at any fan-in (I4)."""
 
     name: str = fixed("sparse")
-    connections: int = setting(10, "non-zero weights of each unit; all, where it has no more", ge=1)
+    connections: int = setting(10, "non-zero weights per unit; all weights of a unit that has fewer", ge=1)
     direction: str = setting(
         "in",
-        "which unit's weights are counted; in: those that feed each output (Martens 2010); out: those that "
-        "each input feeds, as torch.nn.init.sparse_ does, which leaves some outputs more than others",
+        "in: the connections of each output unit are counted (Martens 2010); out: those of each input, as in "
+        "torch.nn.init.sparse_, so that the numbers of connections of output units differ",
         choices=("in", "out"),
     )
     std: float | None = setting(
         None,
-        "standard deviation of the non-zero weights; null: √(gain/n), the gain by the network's "
-        "activation as in variance_scaling, n the mean number of non-zero weights that feed an output",
+        "standard deviation of the non-zero weights; null: √(gain/n), with the gain of "
+        "variance_scaling for the network's activation and n the mean number of non-zero weights per output",
         gt=0,
     )
-    bias: float = setting(0.0, BIAS)
+    bias: float = setting(0.0, BIAS_HELP)
 
     def apply(self, network: nn.Module, activation: str, source: SourceRun | None = None) -> list[str]:
         from .weights import GAINS, sparse
@@ -158,21 +159,22 @@ class Sparse(Initialization):
 
 @dataclass
 class FromRun(Initialization):
-    """From an earlier run's best weights, layer by layer: the same network, or a shallower one (N6, I6)."""
+    """Layers copied from an earlier run's best weights, of the same network or a shallower one (N6, I6)."""
 
     name: str = fixed("from_run")
     run: str = setting(
-        "", "folder of the run; a layer is taken whole where its name and shapes agree, and else new"
+        "", "folder of the run; layers whose names and shapes agree are copied, others initialized"
     )
     layers: list[str] = setting(
         ["*"],
-        "what is taken: patterns of names of layers or of modules around them, with or without the leading "
-        "features. or head., as in [conv1_*, fc6]",
+        "layers to copy: patterns of names of layers or of their parent modules, with or without the leading "
+        "features. or head., such as [conv1_*, fc6]",
     )
     new: str = setting(
         "own",
-        "how layers that are not taken begin; own: as in a new network; identity: those with as many outputs "
-        "as inputs hand their input on, so that a deeper plain network begins as the shallower one",
+        "initialization of layers that are not copied; own: as in a new network; identity: layers with as "
+        "many outputs as inputs become the identity, so that a deeper plain network initially computes the "
+        "same function as the shallower one",
         choices=("own", "identity"),
     )
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class UpdateRatio:
-    """For every trained tensor, the norm of its real change over its norm before, for any optimizer."""
+    """Norm of the actual change of each trained tensor over its norm before, for any optimizer."""
 
     def __init__(self, network: nn.Module):
         named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
@@ -20,7 +20,7 @@ class UpdateRatio:
 
     @contextmanager
     def around_update(self, recording: bool) -> Iterator[None]:
-        """Measure the update made inside, if it is recorded; costs one copy of the weights then."""
+        """Measure the update made inside the context if `recording`, which copies the weights once."""
         if not recording:
             yield
             return
@@ -32,8 +32,8 @@ class UpdateRatio:
             self._ratios = torch.stack(change) / torch.stack(size)
 
     def row(self) -> dict[str, float | None]:
-        """Return update_ratio/<name> of the last recorded update; None where the weights were all 0."""
-        assert self._ratios is not None, "an update is recorded before its row is asked for"
+        """Return update_ratio/<name> of the last recorded update; None for a tensor that was all 0."""
+        assert self._ratios is not None, "row() needs a recorded update"
         values = self._ratios.tolist()
         finite = [None if value != value or value == float("inf") else value for value in values]
         return {f"update_ratio/{name}": value for name, value in zip(self.names, finite, strict=True)}

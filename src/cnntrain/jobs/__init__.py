@@ -1,1 +1,1 @@
-"""One module a job of the command line."""
+"""The jobs of the command line, one module each."""

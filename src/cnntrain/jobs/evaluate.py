@@ -1,4 +1,4 @@
-"""job=evaluate: evaluate a run's best network on a split, of its own data set or of another."""
+"""job=evaluate: evaluate a run's best network on a split of its own or another data set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..training.views import build_views, evaluate_views
 
 
 def evaluate(path: Path, config: Config) -> None:
-    """Print and store the metrics of a run's best network, those of each class, and the confusion matrix."""
+    """Print and store a run's metrics on a split, overall and per class, and the confusion matrix."""
     folder = RunFolder(path)
     state = folder.checkpoints.load_best()
     compute = prepare(config.trainer, state.get("threads"))
@@ -45,9 +45,9 @@ def evaluate(path: Path, config: Config) -> None:
         dense = compare_with_crops(network, preprocess, images, compute)
     batches = evaluation_batches(images, config, compute)
     evaluation = evaluate_split(network, preprocess, criterion, batches, compute)
-    views, of_views = build_views(config.evaluate, network_input), None
+    views, view_metrics = build_views(config.evaluate, network_input), None
     if views is not None:
-        of_views = evaluate_views(network, preprocess, criterion, batches, compute, views)
+        view_metrics = evaluate_views(network, preprocess, criterion, batches, compute, views)
 
     kind = "evaluate-dense" if dense else "evaluate"
     file = folder.path / f"{kind}-{config.data.name}-{config.evaluate.split}.json"
@@ -57,7 +57,7 @@ def evaluate(path: Path, config: Config) -> None:
         "images": len(images),
         "loss": evaluation.loss,
         **evaluation.metrics,
-        "views": None if of_views is None else {"kind": config.evaluate.views} | of_views,
+        "views": None if view_metrics is None else {"kind": config.evaluate.views} | view_metrics,
         "dense": None if dense is None else asdict(dense),
         "names": splits.names,
         **evaluation.details,
@@ -66,8 +66,8 @@ def evaluate(path: Path, config: Config) -> None:
     write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
     title = f"{config.data.name} {config.evaluate.split}: {len(images)} images"
     print("\n".join(evaluation_lines(title, evaluation, splits.names)) + "\n")
-    if views is not None and of_views is not None:
-        values = ", ".join(format_metric(name, value) for name, value in of_views.items())
+    if views is not None and view_metrics is not None:
+        values = ", ".join(format_metric(name, value) for name, value in view_metrics.items())
         print(f"{views.description}, predictions averaged: {values}\n")
     if dense:
         print("\n".join(dense.lines()) + "\n")
@@ -75,20 +75,20 @@ def evaluate(path: Path, config: Config) -> None:
 
 
 def _check_images(names: list[str], image_shape: list[int], splits: Splits, config: Config) -> None:
-    """Raise where the images of the split are none, or not such as the network was trained on."""
+    """Raise ConfigError if the split is empty, DataError if its images or classes do not fit the network."""
     split = config.evaluate.split
     images = getattr(splits, split)
     if not len(images):
         raise ConfigError([f"evaluate.split={split}: this data set has no {split} images"])
-    same = list(images.shape) == list(image_shape)
-    fits = config.evaluate.dense and images.shape[2] == image_shape[2]
-    if not (same or fits):
-        ours, theirs = "x".join(map(str, images.shape)), "x".join(map(str, image_shape))
+    same_shape = list(images.shape) == list(image_shape)
+    fits_dense = config.evaluate.dense and images.shape[2] == image_shape[2]
+    if not (same_shape or fits_dense):
+        size, trained_size = "x".join(map(str, images.shape)), "x".join(map(str, image_shape))
         hint = ""
         if images.shape[2] == image_shape[2] and images.shape[0] >= image_shape[0]:
-            hint = "; evaluate.dense=true slides it over larger images"
+            hint = "; write evaluate.dense=true to apply it to larger images"
         raise DataError(
-            f"data={config.data.name}: images of {ours}, the network was trained on {theirs}{hint}"
+            f"data={config.data.name}: images of {size}, the network was trained on {trained_size}{hint}"
         )
     if len(splits.names) != len(names):
         kind = config.data.target_kind()

@@ -1,4 +1,4 @@
-"""job=optimizers: the optimizers on a bowl and on a saddle, as pictures and in words (O12)."""
+"""job=optimizers: compare the optimizers on a bowl and on a saddle, in pictures and text (O12)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..optim.settings import Optim
 from ..report.optimizer_paths import (
     BOWL,
     SADDLE,
-    OnBowl,
-    OnSaddle,
+    BowlResult,
+    SaddleResult,
     Surface,
+    bowl_result,
     descend,
     example_optimizers,
-    on_bowl,
-    on_saddle,
+    saddle_result,
 )
 from ..report.pictures.landscape import View, draw_landscape
 from ..runs.atomic_write import write_text
@@ -28,8 +28,10 @@ from ..settings.tree import Config
 
 
 def compare_optimizers(config: Config, path: Path, named_by_user: bool) -> None:
-    """Run the optimizers on both surfaces; write bowl.png, saddle.png, optimizers.json and config.yaml into
-    a new folder and print what each optimizer did."""
+    """Run the optimizers on both surfaces and print a description of each path.
+
+    Writes bowl.png, saddle.png, optimizers.json and config.yaml into a new folder.
+    """
     folder = create(path, named_by_user, with_checkpoints=False)
     optimizers, steps = example_optimizers(config.optimizers.lr), config.optimizers.steps
     with folder.locked():
@@ -47,22 +49,22 @@ def compare_optimizers(config: Config, path: Path, named_by_user: bool) -> None:
 def _describe(
     surface: Surface, optimizers: dict[str, Optim], paths: dict[str, Tensor]
 ) -> dict[str, dict[str, Any]]:
-    """Print a line for each optimizer; return what is stored of it."""
+    """Print a line for each optimizer; return the content of optimizers.json for the surface."""
     content = {}
     for name, path in paths.items():
         steps = len(path) - 1
-        found: OnBowl | OnSaddle
+        result: BowlResult | SaddleResult
         if surface is BOWL:
-            found = on_bowl(path)
-            description = found.describe(steps, surface.reach)
+            result = bowl_result(path)
+            description = result.describe(steps, surface.reach)
         else:
-            found = on_saddle(path)
-            description = found.describe(steps)
+            result = saddle_result(path)
+            description = result.describe(steps)
         print(f"  {name:<10}lr {optimizers[name].lr:<6g}{description}")
         content[name] = {
             "settings": vars(optimizers[name]),
             "words": description,
-            **vars(found),
+            **vars(result),
             "loss": surface.height(path).tolist(),
             "path": path.tolist(),
         }
@@ -77,5 +79,5 @@ def _draw(path: Path, surface: Surface, optimizers: dict[str, Optim], paths: dic
         log_heights=surface is BOWL,
         goal=(0.0, 0.0),
     )
-    named = {f"{name}, lr {optimizers[name].lr:g}": points for name, points in paths.items()}
-    draw_landscape(path, view, surface.height, named)
+    titled = {f"{name}, lr {optimizers[name].lr:g}": points for name, points in paths.items()}
+    draw_landscape(path, view, surface.height, titled)

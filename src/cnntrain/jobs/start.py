@@ -1,4 +1,4 @@
-"""From a checked configuration to its job."""
+"""Run the job of a checked configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..settings.tree import Config
 
 
 def start(checked: Checked) -> None:
-    """Do the job of a configuration in a new folder: train, summary or optimizers."""
+    """Run the job of a configuration in a new folder: train, summary or optimizers."""
     config, folder, named_by_user = checked.config, checked.folder, checked.named_by_user
     if config.job == "summary":
         from .summary import summarize
@@ -26,9 +26,9 @@ def start(checked: Checked) -> None:
 
 
 def start_on_run(folder: Path, stored: Config, config: Config) -> None:
-    """Do the job of a configuration on an earlier run: evaluate, summary, or train on.
+    """Run the job of a configuration on an earlier run: evaluate, summary, or continue training.
 
-    `stored` is the configuration in the run's folder, `config` the same with the user's changes.
+    stored: the configuration in the run's folder. config: the same with the user's overrides.
     """
     if config.job == "evaluate":
         from .evaluate import evaluate

@@ -1,4 +1,4 @@
-"""job=summary: what a network costs, layer by layer and in memory, before it is trained (M1–M4, L9)."""
+"""job=summary: the costs of a network by layer, and its memory, before it is trained (M1–M4, L9)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..runs.atomic_write import write_text
 from ..runs.folder import RunFolder, create
 from ..settings.tree import Config
 
-# Steps an epoch of the drawn schedule where the number of images is not known: any number gives its shape.
+# Steps per epoch of the drawn schedule if the number of images is unknown: any number gives its shape.
 STEPS_PER_EPOCH_IF_UNKNOWN = 100
 
 
@@ -46,10 +46,10 @@ def _write(costs: NetworkCosts, folder: RunFolder, config: Config) -> None:
 
 
 def _schedule(config: Config) -> tuple[OptimizerStages, int, int]:
-    """Return the optimizers of a run with their schedule, its steps per epoch and its epochs."""
+    """Return the optimizers of a run with their schedule, the steps per epoch and the epochs."""
     images = training_images(config)
-    per_update = config.data.batch_size * config.trainer.accumulate_steps
-    steps = STEPS_PER_EPOCH_IF_UNKNOWN if images is None else max(1, images // per_update)
+    images_per_step = config.data.batch_size * config.trainer.accumulate_steps
+    steps = STEPS_PER_EPOCH_IF_UNKNOWN if images is None else max(1, images // images_per_step)
     steps = min(steps, config.trainer.max_steps_per_epoch or steps)
     weights = [torch.zeros(1, 1, 1, 1)]
     return build_optimizers(config, weights, False, steps), steps, config.trainer.epochs

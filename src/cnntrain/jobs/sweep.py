@@ -1,4 +1,4 @@
-"""Multirun: Hydra composes and launches the jobs; each has its own folder, and none ends the others."""
+"""Multirun: Hydra composes and launches the jobs, each in its own folder; failures do not stop the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .start import start
 
 
 class StopSweep(BaseException):
-    """Carries an interruption through Hydra, which treats an Exception as one failed job and goes on."""
+    """An interruption passed through Hydra, which would take an Exception for one failed job and continue."""
 
     def __init__(self, cause: Interrupted):
         super().__init__(str(cause))
@@ -35,7 +35,7 @@ def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
         jobs = composer.multirun(_run_job, sweep.overrides, folder)
     except StopSweep as stop:
         raise stop.cause from stop
-    except HydraException as error:  # what only the chosen sweeper or launcher can tell
+    except HydraException as error:  # overrides that only the chosen sweeper or launcher can check
         raise ConfigError([" ".join(str(error).split())]) from error
     failed = [str(number) for number, job in enumerate(jobs) if job.return_value != 0]
     numbers = f": {', '.join(failed)}" if failed else ""
@@ -44,7 +44,7 @@ def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
 
 
 def _run_job(tree: DictConfig) -> int:
-    """Run one job of a sweep and return its exit code; a failure is reported at once."""
+    """Run one job of a sweep and return its exit code; a failure is reported immediately."""
     hydra: Any = HydraConfig.get()
     print(f"\njob {hydra.job.num}     {' '.join(hydra.overrides.task)}", flush=True)
     folder = Path(hydra.runtime.output_dir)
@@ -58,7 +58,9 @@ def _run_job(tree: DictConfig) -> int:
         print(f"cnntrain: job {hydra.job.num} failed: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     except Exception:
-        print(f"cnntrain: job {hydra.job.num} failed; {folder / 'error.txt'} holds this:", file=sys.stderr)
+        print(
+            f"cnntrain: job {hydra.job.num} failed; also written to {folder / 'error.txt'}:", file=sys.stderr
+        )
         traceback.print_exc()
         return 1
     return 0

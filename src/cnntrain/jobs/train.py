@@ -45,15 +45,15 @@ def train(config: Config, path: Path, named_by_user: bool) -> None:
                 _run(config, folder, None)
         except (ConfigError, DataError):
             if not folder.checkpoints.exist():
-                # What can be known only once the data are read; nothing was trained.
+                # An error found on reading the data, before any training.
                 folder.discard()
             raise
 
 
 def resume(path: Path, before: Config, config: Config) -> None:
-    """Continue the run in a folder from its newest checkpoint; for a finished one, print how to go further.
+    """Continue the run in a folder from its newest checkpoint; if it is finished, print how to train longer.
 
-    `before` is the configuration in the folder, `config` the same with the user's changes.
+    before: the configuration in the folder. config: the same with the user's overrides.
     """
     folder = RunFolder(path)
     with folder.locked():
@@ -61,11 +61,11 @@ def resume(path: Path, before: Config, config: Config) -> None:
         if not folder.checkpoints.exist():
             raise DataError(f"run={path}: has no checkpoint (checkpoints/last.pt); start a new run")
         state, warning = folder.checkpoints.load_last()
-        _check_same(before, state, path)
+        _check_configuration(before, state, path)
         progress = Progress(**state["progress"])
         if _is_finished(summary, progress, config):
             print(
-                f"{path}: this run is finished ({progress.epoch} epochs); to go further: "
+                f"{path}: this run is finished ({progress.epoch} epochs); to train longer: "
                 f"cnntrain run={path} trainer.epochs={2 * progress.epoch}"
             )
             return
@@ -92,22 +92,22 @@ def _run(config: Config, folder: RunFolder, state: State | None) -> None:
     with StopSignals().caught() as signals:
         assembled = assemble(config, folder, state)
         print("\n".join(assembled.messages), flush=True)
-        drawn = draw_start(folder.path, config, assembled) if config.trainer.pictures else []
+        pictures = draw_start(folder.path, config, assembled) if config.trainer.pictures else []
         if signals.received is None:
             try:
                 assembled.trainer.train(signals)
             finally:
                 assembled.trainer.recorder.close()
-                drawn += draw_schedule(folder.path, config, assembled) if config.trainer.pictures else []
+                pictures += draw_schedule(folder.path, config, assembled) if config.trainer.pictures else []
     if signals.received is not None:
         raise signals.received
-    _finish(config, folder, assembled, drawn)
+    _finish(config, folder, assembled, pictures)
 
 
-def _finish(config: Config, folder: RunFolder, assembled: Assembled, drawn: list[str]) -> None:
-    """Evaluate the best network on the test split, once, and write and print the summary.
+def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: list[str]) -> None:
+    """Evaluate the best network once on the test split; write and print the summary.
 
-    `drawn` names the pictures that are there already.
+    pictures: file names of the pictures drawn so far.
     """
     trainer, step = assembled.trainer, assembled.trainer.step
     load_weights(step.network, folder.checkpoints.load_best())
@@ -134,20 +134,22 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, drawn: list
         "seed": config.seed,
         "versions": versions(),
     }
-    drawn += draw_end(folder.path, config, assembled) if config.trainer.pictures else []
+    pictures += draw_end(folder.path, config, assembled) if config.trainer.pictures else []
     folder.write_summary(summary)
     print(_table(summary))
-    files = ", ".join(["config.yaml", "metrics.jsonl", "summary.json", "checkpoints/", *drawn])
+    files = ", ".join(["config.yaml", "metrics.jsonl", "summary.json", "checkpoints/", *pictures])
     print(f"{folder.path}: {files}", flush=True)
 
 
 def _table(summary: dict[str, Any]) -> str:
-    """Return the summary's metrics as printed."""
+    """Return the metrics of the summary as printed."""
 
     def metrics(split: str) -> str:
-        found = {name.removeprefix(split): value for name, value in summary.items() if name.startswith(split)}
-        loss = found.pop("loss")
-        return ", ".join(format_metric(name, value) for name, value in (*found.items(), ("loss", loss)))
+        values = {
+            name.removeprefix(split): value for name, value in summary.items() if name.startswith(split)
+        }
+        loss = values.pop("loss")
+        return ", ".join(format_metric(name, value) for name, value in (*values.items(), ("loss", loss)))
 
     best = f"{summary['best_epoch']} of {summary['epochs']}"
     if summary.get("best_weights") == "average":
@@ -163,7 +165,7 @@ def _table(summary: dict[str, Any]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that a run's numbers depend on."""
+    """Return the versions of the packages that a run's results depend on."""
     return {
         "cnntrain": __version__,
         "torch": torch.__version__,
@@ -174,7 +176,7 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
-    """Record in the folder how the run ended, unless it finished."""
+    """Record the status and error of a run that does not finish in its folder."""
     folder.error.unlink(missing_ok=True)
     try:
         yield
@@ -197,7 +199,7 @@ def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
 
 
 def _record_outcome(folder: RunFolder, status: str, error: str | None) -> None:
-    """Write status and error into the folder where that is possible."""
+    """Write status and error into the folder; print a warning if that is not possible."""
     try:
         folder.write_summary((folder.read_summary() or {}) | {"status": status})
         if error is not None:
@@ -206,15 +208,15 @@ def _record_outcome(folder: RunFolder, status: str, error: str | None) -> None:
         print(f"warning   {unwritable}")
 
 
-def _check_same(config: Config, state: State, path: Path) -> None:
-    """Raise DataError where a checkpoint was written under another configuration than the folder's."""
-    written = stored.from_yaml(state["config"], f"{path}: checkpoint")
+def _check_configuration(config: Config, state: State, path: Path) -> None:
+    """Raise DataError if a checkpoint was written with another configuration than the folder's."""
+    checkpoint_config = stored.from_yaml(state["config"], f"{path}: checkpoint")
     for group in GROUPS:
         if group in ("trainer", "logger"):
             continue
-        here, there = getattr(config, group), getattr(written, group)
-        if type(here) is not type(there) or not same_results(here, there):
+        expected, actual = getattr(config, group), getattr(checkpoint_config, group)
+        if type(expected) is not type(actual) or not same_results(expected, actual):
             raise DataError(
-                f"run={path}: config.yaml says {group} {describe_option(here)}, its checkpoint was written "
-                f"with {describe_option(there)}; put the right checkpoint or config.yaml back"
+                f"run={path}: config.yaml has {group} {describe_option(expected)}, its checkpoint was "
+                f"written with {describe_option(actual)}; restore the matching checkpoint or config.yaml"
             )

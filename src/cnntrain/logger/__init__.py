@@ -1,1 +1,1 @@
-"""Group logger: where metrics go beside metrics.jsonl."""
+"""Group logger: destinations of metrics besides metrics.jsonl."""

@@ -1,4 +1,4 @@
-"""Settings of the extra log (group `logger`); metrics.jsonl is always written."""
+"""Settings of the additional logger (group `logger`); metrics.jsonl is always written."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Logger(Option):
-    """What every logger has."""
+    """Method common to all loggers."""
 
     def build(self, folder: Path, start_step: int) -> Sink | None:
-        """Return the sink for the metrics of a run in `folder` from `start_step` on, or None."""
+        """Return the sink for the metrics of the run in `folder` from `start_step` on, or None."""
         raise NotImplementedError
 
 
 @dataclass
 class NoLogger(Logger):
-    """metrics.jsonl alone."""
+    """No additional log: metrics.jsonl only."""
 
     name: str = fixed("none")
 

@@ -1,10 +1,10 @@
-"""What every destination of metrics has."""
+"""The interface of all destinations of metrics."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-# One record: metric names, as slash paths, with their values.
+# One record: metric names, such as val/loss, with their values.
 Row = dict[str, Any]
 
 
@@ -12,7 +12,7 @@ class Sink(Protocol):
     """A destination of records."""
 
     def write(self, row: Row) -> None:
-        """Take one record; its numbers are finite, or None."""
+        """Write one record, whose numbers are finite or None."""
 
     def close(self) -> None:
-        """Flush and end."""
+        """Flush and close."""

@@ -12,7 +12,7 @@ from .sink import Row
 class TensorBoardSink:
     """Writes each number of a record as a scalar under its own name.
 
-    Events of earlier processes from `purge_step` on are hidden, as those steps are run again.
+    Events of earlier processes from `purge_step` on are hidden, because those steps are repeated.
     """
 
     def __init__(self, folder: Path, purge_step: int | None):

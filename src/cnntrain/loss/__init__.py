@@ -1,1 +1,1 @@
-"""Group loss: what is minimized, and what a network's scores mean."""
+"""Group loss: the objective of training and the interpretation of a network's scores."""

@@ -11,9 +11,9 @@ from .criterion import Criterion, at_least_float32
 
 
 class AttributeCriterion(Criterion):
-    """A loss whose scores (N, A) are positive where an attribute is thought present; labels (N, A) 0 or 1.
+    """A loss for scores (N, A), positive where an attribute is predicted present, and labels (N, A) 0 or 1.
 
-    Accuracy is the share of attributes that are right.
+    Accuracy is the fraction of attributes predicted correctly.
     """
 
     def primary_metric(self, scores: Tensor, labels: Tensor) -> Tensor:
@@ -26,9 +26,9 @@ class AttributeCriterion(Criterion):
         return scores.float().sigmoid()
 
     def combine(self, scores: list[Tensor]) -> Tensor:
-        # In float64, and short of 0 and 1, so that confident scores keep their order.
-        shares = torch.stack([one.double().sigmoid() for one in scores]).mean(0)
-        return shares.logit(eps=torch.finfo(torch.float64).eps)
+        # In float64, and clamped away from 0 and 1, so that confident scores keep their order.
+        means = torch.stack([one.double().sigmoid() for one in scores]).mean(0)
+        return means.logit(eps=torch.finfo(torch.float64).eps)
 
 
 class AttributeHinge(AttributeCriterion):
@@ -46,7 +46,7 @@ class AttributeHinge(AttributeCriterion):
 class AttributeLogistic(AttributeCriterion):
     """Mean over the batch of -sum of y·log σ(f) + (1 - y)·log(1 - σ(f)); gradient σ(f) - y.
 
-    positive_weights (A,) multiply the terms of attributes that are present, as torch's pos_weight.
+    positive_weights (A,) multiply the terms of attributes that are present, like torch's pos_weight.
     """
 
     positive_weights: Tensor | None

@@ -1,8 +1,8 @@
 """A tree whose leaves are the classes: balanced, from a YAML file, or CIFAR-100's superclasses (C3).
 
-Each inner node has one row of scores for each of its children; a class is reached by one decision at each
-node from the root down. Rows are numbered by depth, within a depth by the number of children: so all nodes
-of one depth and one number of children lie together and are computed as one block.
+Each inner node has one row (one score per image) for each of its children; a class is determined by one
+decision at each node from the root down. Rows are ordered by depth, within a depth by the number of children:
+all nodes with equal depth and number of children have consecutive rows and are computed as one block.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import yaml
 from ..errors import DataError
 from ..settings.suggest import did_you_mean
 
-# A group is the list of what it holds: classes (names, later labels) and groups.
+# A group is a list of classes (names, later labels) and groups.
 Group = list[Any]
 
-SHOWN = 10
+MAX_NAMED = 10
 
 # Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
 CIFAR100_SUPERCLASSES = {
@@ -71,12 +71,12 @@ class Node:
 class ClassTree:
     """The nodes of a tree in the order of their rows, and the row that leads to each class.
 
-    nodes: the inner nodes, by depth. leaf_rows: of each label, the row of its last decision. first_rows: of
-    each depth, its first row. rows: how many there are.
+    nodes: the inner nodes, by depth. leaf_rows: for each label, the row of its last decision. first_rows: for
+    each depth, its first row. rows: the number of rows.
     """
 
     def __init__(self, root: Group):
-        """Lay out nested lists of labels 0 … K - 1, each once and no list shorter than two."""
+        """Build the tree of nested lists of the labels 0 … K - 1, each once; no list is shorter than two."""
         self.nodes: list[Node] = []
         rows_of_labels: dict[int, int] = {}
         self.rows = 0
@@ -98,8 +98,10 @@ class ClassTree:
         self._firsts = [node.first for node in self.nodes]
 
     @classmethod
-    def laid_out(cls, parents: Sequence[int], children: Sequence[int], leaf_rows: Sequence[int]) -> ClassTree:
-        """Return the tree whose nodes, in order, have these parents (-1 at the root) and children."""
+    def from_tables(
+        cls, parents: Sequence[int], children: Sequence[int], leaf_rows: Sequence[int]
+    ) -> ClassTree:
+        """Return the tree whose nodes, in order, have these parent rows (-1 at the root) and child counts."""
         labels = {row: label for label, row in enumerate(leaf_rows)}
         below = {parent: number for number, parent in enumerate(parents)}
         firsts = [0, *itertools.accumulate(children)]
@@ -112,34 +114,34 @@ class ClassTree:
 
     @property
     def classes(self) -> int:
-        """How many classes the tree has."""
+        """The number of classes."""
         return len(self.leaf_rows)
 
     @property
     def depth(self) -> int:
-        """The most decisions that a class takes."""
+        """The largest number of decisions for a class."""
         return len(self.first_rows)
 
     def node_of(self, row: int) -> Node:
-        """Return the node at which a row is one of the choices."""
+        """Return the node to whose children a row belongs."""
         return self.nodes[bisect.bisect_right(self._firsts, row) - 1]
 
     def path(self, label: int) -> list[tuple[Node, int]]:
-        """Return the decisions that lead to a class, from the root: each node and the row taken there."""
-        found: list[tuple[Node, int]] = []
+        """Return the decisions that lead to a class, from the root: each node and the row chosen there."""
+        decisions: list[tuple[Node, int]] = []
         row: int | None = self.leaf_rows[label]
         while row is not None:
             node = self.node_of(row)
-            found.append((node, row))
+            decisions.append((node, row))
             row = node.parent
-        return found[::-1]
+        return decisions[::-1]
 
 
 def balanced(names: Sequence[str], branching: int = 2) -> ClassTree:
     """Return a tree with up to `branching` children at each node and ceil(log_branching K) decisions at most.
 
-    The classes stand at its leaves in their order; parts of a node differ by one class at most. Raises
-    DataError where there is a single class.
+    Its leaves are the classes in their order; the subtrees of a node differ by one class at most. Raises
+    DataError for a single class.
     """
     assert branching >= 2
     _check_count(names, "a class tree")
@@ -151,23 +153,23 @@ def balanced(names: Sequence[str], branching: int = 2) -> ClassTree:
 def read_tree(path: Path, names: Sequence[str]) -> ClassTree:
     """Return the tree that a YAML file describes, for the classes `names` of the data.
 
-    The file nests mappings of group name → group, with lists of class names at the ends; a group with a
-    single child is skipped over. Raises DataError with a line for each thing that is wrong.
+    The file nests mappings of group name → group, with lists of class names at the innermost level; a group
+    with a single child is replaced by the child. Raises DataError with one line per problem.
     """
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file; name a YAML file of groups of classes") from error
+        raise DataError(f"{path}: there is no such file; specify a YAML file of groups of classes") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8") from error
     try:
-        # Nodes and not values: YAML would read the classes 1, 010 and no as 1, 8 and false.
+        # Composed, not loaded: YAML would load the class names 1, 010 and no as 1, 8 and false.
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        at = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise DataError(f"{path}: {at}is not YAML: {error.problem}") from error
+        location = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise DataError(f"{path}: {location}is not YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise DataError(f"{path}: is not YAML: {str(error).splitlines()[0]}") from error
     if root is None:
@@ -176,15 +178,15 @@ def read_tree(path: Path, names: Sequence[str]) -> ClassTree:
     group = reader.group(root, "the tree")
     if reader.problems:
         raise DataError("\n".join(reader.problems))
-    return _of_names(group, names, f"{path}: ")
+    return _tree_of_names(group, names, f"{path}: ")
 
 
 def grouped(groups: Mapping[str, Sequence[str]], names: Sequence[str], source: str) -> ClassTree:
     """Return the tree of two levels that a mapping of group name → class names describes.
 
-    Raises DataError, its lines beginning with `source`, where its classes are not `names`.
+    Raises DataError, with lines that begin with `source`, if its classes are not `names`.
     """
-    return _of_names([list(group) for group in groups.values()], names, f"{source}: ")
+    return _tree_of_names([list(group) for group in groups.values()], names, f"{source}: ")
 
 
 def cifar100_superclasses(names: Sequence[str]) -> ClassTree:
@@ -193,7 +195,7 @@ def cifar100_superclasses(names: Sequence[str]) -> ClassTree:
 
 
 class _Reader:
-    """Turns YAML nodes into nested lists of names and collects what is wrong, one line each."""
+    """Converter of YAML nodes to nested lists of names that collects problems, one line each."""
 
     def __init__(self, where: str):
         self.where = where
@@ -201,9 +203,9 @@ class _Reader:
         self._seen: set[int] = set()
 
     def group(self, node: yaml.Node, name: str) -> Group:
-        """Return what a group holds, whatever is wrong left out."""
+        """Return the contents of a group without invalid entries."""
         if id(node) in self._seen:
-            self._add(node, f"{name} repeats a group (*); a class has one place in the tree")
+            self._add(node, f"{name} repeats a group (*); a class may occur only once in the tree")
             return []
         self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode) and node.value:
@@ -213,7 +215,7 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode) and node.value:
             self._add(node, f"{name} is {node.value}; write a list of classes, [{node.value}]")
         else:
-            self._add(node, f"{name} has no classes; write them as a list, or take the group out")
+            self._add(node, f"{name} has no classes; write them as a list, or remove the group")
         return []
 
     def _groups(self, node: yaml.MappingNode) -> Group:
@@ -235,32 +237,32 @@ class _Reader:
             if isinstance(item, yaml.ScalarNode):
                 classes.append(item.value)
             else:
-                self._add(item, f"{name} is a list and holds a group; write {name} as group: classes")
+                self._add(item, f"{name} is a list and contains a group; write {name} as group: classes")
         return classes
 
-    def _add(self, node: yaml.Node, what: str) -> None:
-        self.problems.append(f"{self.where}line {node.start_mark.line + 1}: {what}")
+    def _add(self, node: yaml.Node, problem: str) -> None:
+        self.problems.append(f"{self.where}line {node.start_mark.line + 1}: {problem}")
 
 
-def _of_names(group: Group, names: Sequence[str], where: str) -> ClassTree:
-    """Return the tree of nested lists of class names; raises DataError where they are not `names`."""
+def _tree_of_names(group: Group, names: Sequence[str], where: str) -> ClassTree:
+    """Return the tree of nested lists of class names; raises DataError if they are not `names`."""
     counts = Counter(_leaves(group))
     missing = [name for name in names if name not in counts]
     known = set(names)
     unknown = [name for name in counts if name not in known]
-    twice = [name for name, count in counts.items() if count > 1]
-    problems = [f"{where}{name} stands in the tree {counts[name]} times; keep one" for name in twice]
-    # A name that is wrong by a letter is most likely one of those without a place.
+    repeated = [name for name, count in counts.items() if count > 1]
+    problems = [f"{where}{name} occurs in the tree {counts[name]} times; keep one" for name in repeated]
+    # A misspelled name is most likely one of the missing ones.
     problems += [
-        f"{where}{name} is no class of the data; {did_you_mean(name, missing or names)}"
-        for name in unknown[:SHOWN]
+        f"{where}{name} is not a class of the data; {did_you_mean(name, missing or names)}"
+        for name in unknown[:MAX_NAMED]
     ]
-    if len(unknown) > SHOWN:
-        problems.append(f"{where}{len(unknown) - SHOWN} more names are no classes of the data")
+    if len(unknown) > MAX_NAMED:
+        problems.append(f"{where}{len(unknown) - MAX_NAMED} more names are not classes of the data")
     if missing:
-        shown = ", ".join(missing[:SHOWN]) + (", …" if len(missing) > SHOWN else "")
+        named = ", ".join(missing[:MAX_NAMED]) + (", …" if len(missing) > MAX_NAMED else "")
         problems.append(
-            f"{where}{len(missing)} of the data's {len(names)} classes have no place in the tree: {shown}; "
+            f"{where}{len(missing)} of the data's {len(names)} classes are missing in the tree: {named}; "
             "put each into a group"
         )
     if problems:
@@ -286,7 +288,7 @@ def _leaves(group: Group) -> Iterator[str]:
 
 
 def _without_single_children(child: Group | str, labels: Mapping[str, int]) -> Group | int:
-    """Return nested lists of labels, each list of one element replaced by the element."""
+    """Return nested lists of labels, with each list of one element replaced by the element."""
     if isinstance(child, str):
         return labels[child]
     children = [_without_single_children(one, labels) for one in child]

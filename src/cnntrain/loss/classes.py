@@ -11,7 +11,7 @@ from .criterion import Criterion, at_least_float32, reduced
 
 
 class ClassCriterion(Criterion):
-    """A loss whose scores (N, K) say which of K classes each image is; labels int64 (N,)."""
+    """A loss for scores (N, K) of K mutually exclusive classes; labels int64 (N,)."""
 
     def primary_metric(self, scores: Tensor, labels: Tensor) -> Tensor:
         return (scores.argmax(1) == labels).float()
@@ -27,9 +27,9 @@ class ClassCriterion(Criterion):
 
 
 class Softmax(ClassCriterion):
-    """Softmax cross-entropy, -log p(label), with weights for classes and smoothed labels (C1, R8).
+    """Softmax cross-entropy, -log p(label), with class weights and label smoothing (C1, R8).
 
-    As torch's cross_entropy: with weights, the mean over the batch is weighted too.
+    As in torch's cross_entropy, class weights also weight the mean over the batch.
     """
 
     weights: Tensor | None
@@ -51,7 +51,7 @@ class Softmax(ClassCriterion):
 class MulticlassSvm(ClassCriterion):
     """Mean over the batch of the sum over wrong classes of max(0, s_j - s_y + delta), or of its square (C2).
 
-    torch's MultiMarginLoss divides by the number of classes; the notes' loss, and this one, does not.
+    torch's MultiMarginLoss also divides by the number of classes; this loss does not, as in the notes.
     """
 
     def __init__(self, names: list[str], delta: float, squared: bool):
@@ -61,20 +61,20 @@ class MulticlassSvm(ClassCriterion):
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         scores = at_least_float32(scores)
-        right = scores.gather(1, labels[:, None])
-        margins = (scores - right + self.delta).clamp(min=0)
+        correct = scores.gather(1, labels[:, None])
+        margins = (scores - correct + self.delta).clamp(min=0)
         if self.squared:
             margins = margins.square()
-        # The right class always violates by exactly delta; take its share out again.
-        own = margins.gather(1, labels[:, None]).squeeze(1)
-        return (margins.sum(1) - own).mean()
+        # The margin of the correct class itself is always delta and is subtracted again.
+        constant = margins.gather(1, labels[:, None]).squeeze(1)
+        return (margins.sum(1) - constant).mean()
 
 
 class RejectingSoftmax(ClassCriterion):
     """LeNet-5's criterion: -s_y + log(e^-j + sum of e^s_i), mean over the batch (LeCun et al. 1998; N2).
 
-    It is softmax cross-entropy with one class more, "none of them", whose score is always -j. With scores
-    that are negative distances, classes already farther away than j are not pushed farther still.
+    It is softmax cross-entropy with one additional class, "none of them", whose score is always -j. If scores
+    are negative distances, classes already farther away than j are not pushed farther away.
     """
 
     def __init__(self, names: list[str], rejection: float):
@@ -86,7 +86,7 @@ class RejectingSoftmax(ClassCriterion):
 
 
 class OneHotError(ClassCriterion):
-    """Squared difference of the scores from the label's one-hot vector: regression as a classifier (C5)."""
+    """Squared difference between scores and the label's one-hot vector: regression as classifier (C5)."""
 
     def __init__(self, names: list[str], reduction: str):
         super().__init__(names)
@@ -94,11 +94,11 @@ class OneHotError(ClassCriterion):
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         scores = at_least_float32(scores)
-        wanted = F.one_hot(labels, scores.shape[1]).to(scores.dtype)
-        return reduced((scores - wanted).square(), self.reduction)
+        targets = F.one_hot(labels, scores.shape[1]).to(scores.dtype)
+        return reduced((scores - targets).square(), self.reduction)
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        shares = scores.float().clamp(min=0)
-        # Where no class has a positive score, those nearer to it are the more likely ones.
-        shares = torch.where(shares.sum(1, keepdim=True) > 0, shares, scores.float().softmax(1))
-        return shares / shares.sum(1, keepdim=True)
+        positive = scores.float().clamp(min=0)
+        # Where no score is positive, the softmax is used, under which larger scores are more probable.
+        positive = torch.where(positive.sum(1, keepdim=True) > 0, positive, scores.float().softmax(1))
+        return positive / positive.sum(1, keepdim=True)

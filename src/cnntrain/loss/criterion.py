@@ -1,4 +1,4 @@
-"""What every loss has: a mean over the batch to minimize, and what a network's scores mean under it."""
+"""Base class of losses: a mean over the batch to minimize, and the interpretation of a network's scores."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..metrics import Metrics
 
 
 class Criterion(nn.Module, ABC):
-    """scores (N, outputs), labels → mean loss over the batch.
+    """Loss module: scores (N, outputs), labels → mean loss over the batch.
 
-    `outputs` is the number of scores that a network has to give; `names` are those of the classes,
-    attributes or values of the labels. Whatever is learnt from training labels lies in buffers, so that
-    it is stored in every checkpoint.
+    `outputs` is the number of scores that a network must return; `names` are those of the classes,
+    attributes or values of the labels. Statistics of training labels are held in buffers, so that they are
+    stored in every checkpoint.
     """
 
-    # The metric that is followed in training: what `primary_metric` returns for each image.
+    # Name of the metric reported in training, which `primary_metric` returns for each image.
     primary_metric_name = "accuracy"
 
     def __init__(self, names: list[str], outputs: int | None = None):
@@ -36,32 +36,32 @@ class Criterion(nn.Module, ABC):
 
     @abstractmethod
     def metrics(self) -> Metrics:
-        """Return an empty measurement of a whole split."""
+        """Return an empty accumulator of metrics over a split."""
 
     def weight(self, labels: Tensor) -> Tensor:
-        """Return how much a batch counts in a mean over batches: by its images, unless they are weighted."""
+        """Return the weight of a batch in a mean over batches: by default its number of images."""
         return torch.tensor(float(len(labels)), device=labels.device)
 
     def predictions(self, scores: Tensor) -> Tensor:
-        """Return what the metrics compare with labels; by default the scores themselves."""
+        """Return the predictions that metrics compare with labels; by default the scores."""
         return scores
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """Return what a user is told: probabilities of classes or attributes, or values."""
+        """Return the results for users: probabilities of classes or attributes, or values."""
         return self.predictions(scores)
 
     @abstractmethod
     def combine(self, scores: list[Tensor]) -> Tensor:
-        """Return what the metrics compare with labels, averaged over several scores for the same images."""
+        """Return predictions for metrics, averaged over several score tensors of the same images."""
 
     def adapt_network(self, network: nn.Module) -> None:
-        """Fit a new network to this loss, where its last layer alone cannot know how."""
+        """Modify a new network where this loss needs more than a last layer of `outputs` scores."""
 
 
 def reduced(losses: Tensor, reduction: str) -> Tensor:
-    """Return the mean over the batch of an image's losses (N, V), brought to one number each (C5).
+    """Return the mean over the batch of losses (N, V), each image's V losses being reduced first (C5).
 
-    reduction: "sum" of them, their "mean", or "half_sum".
+    reduction: "sum", "mean" or "half_sum" of an image's losses.
     """
     if reduction == "mean":
         return losses.mean()
@@ -70,5 +70,5 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
 
 
 def at_least_float32(scores: Tensor) -> Tensor:
-    """Return scores in float32, or as they are where they are more precise."""
+    """Return scores in float32, or unchanged if they are more precise."""
     return scores.to(torch.promote_types(scores.dtype, torch.float32))

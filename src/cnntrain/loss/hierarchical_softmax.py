@@ -1,8 +1,8 @@
-"""Hierarchical softmax: one decision at each node of a class tree on the way to the class (C3).
+"""Hierarchical softmax: one decision at each node on the path through a class tree to the class (C3).
 
 log p(class) = sum over the nodes on its path of log p(child | node), each a softmax over the node's
-children. Training needs the scores on the label's path alone, so the work for an image grows with the
-tree's depth and branching and not with the number of classes (Morin & Bengio 2005).
+children. Training needs only the scores on the label's path, so the cost per image grows with the tree's
+depth and branching and not with the number of classes (Morin & Bengio 2005).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .classes import ClassCriterion
 
 @dataclass(frozen=True)
 class _Block:
-    """Nodes of one depth with the same number of children; their rows and they themselves lie together."""
+    """Nodes with equal depth and number of children, consecutive both as nodes and in their rows."""
 
     depth: int
     children: int
@@ -37,10 +37,10 @@ class _Block:
 
 @dataclass(frozen=True)
 class Decisions:
-    """The scores of consecutive decisions on each image's path, and which child leads to its label.
+    """The scores of consecutive decisions on each image's path, and the index of the child on it.
 
-    scores: (N, decisions, children), -inf where a node has fewer children. taken: (N, decisions). Where a
-    path is shorter than the longest, its last decisions are between a single child: probability 1.
+    scores: (N, decisions, children), -inf where a node has fewer children. taken: (N, decisions). Paths
+    shorter than the longest are padded with decisions that have a single child, of probability 1.
     """
 
     scores: Tensor
@@ -50,8 +50,8 @@ class Decisions:
 class TreeOutput(nn.Linear):
     """The output layer of a hierarchical softmax, a linear layer with a row for each child of each node.
 
-    forward: (N, in_features) → the same features in training mode, where the loss computes the few scores
-    it needs; in evaluation mode → (N, K) log-probabilities of all classes, in float32 under autocast too.
+    forward: (N, in_features) → the same features in training mode, as the loss computes only the scores it
+    needs; in evaluation mode → (N, K) log-probabilities of all classes, in float32 even under autocast.
     """
 
     parents: Tensor
@@ -76,23 +76,23 @@ class TreeOutput(nn.Linear):
             row, number = row + nodes * children, number + nodes
         self._runs = _runs(self._blocks)
 
-        # Derived from the tree, so not in the state. Row `rows` stands where a path has ended.
-        taken = [[row for _, row in tree.path(label)] for label in range(tree.classes)]
-        paths = torch.tensor([rows + [tree.rows] * (tree.depth - len(rows)) for rows in taken])
-        of_rows = [node for node in tree.nodes for _ in node.rows]
+        # Derived from the tree, so not in the state dict. Row `rows` pads paths that have ended.
+        path_rows = [[row for _, row in tree.path(label)] for label in range(tree.classes)]
+        paths = torch.tensor([rows + [tree.rows] * (tree.depth - len(rows)) for rows in path_rows])
+        row_nodes = [node for node in tree.nodes for _ in node.rows]
         tables = {
             "parents": torch.tensor([_within_depth(node, tree) for node in tree.nodes]),
             "leaf_rows": torch.tensor(tree.leaf_rows),
             "paths": paths,
-            "firsts": torch.tensor([*(node.first for node in of_rows), tree.rows]),
-            "choices": torch.tensor([*(node.children for node in of_rows), 1]),
+            "firsts": torch.tensor([*(node.first for node in row_nodes), tree.rows]),
+            "choices": torch.tensor([*(node.children for node in row_nodes), 1]),
         }
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, tree: ClassTree) -> TreeOutput:
-        """Return the layer that takes the place of a network's last: weights N(0, 0.01²), biases 0."""
+        """Return the layer that replaces a network's last linear layer: weights N(0, 0.01²), biases 0."""
         output = cls(linear.in_features, tree)
         nn.init.normal_(output.weight, std=LAST_LAYER_STD)
         nn.init.zeros_(output.bias)
@@ -104,51 +104,51 @@ class TreeOutput(nn.Linear):
     def log_probabilities(self, features: Tensor) -> Tensor:
         """Return log p of all classes, (N, in_features) → (N, K)."""
         with _without_autocast(features.device):
-            # Images along the last dimension: so softmax, and the way down the tree, go along whole vectors.
+            # Images are the last dimension, so that softmax and sums along paths use contiguous vectors.
             scores = torch.addmm(self.bias[:, None], self.weight, features.to(self.weight.dtype).t())
-        # log p of arriving at the child of each row, a depth at a time
+        # log p of reaching the child of each row, one depth at a time
         depths: list[Tensor] = []
         for _, blocks in itertools.groupby(self._blocks, lambda block: block.depth):
             parts = []
             for block in blocks:
-                own = scores[block.rows].view(-1, block.children, len(features)).log_softmax(1)
+                log_p = scores[block.rows].view(-1, block.children, len(features)).log_softmax(1)
                 if depths:
-                    own = own + depths[-1].index_select(0, self.parents[block.nodes])[:, None]
-                parts.append(own.flatten(0, 1))
+                    log_p = log_p + depths[-1].index_select(0, self.parents[block.nodes])[:, None]
+                parts.append(log_p.flatten(0, 1))
             depths.append(torch.cat(parts))
         return torch.cat(depths).index_select(0, self.leaf_rows).t()
 
     def decisions(self, features: Tensor, labels: Tensor) -> list[Decisions]:
-        """Return the decisions on the way to each label, features (N, in_features), from the root down."""
+        """Return the decisions on the path to each label, from the root down; features (N, in_features)."""
         taken = self.paths[labels]
         firsts, choices = self.firsts[taken], self.choices[taken]
         rows = []
         for levels, width in self._runs:
             row = firsts[:, levels, None] + torch.arange(width, device=labels.device)
             rows.append(row.clamp(max=self.out_features - 1).flatten(1))
-        every = torch.cat(rows, 1)
-        # Autocast leaves these operations alone, so float32 features are all that float32 scores take.
-        scores = _PathScores.apply(features.to(self.weight.dtype), self.weight, every)
-        scores = scores + self.bias.index_select(0, every.flatten()).view_as(scores)
-        found = []
+        all_rows = torch.cat(rows, 1)
+        # Autocast does not affect these operations, so float32 features suffice for float32 scores.
+        scores = _PathScores.apply(features.to(self.weight.dtype), self.weight, all_rows)
+        scores = scores + self.bias.index_select(0, all_rows.flatten()).view_as(scores)
+        decisions = []
         for (levels, width), part in zip(
             self._runs, scores.split([row.shape[1] for row in rows], 1), strict=True
         ):
             absent = torch.arange(width, device=labels.device) >= choices[:, levels, None]
-            found.append(
+            decisions.append(
                 Decisions(
                     part.reshape(len(labels), -1, width).masked_fill(absent, -torch.inf),
                     taken[:, levels] - firsts[:, levels],
                 )
             )
-        return found
+        return decisions
 
 
 class HierarchicalSoftmax(ClassCriterion):
-    """Mean over the batch of -log p(label), from what a network with a `TreeOutput` at its end returns.
+    """Mean over the batch of -log p(label), for the outputs of a network that ends with a `TreeOutput`.
 
-    That layer belongs to the network; here it is only referred to, and no part of this module's state. The
-    tree is: a checkpoint needs no file to be read again.
+    That layer belongs to the network; here it is only referenced and not part of this module's state. The
+    tree is part of the state, so a checkpoint can be loaded without the tree's file.
     """
 
     def __init__(self, names: list[str], tree: ClassTree):
@@ -164,14 +164,14 @@ class HierarchicalSoftmax(ClassCriterion):
         (output,) = self._output
         return output
 
-    def refer_to(self, output: TreeOutput) -> None:
-        """Take a network's output layer for one's own."""
+    def set_output(self, output: TreeOutput) -> None:
+        """Set the network's output layer, without registering it as a submodule."""
         self._output = (output,)
 
     def adapt_network(self, network: nn.Module) -> None:
-        """Put a `TreeOutput` in the place of a new network's last layer.
+        """Replace a new network's last layer by a `TreeOutput`.
 
-        Raises ConfigError where that is no linear layer.
+        Raises ConfigError unless the scores come from one linear layer.
         """
         names = heads(network)
         last = network.get_submodule(names[0])
@@ -185,7 +185,7 @@ class HierarchicalSoftmax(ClassCriterion):
         parent, _, name = names[0].rpartition(".")
         output = TreeOutput.from_linear(last, self.tree)
         setattr(network.get_submodule(parent), name, output)
-        self.refer_to(output)
+        self.set_output(output)
 
     def primary_metric(self, scores: Tensor, labels: Tensor) -> Tensor:
         if self.output.training:
@@ -209,7 +209,7 @@ class HierarchicalSoftmax(ClassCriterion):
     def path_hits(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return (N,) whether the label's child has the largest score at every node of its path.
 
-        Then greedy descent ends at the label. outputs: features (N, D), as in training mode.
+        In that case greedy descent ends at the label. outputs: features (N, D), as in training mode.
         """
         parts = [
             (decisions.scores.argmax(2) == decisions.taken).all(1)
@@ -222,7 +222,7 @@ TABLES = ("tree_parents", "tree_children", "tree_leaf_rows")
 
 
 def tables_of(tree: ClassTree) -> dict[str, Tensor]:
-    """Return a tree as tensors: parents and children of its nodes, the rows of its classes."""
+    """Return a tree as tensors: parents and numbers of children of its nodes, and the rows of its classes."""
     return {
         "tree_parents": torch.tensor([-1 if node.parent is None else node.parent for node in tree.nodes]),
         "tree_children": torch.tensor([node.children for node in tree.nodes]),
@@ -231,16 +231,16 @@ def tables_of(tree: ClassTree) -> dict[str, Tensor]:
 
 
 def tree_of(tables: dict[str, Tensor]) -> ClassTree:
-    """Return the tree that `tables_of` gave these tensors for."""
-    return ClassTree.laid_out(*(tables[name].tolist() for name in TABLES))
+    """Return the tree for which `tables_of` returned these tensors."""
+    return ClassTree.from_tables(*(tables[name].tolist() for name in TABLES))
 
 
 class _PathScores(torch.autograd.Function):
-    """features (N, D) · the rows (N, P) of weight (R, D) that each image needs → (N, P).
+    """Products of features (N, D) with the rows (N, P) of weight (R, D) that each image needs → (N, P).
 
-    An embedding bag adds up an image's rows with weights of their own, and what it computes for their
-    gradient is just these products. Its kernels read the rows where they lie; gathered into (N, P, D) first,
-    the same takes longer (benchmarks/README.md). On a CPU all of them add up in a fixed order.
+    An embedding bag sums an image's rows with per-sample weights, and the gradient of those weights is
+    exactly these products. Its kernels read the rows in place; gathering them into (N, P, D) first is slower
+    (benchmarks/README.md). On a CPU all its sums are computed in a fixed order.
     """
 
     @staticmethod
@@ -257,44 +257,46 @@ class _PathScores(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         features, weight, rows = ctx.saved_tensors
         offsets, images = _bags(rows)
-        shares = gradient.flatten()
-        of_features = F.embedding_bag(rows.flatten(), weight, offsets, mode="sum", per_sample_weights=shares)
-        sizes = torch.full_like(offsets, rows.shape[1])
-        of_weight = torch.ops.aten._embedding_bag_dense_backward(
-            features, rows.flatten(), images, sizes, sizes[:0], len(weight), False, 0, shares
+        row_weights = gradient.flatten()
+        features_gradient = F.embedding_bag(
+            rows.flatten(), weight, offsets, mode="sum", per_sample_weights=row_weights
         )
-        return of_features, of_weight, None
+        sizes = torch.full_like(offsets, rows.shape[1])
+        weight_gradient = torch.ops.aten._embedding_bag_dense_backward(
+            features, rows.flatten(), images, sizes, sizes[:0], len(weight), False, 0, row_weights
+        )
+        return features_gradient, weight_gradient, None
 
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Return the context without autocast; the meta device, on which costs are counted, never has it."""
+    """Return a context without autocast; the meta device, used for counting costs, does not support it."""
     if not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 
 def _bags(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where each image's rows begin, and to which image each row belongs."""
+    """Return the offset of each image's rows, and the index of the image of each row."""
     images, width = rows.shape
-    numbers = torch.arange(images, device=rows.device)
-    return numbers * width, numbers.repeat_interleave(width)
+    indices = torch.arange(images, device=rows.device)
+    return indices * width, indices.repeat_interleave(width)
 
 
 def _within_depth(node: Node, tree: ClassTree) -> int:
-    """Return the place of the row that leads to a node among the rows of its depth; 0 for the root."""
+    """Return the index of the row that leads to a node among the rows of its depth; 0 for the root."""
     if node.parent is None:
         return 0
     return node.parent - tree.first_rows[node.depth - 1]
 
 
 def _runs(blocks: list[_Block]) -> list[tuple[slice, int]]:
-    """Return the depths of a tree in runs of equal width, the most children that a node of a depth has."""
+    """Return the runs of depths of equal width, the largest number of children of a node of a depth."""
     widths = [
         max(block.children for block in group)
         for _, group in itertools.groupby(blocks, lambda block: block.depth)
     ]
     runs = []
     for width, depths in itertools.groupby(range(len(widths)), lambda depth: widths[depth]):
-        found = list(depths)
-        runs.append((slice(found[0], found[-1] + 1), width))
+        run = list(depths)
+        runs.append((slice(run[0], run[-1] + 1), width))
     return runs

@@ -1,4 +1,4 @@
-"""Settings of the data loss (group `loss`). The total loss adds the regularization loss (C6)."""
+"""Settings of the data loss (group `loss`); the total loss is its sum with the regularization loss (C6)."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ if TYPE_CHECKING:
 
     from .criterion import Criterion
 
-PER_IMAGE = "an image's losses are brought to one number by their sum, their mean, or half their sum"
+REDUCTION_HELP = "reduction of the losses of one image to one number: sum, mean, or half the sum"
 
 
 @dataclass
 class Loss(Option):
-    """What every loss has."""
+    """Properties and methods common to all losses."""
 
-    # The kind of data.target that it is for (D7).
+    # The value of data.target for which it is defined (D7).
     target: ClassVar[str] = "classes"
-    # Whether it can be taken against label-smoothed targets.
+    # Whether it supports label smoothing.
     takes_label_smoothing: ClassVar[bool] = False
     # Whether it is the squared distance of the scores from a target.
     is_squared_distance: ClassVar[bool] = False
 
     def label_statistics(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
-        """Return what the loss learns from the labels of the training split.
+        """Return the statistics of the training labels that `build` needs, by name.
 
-        It is stored in checkpoints: `build` needs nothing else. Raises ConfigError or DataError where the
-        labels do not fit.
+        They are stored in checkpoints, so that `build` does not need the labels. Raises ConfigError or
+        DataError where the labels do not fit the settings.
         """
         return {}
 
     def needs_data(self) -> bool:
-        """Return whether `label_statistics` or `build` need the data set's own labels or names."""
+        """Return whether `label_statistics` or `build` need the labels or names of the data set."""
         return False
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
-        """Return the loss for classes, attributes or values of these names.
+        """Return the loss for the classes, attributes or values `names`.
 
         Raises ConfigError where the settings do not fit them.
         """
@@ -50,21 +50,22 @@ class Loss(Option):
 
 @dataclass
 class Softmax(Loss):
-    """Softmax cross-entropy, -log p(label); ln(classes) before training (C1)."""
+    """Softmax cross-entropy, -log p(label); about ln(classes) before training (C1)."""
 
     takes_label_smoothing: ClassVar[bool] = True
 
     name: str = fixed("softmax")
     class_weights: list[float] | None = setting(
-        None, "how much each class's images count, in the order of the classes; null: all alike", gt=0
+        None, "weight of each class in the loss, in the order of the classes; null: equal weights", gt=0
     )
     balanced: bool = setting(
-        False, "weigh each class by the inverse of its share of the training images, the mean weight being 1"
+        False,
+        "weight classes by their inverse frequency in the training split; the mean over images is 1",
     )
 
     def problems(self) -> Iterator[str]:
         if self.balanced and self.class_weights is not None:
-            yield "loss.balanced=true: loss.class_weights is given too; keep one of the two"
+            yield "loss.balanced=true: loss.class_weights is set too; keep one of the two"
 
     def needs_data(self) -> bool:
         return self.balanced
@@ -89,7 +90,7 @@ class Svm(Loss):
     """Multiclass SVM: the sum over wrong classes of max(0, s_j - s_y + delta) (C2)."""
 
     name: str = fixed("svm")
-    delta: float = setting(1.0, "margin by which the right class must win", gt=0)
+    delta: float = setting(1.0, "margin by which the score of the correct class must exceed the others", gt=0)
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
         from .classes import MulticlassSvm
@@ -99,7 +100,7 @@ class Svm(Loss):
 
 @dataclass
 class SquaredSvm(Svm):
-    """The multiclass SVM with each margin violation squared (C2)."""
+    """Multiclass SVM with squared margin violations, max(0, s_j - s_y + delta)² (C2)."""
 
     name: str = fixed("squared_svm")
 
@@ -111,11 +112,11 @@ class SquaredSvm(Svm):
 
 @dataclass
 class RejectingSoftmax(Loss):
-    """LeNet-5's own: softmax with one more class, "none of them", of constant score -j (1998; N2)."""
+    """LeNet-5's loss: softmax with an additional rejection class of score -j (LeCun et al. 1998; N2)."""
 
     name: str = fixed("rejecting_softmax")
     rejection: float = setting(
-        1.0, "j: squared distance beyond which a class is not pushed farther away", gt=0
+        1.0, "j: squared distance beyond which the distance of a wrong class is not increased further", gt=0
     )
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
@@ -126,24 +127,24 @@ class RejectingSoftmax(Loss):
 
 @dataclass
 class HierarchicalSoftmax(Loss):
-    """A tree of classes with one softmax decision at each node: for many classes (C3).
+    """Hierarchical softmax: a tree of classes with a softmax at each node, for many classes (C3).
 
-    p(class) is the product of the decisions on its way. While training, an image costs what the nodes on
-    its class's way cost, not what all classes cost. A tree's file nests groups, as in
-    `animals: [cat, dog]` and `vehicles: {road: [car, truck], other: [ship, plane]}` in a line each.
+    p(class) is the product of the probabilities on the path from the root to the class. In training, only
+    the nodes on the path of an image's class are computed, not all classes. A tree's YAML file nests groups,
+    such as the two lines `animals: [cat, dog]` and `vehicles: {road: [car, truck], other: [ship, plane]}`.
     """
 
     name: str = fixed("hierarchical_softmax")
     tree: str = setting(
         "balanced",
-        "balanced: by the order of the classes; superclasses: CIFAR-100's own 20; or a YAML file of nested "
-        "groups",
+        "balanced: in the order of the classes; superclasses: the 20 superclasses of CIFAR-100; or a YAML "
+        "file of nested groups",
     )
     branching: int = setting(2, "children of each node of a balanced tree", ge=2)
 
     def problems(self) -> Iterator[str]:
         if self.tree != "balanced" and self.branching != 2:
-            yield f"loss.branching={self.branching}: acts on a balanced tree only; write loss.tree=balanced"
+            yield f"loss.branching={self.branching}: needs a balanced tree; write loss.tree=balanced"
 
     def needs_data(self) -> bool:
         return self.tree != "balanced"
@@ -169,12 +170,12 @@ class HierarchicalSoftmax(Loss):
 
 @dataclass
 class OneHotError(Loss):
-    """Squared distance of the scores from the label's one-hot vector: regression in place of softmax (C5)."""
+    """Squared distance of the scores from the label's one-hot vector: regression instead of softmax (C5)."""
 
     is_squared_distance: ClassVar[bool] = True
 
     name: str = fixed("one_hot_error")
-    reduction: str = setting("mean", PER_IMAGE, choices=("sum", "mean", "half_sum"))
+    reduction: str = setting("mean", REDUCTION_HELP, choices=("sum", "mean", "half_sum"))
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
         from .classes import OneHotError as Criterion
@@ -189,7 +190,7 @@ class AttributeHinge(Loss):
     target: ClassVar[str] = "attributes"
 
     name: str = fixed("attribute_hinge")
-    delta: float = setting(1.0, "margin by which each attribute's sign must be right", gt=0)
+    delta: float = setting(1.0, "margin with which each score must have the correct sign", gt=0)
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
         from .attributes import AttributeHinge as Criterion
@@ -199,13 +200,13 @@ class AttributeHinge(Loss):
 
 @dataclass
 class AttributeLogistic(Loss):
-    """For attributes: a logistic regression each, -sum of y·log σ(f) + (1 - y)·log(1 - σ(f)) (C4)."""
+    """For attributes: logistic regression of each, -sum of y·log σ(f) + (1 - y)·log(1 - σ(f)) (C4)."""
 
     target: ClassVar[str] = "attributes"
 
     name: str = fixed("attribute_logistic")
     balanced: bool = setting(
-        False, "weigh an attribute's presence by absent over present training images: for rare attributes"
+        False, "weight positive labels by the ratio of negative to positive images, for rare attributes"
     )
 
     def needs_data(self) -> bool:
@@ -224,14 +225,14 @@ class AttributeLogistic(Loss):
 
 @dataclass
 class Distance(Loss):
-    """What the losses for values have."""
+    """Settings and methods common to the losses for values."""
 
     target: ClassVar[str] = "values"
 
     standardize: bool = setting(
         True,
-        "measure in units of the training split's deviation from its mean, so that any value's scale suits "
-        "the learning rate; predictions stay in the values' own unit",
+        "standardize values by the mean and standard deviation of the training split, so that the learning "
+        "rate does not depend on their scale; predictions are in the original units",
     )
 
     def needs_data(self) -> bool:
@@ -252,12 +253,12 @@ class Distance(Loss):
 
 @dataclass
 class L2(Distance):
-    """For values: squared differences (C5). A rare large error counts much; dropout just before it hurts."""
+    """For values: squared differences, sensitive to outliers; avoid dropout before the last layer (C5)."""
 
     is_squared_distance: ClassVar[bool] = True
 
     name: str = fixed("l2")
-    reduction: str = setting("mean", PER_IMAGE, choices=("sum", "mean", "half_sum"))
+    reduction: str = setting("mean", REDUCTION_HELP, choices=("sum", "mean", "half_sum"))
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
         return self._distance(names, statistics, self.reduction)
@@ -265,10 +266,10 @@ class L2(Distance):
 
 @dataclass
 class L1(Distance):
-    """For values: absolute differences, which aim at the median (C5)."""
+    """For values: absolute differences, minimized by the median (C5)."""
 
     name: str = fixed("l1")
-    reduction: str = setting("mean", PER_IMAGE, choices=("sum", "mean"))
+    reduction: str = setting("mean", REDUCTION_HELP, choices=("sum", "mean"))
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
         return self._distance(names, statistics, self.reduction)
@@ -276,11 +277,11 @@ class L1(Distance):
 
 @dataclass
 class SmoothL1(Distance):
-    """For values: squared near 0, absolute farther away (C5; Girshick 2015)."""
+    """For values: differences squared below beta, absolute above it (C5; Girshick 2015)."""
 
     name: str = fixed("smooth_l1")
-    reduction: str = setting("mean", PER_IMAGE, choices=("sum", "mean"))
-    beta: float = setting(1.0, "difference at which squared becomes absolute", gt=0)
+    reduction: str = setting("mean", REDUCTION_HELP, choices=("sum", "mean"))
+    beta: float = setting(1.0, "difference at which the loss changes from squared to absolute", gt=0)
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
         return self._distance(names, statistics, self.reduction, self.beta)
@@ -288,17 +289,18 @@ class SmoothL1(Distance):
 
 @dataclass
 class Bins(Loss):
-    """For values: regression as classes, each value's range cut into bins, as one to five stars are (C5)."""
+    """For values: regression as classification, the range of each value divided into bins, such as one to
+    five stars (C5)."""
 
     target: ClassVar[str] = "values"
 
     name: str = fixed("bins")
     bins: int | None = setting(
-        None, "bins of equal width for each value; null: one for each number that occurs", ge=2
+        None, "bins of equal width for each value; null: one bin for each distinct number in the labels", ge=2
     )
     prediction: str = setting(
         "mean",
-        "mean: of the bins' centers under their probabilities; mode: the most probable bin's center",
+        "mean: mean of the bin centers weighted by probability; mode: center of the most probable bin",
         choices=("mean", "mode"),
     )
 

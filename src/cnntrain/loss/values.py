@@ -1,4 +1,4 @@
-"""Losses for real values per image (C5): distances, and regression as bins."""
+"""Losses for real values per image (C5): distances, and regression by classification into bins."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class ValueCriterion(Criterion):
 
 
 class Distance(ValueCriterion):
-    """|f - y|², |f - y| or its smooth form, of values in units of the training split's deviations.
+    """|f - y|², |f - y| or smooth L1, of values in units of the training split's standard deviations.
 
-    Scores (N, V) are (y - center)/scale, which any optimizer's usual rate suits; predictions are in the
-    labels' own unit. `kind` is "l2", "l1" or "smooth_l1", which is ½d²/beta below beta and d - ½beta above,
+    Scores (N, V) estimate (y - center)/scale, so that usual learning rates apply; predictions are in the
+    labels' unit. `kind` is "l2", "l1" or "smooth_l1", which is ½d²/beta below beta and d - ½beta above,
     as in torch.
     """
 
@@ -48,13 +48,13 @@ class Distance(ValueCriterion):
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         scores = at_least_float32(scores)
-        wanted = ((labels - self.center) / self.scale).to(scores.dtype)
+        targets = ((labels - self.center) / self.scale).to(scores.dtype)
         if self.kind == "l2":
-            losses = (scores - wanted).square()
+            losses = (scores - targets).square()
         elif self.kind == "l1":
-            losses = (scores - wanted).abs()
+            losses = (scores - targets).abs()
         else:
-            losses = F.smooth_l1_loss(scores, wanted, reduction="none", beta=self.beta)
+            losses = F.smooth_l1_loss(scores, targets, reduction="none", beta=self.beta)
         return reduced(losses, self.reduction)
 
     def predictions(self, scores: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class Distance(ValueCriterion):
 
 
 class Bins(ValueCriterion):
-    """Each value as one of B classes, its range cut into bins: softmax cross-entropy for each value.
+    """Softmax cross-entropy for each value, whose range is divided into B bins, one class each.
 
     centers (V, B), ascending; a label belongs to the bin whose center is nearest. Scores are (N, V·B).
     The prediction is the "mean" of the centers under the probabilities, or the most probable one ("mode").

@@ -2,8 +2,8 @@
 
 Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural networks, 2012.
 
-LeNet's pattern at a size that two graphics cards of 3 GB could just hold, and what made it train: ReLU
-in place of tanh, dropout in the fully connected layers, augmented images. For images of 227x227:
+LeNet's layer pattern at a size that just fitted on two graphics cards of 3 GB, made trainable by ReLU in
+place of tanh, dropout in the fully connected layers and data augmentation. For images of 227x227:
 
     conv1   96 of 11x11, stride 4   55x55      then response norm, then pooling 3x3/2 → 27x27
     conv2  256 of 5x5               27x27      then response norm, then pooling 3x3/2 → 13x13
@@ -12,10 +12,10 @@ in place of tanh, dropout in the fully connected layers, augmented images. For i
     conv5  256 of 3x3               13x13      then pooling 3x3/2 → 6x6
     fc6   9216 → 4096    fc7   4096 → 4096    output   4096 → 1000
 
-Each card held half of the filters, and only conv3 saw both halves: conv2, 4 and 5 have two groups, and
-half of the weights that an ungrouped convolution would have. Pooling windows overlap, 3x3 at stride 2.
+Each card held half of the filters, and only conv3 read both halves: conv2, 4 and 5 have two groups, and
+half of the weights of an ungrouped convolution. Pooling windows overlap, 3x3 at stride 2.
 
-The small form, for images like CIFAR's, has filters of 5x5 at stride 1 first, and 1024 hidden units.
+The small form, for images like CIFAR's, has 5x5 filters at stride 1 in conv1, and 1024 hidden units.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from torch import nn
 from ..initialization.weights import initialize
 from . import layers
 from .classifier import Classifier
-from .layers import ConvUnit, scaled, widened
+from .layers import ConvUnit, preactivations, scaled
 from .sizes import Window, output_size
 
 HIDDEN = {"imagenet": 4096, "small": 1024}
 
 
 class AlexNet(Classifier):
-    """(N, in_channels, height, width) → (N, classes); `filters` and `groups` make today's forms too.
+    """AlexNet and, by `filters` and `groups`, later variants: (N, in_channels, height, width) → (N, classes).
 
-    Images of 227x227 fit conv1 without padding, (227 - 11)/4 being whole; 224x224, which the paper
-    names, get 2 pixels of zeros. Dropout follows both hidden layers.
+    Images of 227x227 fit conv1 without padding, as (227 - 11)/4 is an integer; images of 224x224, the
+    size stated in the paper, are zero-padded by 2 pixels. Dropout follows both hidden layers.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class AlexNet(Classifier):
     ):
         super().__init__()
         if form == "imagenet":
-            divides = all((side - 11) % 4 == 0 for side in image_size)
-            first = Window(11, 4, 0 if divides else 2)
+            stride_fits = all((side - 11) % 4 == 0 for side in image_size)
+            first = Window(11, 4, 0 if stride_fits else 2)
         else:
             first = Window(5, 1, 2)
         self.features, channels = five_convolutions(
@@ -70,9 +70,9 @@ class AlexNet(Classifier):
             pooling=pooling,
         )
         pool = Window(3, 2)
-        height, wide = (output_size([first, pool, pool, pool], side) for side in image_size)
+        map_height, map_width = (output_size([first, pool, pool, pool], side) for side in image_size)
         hidden = scaled(HIDDEN[form], width)
-        self.head = two_hidden_layers(channels * height * wide, hidden, classes, activation, dropout)
+        self.head = two_hidden_layers(channels * map_height * map_width, hidden, classes, activation, dropout)
         initialize(self, activation)
 
 
@@ -87,19 +87,20 @@ def five_convolutions(
     pooling_padding: int = 0,
     pooling_first: bool = False,
 ) -> tuple[nn.Sequential, int]:
-    """Return AlexNet's and ZFNet's five convolutions, pooling after the first, second and last; and channels.
+    """Return the convolutions of AlexNet or ZFNet, with pooling after the 1st, 2nd and 5th, and the channels.
 
-    Batch norm stands in all of them. Response norm follows the first two, before their pooling or after it.
+    Batch norm is in all of them. Response norm follows the first two, before their pooling, or after it
+    with `pooling_first`.
     """
     parts: OrderedDict[str, nn.Module] = OrderedDict()
-    for number, (count, window, parts_of) in enumerate(zip(filters, windows, groups, strict=True), 1):
+    for number, (count, window, group_count) in enumerate(zip(filters, windows, groups, strict=True), 1):
         parts[f"conv{number}"] = ConvUnit(
             in_channels,
             count,
             window.kernel_size,
             window.stride,
             window.padding,
-            groups=parts_of,
+            groups=group_count,
             normalization="batch" if normalization == "batch" else "none",
             activation_name=activation,
         )
@@ -123,10 +124,10 @@ def two_hidden_layers(
     return nn.Sequential(
         OrderedDict(
             flatten=nn.Flatten(),
-            fc6=nn.Linear(inputs, widened(hidden, activation)),
+            fc6=nn.Linear(inputs, preactivations(hidden, activation)),
             activation6=layers.activation(activation),
             dropout6=layers.dropout(dropout),
-            fc7=nn.Linear(hidden, widened(hidden, activation)),
+            fc7=nn.Linear(hidden, preactivations(hidden, activation)),
             activation7=layers.activation(activation),
             dropout7=layers.dropout(dropout),
             output=nn.Linear(hidden, classes),

@@ -2,12 +2,12 @@
 
 He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR 2016, section 4.2.
 
-A plain network of 56 layers fits its training set worse than one of 20, although it could copy it and
-do nothing in the rest. So let each pair of layers learn what to add to its input: y = relu(x + F(x)).
-Doing nothing is then F = 0, and the gradient reaches every layer through the sum.
+A plain network of 56 layers has a higher training error than one of 20, although it could represent the
+same function with identities in the other layers. Each pair of layers therefore learns a residual:
+y = relu(x + F(x)). The identity is then F = 0, and the gradient reaches every layer through the sum.
 
-One convolution, three stages of n blocks on maps of 32x32, 16x16 and 8x8 with 16, 32 and 64 filters,
-global average pooling, one linear layer: 6n + 2 layers with weights. The paper's shortcut is A, and
+One convolution, three stages of n blocks on feature maps of 32x32, 16x16 and 8x8 with 16, 32 and 64
+filters, global average pooling, one linear layer: 6n + 2 layers with weights. The paper's shortcut is A;
 "none" gives the plain network.
 """
 

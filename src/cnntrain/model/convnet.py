@@ -1,11 +1,11 @@
-"""The pattern that most convolutional networks follow (L10).
+"""A configurable network of the pattern that most convolutional networks follow (L10).
 
     INPUT → [[CONV → act]·N → POOL?]·M → [FC → act]·K → FC
 
-Convolutions share one small filter over all places, pooling trades places for channels, and the fully
-connected layers at the end read what was found. M = K = 0 leaves INPUT → FC: the linear classifier.
-Batch norm stands between convolution and activation and makes the convolution's bias pointless, so
-there it has none.
+Convolutions apply the same small filters at all positions, pooling reduces the number of positions, and
+the fully connected layers at the end compute the scores. M = K = 0 gives INPUT → FC: the linear
+classifier. Batch norm is between convolution and activation; it cancels the convolution's bias, so a
+convolution before batch norm has none.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from torch import nn
 from ..initialization.weights import initialize
 from . import layers
 from .classifier import Classifier
-from .layers import ConvUnit, LocallyConnected2d, hidden_layers, widened
+from .layers import ConvUnit, LocallyConnected2d, hidden_layers, preactivations
 from .sizes import Window, convnet_windows
 
 
 class ConvNet(Classifier):
     """The pattern with M = len(channels), N = convs_per_block, K = len(hidden).
 
-    (N, in_channels, height, width) → (N, classes). Padding "same" keeps the map's size in convolutions of
-    odd side; pooling ("max", "average", "l2") or a stride in the last convolution ("stride") halves it,
-    rounded down. The last `locally_connected` convolutions share no weights. Dropout follows each
-    hidden layer, or stands before the last where there is none.
+    (N, in_channels, height, width) → (N, classes). Padding "same" keeps the map's size if `kernel_size`
+    is odd; pooling ("max", "average", "l2") or stride 2 in the block's last convolution ("stride") halves
+    it, rounded down. The last `locally_connected` convolutions have no shared weights. Dropout follows
+    each hidden layer, or precedes the output layer if there are no hidden layers.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class ConvNet(Classifier):
         hidden = hidden or []
         height, width = image_size
         blocks: list[nn.Module] = []
-        shared = convs_per_block * len(channels) - locally_connected
-        sliding = convnet_windows(
+        shared_remaining = convs_per_block * len(channels) - locally_connected
+        block_windows = convnet_windows(
             len(channels), convs_per_block, kernel_size, padding, dilation, pooling, pooling_size
         )
-        for filters, in_block in zip(channels, sliding, strict=True):
+        for filters, windows in zip(channels, block_windows, strict=True):
             block: list[nn.Module] = []
-            for window in in_block[:convs_per_block]:
-                if shared > 0:
+            for window in windows[:convs_per_block]:
+                if shared_remaining > 0:
                     unit: nn.Sequential = ConvUnit(
                         in_channels,
                         filters,
@@ -75,10 +75,10 @@ class ConvNet(Classifier):
                         in_channels, filters, window, (height, width), normalization, activation
                     )
                 block.append(unit)
-                shared -= 1
+                shared_remaining -= 1
                 in_channels = filters
                 height, width = window.output(height), window.output(width)
-            for window in in_block[convs_per_block:]:
+            for window in windows[convs_per_block:]:
                 block.append(layers.pooling(pooling, window.kernel_size))
                 height, width = window.output(height), window.output(width)
             blocks.append(nn.Sequential(*block))
@@ -103,8 +103,8 @@ def _local_unit(
     normalization: str,
     activation: str,
 ) -> nn.Sequential:
-    """Return a unit whose convolution shares no weights; its bias stays, being one of each place too."""
-    units = widened(channels, activation)
+    """Return a locally connected unit; it has a bias even before batch norm, one per channel and position."""
+    units = preactivations(channels, activation)
     parts: list[nn.Module] = [
         LocallyConnected2d(
             in_channels, units, window.kernel_size, map_size, window.stride, window.padding, window.dilation

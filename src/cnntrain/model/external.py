@@ -1,7 +1,7 @@
-"""Networks from elsewhere: torchvision's (N14), and a user's own function; timm_networks.py has timm's.
+"""External networks: torchvision's (N14), and a user's own function; timm_networks.py has timm's.
 
-`…_problems` says what is wrong with the settings before anything is built; `…_network` builds, and
-raises ConfigError with the same lines.
+`…_problems` returns the errors in the settings before anything is built; `…_network` builds the network,
+and raises ConfigError with the same errors.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropou
 
 
 def torchvision_problems(arch: str, weights: str | None, frozen: list[str]) -> list[str]:
-    """Return what is wrong with the names of a torchvision network, of its weights or of layers to freeze."""
+    """Return the errors in the names of a torchvision network, of its weights and of layers to freeze."""
     from torchvision import models
 
-    known = models.list_models(module=models)
-    if arch not in known:
-        return [f"model.arch={arch}: torchvision has no such network; {did_you_mean(arch, known)}"]
+    available = models.list_models(module=models)
+    if arch not in available:
+        return [f"model.arch={arch}: torchvision has no such network; {did_you_mean(arch, available)}"]
     if not (weights is None or _published(arch, weights) is not None or Path(weights).is_file()):
         names = ["default", *models.get_model_weights(arch).__members__]
         hint = did_you_mean(weights, names)
@@ -39,7 +39,7 @@ def torchvision_problems(arch: str, weights: str | None, frozen: list[str]) -> l
     if not frozen:
         return []
     with torch.device("meta"):
-        return freeze_problems(_built(arch, None, 2), frozen)
+        return freeze_problems(_build(arch, None, 2), frozen)
 
 
 def torchvision_network(
@@ -51,28 +51,29 @@ def torchvision_network(
     frozen: list[str],
     load: bool = True,
 ) -> nn.Module:
-    """Return a torchvision network for `in_channels` and `classes`; without `load`, its weights follow.
+    """Return a torchvision network for `in_channels` and `classes`; without `load`, `weights` are not loaded.
 
-    With weights, layers that still fit keep them: a head for other classes starts anew, and the first
-    convolution is rebuilt for other channels with the mean of its filters, scaled so that a grey image
-    gets the response it had as three equal channels. Raises ConfigError for names that do not exist or a
-    file of another network, DataError for weights that cannot be read or downloaded.
+    Pretrained weights are used in all layers that they fit: a head for another number of classes has new
+    initial weights, and for another number of channels the first convolution is rebuilt with the mean of
+    its filters, scaled so that a grey image gives the same response as with three equal channels. Raises
+    ConfigError for names that do not exist or a file of another network, DataError for weights that cannot
+    be read or downloaded.
     """
     problems = torchvision_problems(arch, weights if load else None, frozen)
     if problems:
         raise ConfigError(problems)
     published = None if weights is None else _published(arch, weights)
     if weights is None or not load:
-        network = _built(arch, None, classes)
+        network = _build(arch, None, classes)
         if published is not None and hasattr(network, "transform_input"):
             setattr(network, "transform_input", True)  # noqa: B010  as torchvision does for its own weights
-        _set_channels(network, in_channels, keep=False)
+        _set_channels(network, in_channels, keep_weights=False)
     elif published is not None:
-        network = _built(arch, published, None)
-        _set_channels(network, in_channels, keep=True)
+        network = _build(arch, published, None)
+        _set_channels(network, in_channels, keep_weights=True)
         _set_classes(network, classes)
     else:
-        network = _built(arch, None, classes)
+        network = _build(arch, None, classes)
         _load_file(network, arch, Path(weights), in_channels)
     set_dropout(network, dropout)
     freeze(network, frozen)
@@ -80,7 +81,7 @@ def torchvision_network(
 
 
 def custom_problems(factory: str, arguments: dict[str, Any]) -> list[str]:
-    """Return what keeps `factory` from being called with in_channels, classes and `arguments`."""
+    """Return the errors that prevent a call of `factory` with in_channels, classes and `arguments`."""
     return _find_factory(factory, arguments)[1]
 
 
@@ -89,25 +90,27 @@ def custom_network(
 ) -> nn.Module:
     """Return factory(in_channels=…, classes=…, **arguments).
 
-    Raises ConfigError where the function is not found, does not take these arguments or returns no
-    module; what the function itself raises goes through.
+    Raises ConfigError if the function is not found, does not accept these arguments or does not return a
+    torch.nn.Module; exceptions raised by the function itself are not caught.
     """
     function, problems = _find_factory(factory, arguments)
     if function is None:
         raise ConfigError(problems)
     network = function(in_channels=in_channels, classes=classes, **arguments)
     if not isinstance(network, nn.Module):
-        kind = type(network).__name__
-        raise ConfigError([f"model.factory={factory}: returned a {kind}; it must return a torch.nn.Module"])
+        type_name = type(network).__name__
+        raise ConfigError(
+            [f"model.factory={factory}: returned a {type_name}; it must return a torch.nn.Module"]
+        )
     set_dropout(network, dropout)
     return network
 
 
 def set_dropout(network: nn.Module, rate: float | None, head: str | None = None) -> None:
-    """Give all dropout layers of a network one rate; None leaves it as it is.
+    """Set the rate of all dropout layers of a network; None leaves them unchanged.
 
-    A network without any gets one before its head, by default its last linear layer. Raises ConfigError
-    where it has none.
+    In a network without dropout layers, one is inserted before `head`, by default the last linear layer.
+    Raises ConfigError if there is no linear layer either.
     """
     if rate is None:
         return
@@ -120,20 +123,20 @@ def set_dropout(network: nn.Module, rate: float | None, head: str | None = None)
         linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
         head = linear[-1] if linear else ""
     if not head:
-        where = f"regularization.dropout={rate:g}"
-        raise ConfigError([f"{where}: the network has no dropout layer, nor a linear one to put it before"])
+        prefix = f"regularization.dropout={rate:g}"
+        raise ConfigError([f"{prefix}: the network has no dropout layer, nor a linear one to put it before"])
     network.set_submodule(head, nn.Sequential(nn.Dropout(rate), network.get_submodule(head)))
 
 
 def _published(arch: str, weights: str) -> Any:
-    """Return torchvision's published weights of that name, or None."""
+    """Return torchvision's published weights called `weights`, or None."""
     from torchvision import models
 
     return models.get_model_weights(arch).__members__.get(weights.upper())
 
 
-def _built(arch: str, published: Any, classes: int | None) -> nn.Module:
-    """Return a network as torchvision builds it, without the auxiliary heads that some train with."""
+def _build(arch: str, published: Any, classes: int | None) -> nn.Module:
+    """Return a network built by torchvision, without the auxiliary heads that some have in training."""
     from torchvision import models
 
     options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
@@ -144,14 +147,14 @@ def _built(arch: str, published: Any, classes: int | None) -> nn.Module:
     except OSError as error:
         raise DataError(f"model.weights={published}: cannot be downloaded: {error}") from error
     if arch == "inception_v3":
-        # Its weights come with their auxiliary head, which torchvision refuses to leave out.
+        # With published weights, torchvision always builds the auxiliary head.
         network.aux_logits, network.AuxLogits = False, None
     assert isinstance(network, nn.Module)
     return network
 
 
-def _set_channels(network: nn.Module, in_channels: int, keep: bool) -> None:
-    """Rebuild the first convolution for `in_channels`, from the mean of its filters if `keep`."""
+def _set_channels(network: nn.Module, in_channels: int, keep_weights: bool) -> None:
+    """Rebuild the first convolution for `in_channels`, with the mean of its filters if `keep_weights`."""
     name, first = _first_convolution(network)
     if first.in_channels == in_channels:
         return
@@ -166,7 +169,7 @@ def _set_channels(network: nn.Module, in_channels: int, keep: bool) -> None:
         bias=first.bias is not None,
         padding_mode=first.padding_mode,
     )
-    if keep:
+    if keep_weights:
         with torch.no_grad():
             mean = first.weight.sum(1, keepdim=True) / in_channels
             rebuilt.weight.copy_(mean.expand_as(rebuilt.weight))
@@ -174,11 +177,11 @@ def _set_channels(network: nn.Module, in_channels: int, keep: bool) -> None:
                 rebuilt.bias.copy_(first.bias)
     network.set_submodule(name, rebuilt)
     if hasattr(network, "transform_input"):
-        setattr(network, "transform_input", False)  # noqa: B010  it reads red, green and blue by number
+        setattr(network, "transform_input", False)  # noqa: B010  it indexes three channels: red, green, blue
 
 
 def _set_classes(network: nn.Module, classes: int) -> None:
-    """Replace the head, the last linear layer or convolution, where it has other classes."""
+    """Replace the head, the last linear layer or convolution, if its number of classes differs."""
     (name,) = heads(network)
     head = network.get_submodule(name)
     assert isinstance(head, nn.Linear | nn.Conv2d)
@@ -190,42 +193,44 @@ def _set_classes(network: nn.Module, classes: int) -> None:
 
 
 def _load_file(network: nn.Module, arch: str, path: Path, in_channels: int) -> None:
-    """Load a state dict, whose head may have other classes and whose images may have other channels."""
+    """Load a state dict, which may be for another number of classes and of input channels."""
     state = read_state(path)
     name, _ = _first_convolution(network)
     stored = state.get(f"{name}.weight")
     fits_channels = stored is not None and stored.shape[1] == in_channels
     if fits_channels:
-        _set_channels(network, in_channels, keep=False)
-    # Auxiliary heads exist in training only, and are not built.
+        _set_channels(network, in_channels, keep_weights=False)
+    # Auxiliary heads are used in training only, and the network is built without them.
     state = {key: value for key, value in state.items() if not key.lower().startswith("aux")}
     load_state(network, arch, path, state, heads(network))
     if not fits_channels:
-        _set_channels(network, in_channels, keep=True)
+        _set_channels(network, in_channels, keep_weights=True)
 
 
 def load_state(
-    network: nn.Module, arch: str, path: Path, state: dict[str, Tensor], new_where_other: list[str]
+    network: nn.Module, arch: str, path: Path, state: dict[str, Tensor], replaceable_layers: list[str]
 ) -> None:
-    """Load the state dict of a file, but for layers of those names with other shapes.
+    """Load the state dict of a file, except layers in `replaceable_layers` whose shapes differ.
 
-    Raises ConfigError where it is of another network than `arch`.
+    Raises ConfigError if the names or shapes are not those of `arch`.
     """
-    own = network.state_dict()
-    for part in [f"{name}.{tensor}" for name in new_where_other for tensor in ("weight", "bias")]:
-        if part in state and part in own and state[part].shape != own[part].shape:
-            state[part] = own[part]
-    differing = [key for key in own if key in state and state[key].shape != own[key].shape]
-    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    for words, keys in (("lacks", missing), ("has too much:", unknown), ("other shape:", differing)):
+    initial = network.state_dict()
+    for part in [f"{name}.{tensor}" for name in replaceable_layers for tensor in ("weight", "bias")]:
+        if part in state and part in initial and state[part].shape != initial[part].shape:
+            state[part] = initial[part]
+    differing = [key for key in initial if key in state and state[key].shape != initial[key].shape]
+    missing, unknown = sorted(initial.keys() - state.keys()), sorted(state.keys() - initial.keys())
+    for difference, keys in (("missing", missing), ("unexpected", unknown), ("other shape:", differing)):
         if keys:
             others = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise ConfigError([f"model.weights={path}: is not of {arch}: {words} {keys[0]}{others}"])
+            raise ConfigError(
+                [f"model.weights={path}: does not match {arch}: {difference} {keys[0]}{others}"]
+            )
     network.load_state_dict(state)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the state dict in a file of torch or of safetensors; raises DataError."""
+    """Return the state dict in a file of torch or of safetensors; raises DataError if it cannot be read."""
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
@@ -259,46 +264,46 @@ def _first_convolution(network: nn.Module) -> tuple[str, nn.Conv2d]:
 
 
 def _find_factory(factory: str, arguments: dict[str, Any]) -> tuple[Callable[..., Any] | None, list[str]]:
-    """Return the function behind package.module:function, or what is wrong with it."""
-    where = f"model.factory={factory}"
+    """Return the function at package.module:function, or None and the errors."""
+    prefix = f"model.factory={factory}"
     if not factory:
         return None, ["model.factory: is not set; write model.factory=package.module:function"]
     module_name, colon, name = factory.partition(":")
     if not (colon and name.isidentifier() and all(part.isidentifier() for part in module_name.split("."))):
-        return None, [f"{where}: must be package.module:function, as in my_package.nets:my_net"]
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+        return None, [f"{prefix}: must be package.module:function, as in my_package.nets:my_net"]
+    working_folder = str(Path.cwd())
+    if working_folder not in sys.path:
+        sys.path.insert(0, working_folder)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if module_name == missing or module_name.startswith(f"{missing}."):
-            return None, [f"{where}: no module {missing}, neither in {here} nor installed"]
-        return None, [f"{where}: {module_name} imports {missing}, which is not installed"]
+            return None, [f"{prefix}: no module {missing}, neither in {working_folder} nor installed"]
+        return None, [f"{prefix}: {module_name} imports {missing}, which is not installed"]
     except Exception as error:
-        return None, [f"{where}: importing {module_name} failed: {type(error).__name__}: {error}"]
+        return None, [f"{prefix}: importing {module_name} failed: {type(error).__name__}: {error}"]
     if not hasattr(module, name):
         functions = [key for key, _ in inspect.getmembers(module, callable) if not key.startswith("_")]
         hint = f"; {did_you_mean(name, functions)}" if functions else ""
-        return None, [f"{where}: module {module_name} has no {name}{hint}"]
+        return None, [f"{prefix}: module {module_name} has no {name}{hint}"]
     function = getattr(module, name)
     if not callable(function):
-        return None, [f"{where}: {name} is a {type(function).__name__}, not a function"]
-    wrong = _call_problem(function, arguments)
-    return (None, [f"{where}: {wrong}"]) if wrong else (function, [])
+        return None, [f"{prefix}: {name} is a {type(function).__name__}, not a function"]
+    problem = _call_problem(function, arguments)
+    return (None, [f"{prefix}: {problem}"]) if problem else (function, [])
 
 
 def _call_problem(function: Callable[..., Any], arguments: dict[str, Any]) -> str | None:
     """Return why a function cannot be called with in_channels, classes and `arguments`, or None."""
-    given = [key for key in ("in_channels", "classes") if key in arguments]
-    if given:
-        return f"{given[0]} comes from the data; take it out of model.arguments"
+    reserved = [key for key in ("in_channels", "classes") if key in arguments]
+    if reserved:
+        return f"{reserved[0]} comes from the data; take it out of model.arguments"
     try:
         inspect.signature(function).bind(in_channels=1, classes=2, **arguments)
     except TypeError as error:
-        words = ", ".join(["in_channels=…", "classes=…", *(f"{key}=…" for key in arguments)])
-        return f"cannot be called with ({words}): {error}"
+        signature = ", ".join(["in_channels=…", "classes=…", *(f"{key}=…" for key in arguments)])
+        return f"cannot be called with ({signature}): {error}"
     except ValueError:
-        return None  # a builtin without a signature: only the call itself can tell
+        return None  # a builtin without a signature cannot be checked before the call
     return None

@@ -1,7 +1,7 @@
-"""Training a network from elsewhere in part: its head, and what is frozen (N14).
+"""Fine-tuning of external networks: their heads, and frozen layers (N14).
 
-The head is the layer that gives the scores. It never freezes, so that `*` means all other layers: frozen
-features under a head that trains.
+The head is the layer that computes the scores. It is never frozen, so that `*` matches all other layers:
+frozen features and a trained head.
 """
 
 from __future__ import annotations
@@ -13,38 +13,43 @@ from ..layer_names import is_named, layers_of, pattern_problems
 
 
 def heads(network: nn.Module) -> list[str]:
-    """Return the name of the head: timm says which it is (of some networks two), else the last layer."""
-    facts = getattr(network, "pretrained_cfg", None)
-    if facts is not None:
-        names = facts["classifier"]
+    """Return the names of the head's layers, from timm's pretrained_cfg (some networks have two).
+
+    In networks without pretrained_cfg, the head is the last linear layer or convolution.
+    """
+    config = getattr(network, "pretrained_cfg", None)
+    if config is not None:
+        names = config["classifier"]
         return [names] if isinstance(names, str) else list(names)
-    kinds = nn.Linear | nn.Conv2d
-    return [[name for name, module in network.named_modules() if isinstance(module, kinds)][-1]]
+    layer_types = nn.Linear | nn.Conv2d
+    return [[name for name, module in network.named_modules() if isinstance(module, layer_types)][-1]]
 
 
-def of_head(network: nn.Module) -> set[str]:
-    """Return the names of the head's tensors."""
-    inside = tuple(f"{head}." for head in heads(network))
-    return {name for name, _ in network.named_parameters() if name.startswith(inside)}
+def head_parameter_names(network: nn.Module) -> set[str]:
+    """Return the names of the head's parameters."""
+    prefixes = tuple(f"{head}." for head in heads(network))
+    return {name for name, _ in network.named_parameters() if name.startswith(prefixes)}
 
 
 def freeze_problems(network: nn.Module, patterns: list[str]) -> list[str]:
-    """Return a line for each pattern that names no layer, or the head alone."""
+    """Return an error for each pattern that matches no layer, or only the head."""
     head, others = _layers(network)
-    of_head_alone = [
+    head_only = [
         pattern
         for pattern in patterns
         if any(is_named(layer, [pattern]) for layer in head)
         and not any(is_named(layer, [pattern]) for layer in others)
     ]
     return [
-        *(f"model.freeze: {pattern} names the head, which always trains" for pattern in of_head_alone),
-        *pattern_problems("model.freeze", [one for one in patterns if one not in of_head_alone], others),
+        *(f"model.freeze: {pattern} names the head, which always trains" for pattern in head_only),
+        *pattern_problems(
+            "model.freeze", [pattern for pattern in patterns if pattern not in head_only], others
+        ),
     ]
 
 
 def freeze(network: nn.Module, patterns: list[str]) -> None:
-    """Stop the layers that `patterns` name from training, but for the head; raises ConfigError."""
+    """Freeze the layers that match `patterns`, except the head; raises ConfigError where one matches none."""
     problems = freeze_problems(network, patterns)
     if problems:
         raise ConfigError(problems)
@@ -55,7 +60,7 @@ def freeze(network: nn.Module, patterns: list[str]) -> None:
 
 
 def training_mode(network: nn.Module) -> None:
-    """Switch a network to training, and its frozen norms back: they keep their running statistics."""
+    """Set training mode, except in frozen norms, whose running statistics must not change."""
     network.train()
     for module in network.modules():
         weights = list(module.parameters(recurse=False))
@@ -65,8 +70,8 @@ def training_mode(network: nn.Module) -> None:
 
 
 def _layers(network: nn.Module) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Return the layers of the head and the others, by name, with the names of their weights."""
-    head = of_head(network)
+    """Return the layers of the head and the other layers, each with the names of its parameters."""
+    head = head_parameter_names(network)
     names = [name for name, _ in network.named_parameters()]
     return (
         layers_of(name for name in names if name in head),

@@ -3,16 +3,16 @@
 Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich: Going deeper with
 convolutions, CVPR 2015.
 
-What is in an image may be small or large, so a block looks at the same map through filters of several
-sizes at once and lays the results behind one another along the channels. Convolutions of 1x1 first bring
-the channels down, or the large filters would cost too much:
+Objects differ in size, so a block applies filters of several sizes to the same feature map in parallel
+and concatenates the results along the channels. 1x1 convolutions reduce the channels first, to limit the
+cost of the large filters:
 
     1x1 ─────────────────┐
     1x1 → 3x3 ───────────┤
     1x1 → 5x5 ───────────┼─→ all their channels, on a map of the same size
     max 3x3 → 1x1 ───────┘
 
-For images of 224x224, with a pooling between the stages; every convolution has biases and ReLU:
+For images of 224x224, with pooling between the stages; every convolution has biases and ReLU:
 
     conv1     7x7, stride 2, 64        112x112   pooling → 56x56, response norm
     conv2     1x1, 64, then 3x3, 192     56x56   response norm, pooling → 28x28
@@ -21,14 +21,14 @@ For images of 224x224, with a pooling between the stages; every convolution has 
     5a, 5b    832, 1024                    7x7
     output    average of the map, 1024 → classes
 
-There is no hidden fully connected layer at the end. So 22 layers have 7.0 million weights, a twentieth of
-VGG-16's, and take 1.6 billion multiply-adds (the paper's budget was 1.5). The authors feared that gradient
-would hardly reach the lower half, before batch norm and shortcuts were known: hence the two more heads in
-the middle, which are thrown away after training.
+There is no hidden fully connected layer at the end, so the 22 layers have 7.0 million weights, a twentieth
+of VGG-16's, and take 1.6 billion multiply-adds (the paper's budget was 1.5). Batch norm and shortcuts were
+not yet known, and the authors expected the gradient in the lower half to be too small: hence the two
+auxiliary heads on intermediate feature maps, which are removed after training.
 
-torchvision's GoogLeNet has batch norm in place of biases and response norm, and convolutions of 3x3 where
-the paper's are of 5x5, a mistake which its trained weights keep. The small form, for images like CIFAR's,
-leaves out conv1's stride and the pooling after it: the blocks see 16x16, 8x8 and 4x4.
+torchvision's GoogLeNet has batch norm in place of biases and response norm, and 3x3 convolutions in place
+of the paper's 5x5, an error that its pretrained weights depend on. The small form, for images like
+CIFAR's, omits conv1's stride and the pooling after it: the blocks have maps of 16x16, 8x8 and 4x4.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from torch import nn
 from ..initialization.weights import initialize
 from . import layers
 from .classifier import AuxiliaryClassifier
-from .inception_blocks import HALVE, MAX, AuxiliaryPool, Builder, Conv, Step
+from .inception_blocks import HALVE, MAX, AuxiliaryPool, Builder, Conv, LayerSpec
 from .layers import average_head, scaled
 
 # Filters of each block: 1x1; 3x3 after its 1x1; 5x5 after its 1x1; 1x1 after pooling.
@@ -60,10 +60,10 @@ AUXILIARY_AFTER = ("inception4a", "inception4d")
 
 
 class GoogLeNet(AuxiliaryClassifier):
-    """(N, in_channels, height, width) → (N, classes), while training with the scores of both other heads.
+    """GoogLeNet: (N, in_channels, height, width) → (N, classes), in training also auxiliary scores.
 
-    `variant` is "paper" or "torchvision", whose weights have the same order as these. `dropout` None is
-    the paper's: 0.4 before the output, 0.7 in the auxiliary heads.
+    `variant` is "paper" or "torchvision"; parameters are in torchvision's order. `dropout` None means the
+    paper's: 0.4 before the output, 0.7 in the auxiliary heads.
     """
 
     def __init__(
@@ -89,30 +89,30 @@ class GoogLeNet(AuxiliaryClassifier):
         initialize(self)
 
 
-def plan(variant: str, form: str) -> dict[str, Step]:
-    """Return what GoogLeNet's features consist of."""
+def plan(variant: str, form: str) -> dict[str, LayerSpec]:
+    """Return the layer specifications of GoogLeNet's features by name."""
     paper, imagenet = variant == "paper", form == "imagenet"
-    steps: dict[str, Step] = {"conv1": Conv(64, 7, 2) if imagenet else Conv(64, 3)}
+    specs: dict[str, LayerSpec] = {"conv1": Conv(64, 7, 2) if imagenet else Conv(64, 3)}
     if imagenet:
-        steps["pool1"] = HALVE
+        specs["pool1"] = HALVE
     if paper:
-        steps["norm1"] = layers.response_norm
-    steps |= {"conv2_reduce": Conv(64), "conv2": Conv(192, 3)}
+        specs["norm1"] = layers.response_norm
+    specs |= {"conv2_reduce": Conv(64), "conv2": Conv(192, 3)}
     if paper:
-        steps["norm2"] = layers.response_norm
-    steps["pool2"] = HALVE
+        specs["norm2"] = layers.response_norm
+    specs["pool2"] = HALVE
     for name, (single, (reduce3, three), (reduce5, five), projection) in BLOCKS.items():
         if name == "4a":
-            steps["pool3"] = HALVE
+            specs["pool3"] = HALVE
         if name == "5a":
-            steps["pool4"] = HALVE if paper else partial(nn.MaxPool2d, 2, 2, ceil_mode=True)
-        steps[f"inception{name}"] = {
+            specs["pool4"] = HALVE if paper else partial(nn.MaxPool2d, 2, 2, ceil_mode=True)
+        specs[f"inception{name}"] = {
             "1x1": (Conv(single),),
             "3x3": (Conv(reduce3), Conv(three, 3)),
             "5x5": (Conv(reduce5), Conv(five, 5 if paper else 3)),
             "pool": (MAX, Conv(projection)),
         }
-    return steps
+    return specs
 
 
 def auxiliary_head(build: Builder, channels: int, classes: int, variant: str, rate: float) -> nn.Sequential:

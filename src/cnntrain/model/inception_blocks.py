@@ -1,4 +1,4 @@
-"""What all Inception networks are built from: plans of convolutions, poolings and branches side by side."""
+"""Building blocks of the Inception networks: plans of convolutions, poolings and parallel branches."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Conv(NamedTuple):
     padding: int | None = None
 
 
-# A plan's step: a convolution, branches by name, or a layer that keeps the channels, such as pooling.
-Step: TypeAlias = "Conv | Mapping[str, Sequence[Step]] | Callable[[], nn.Module]"
+# A layer's specification: a convolution, branches by name, or a layer that keeps the channels (pooling).
+LayerSpec: TypeAlias = "Conv | Mapping[str, Sequence[LayerSpec]] | Callable[[], nn.Module]"
 
 MAX: Callable[[], nn.Module] = partial(nn.MaxPool2d, 3, 1, 1)
 AVERAGE: Callable[[], nn.Module] = partial(nn.AvgPool2d, 3, 1, 1)
-# Rounded up: a map of even side is halved without padding.
+# With sizes rounded up, a map of even side is halved without padding.
 HALVE: Callable[[], nn.Module] = partial(nn.MaxPool2d, 3, 2, ceil_mode=True)
 
 
 class Branches(nn.ModuleDict):
-    """Several ways from one map, side by side: (N, C, H, W) → (N, the sum of their channels, H', W')."""
+    """Parallel branches, concatenated by channel: (N, C, H, W) → (N, the sum of their channels, H', W')."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return torch.cat([branch(maps) for branch in self.values()], 1)
@@ -43,48 +43,50 @@ class Branches(nn.ModuleDict):
 
 @dataclass(frozen=True)
 class Builder:
-    """Makes layers from a plan; what all convolutions of a network share stands here."""
+    """A builder of layers from a plan, with the options common to all convolutions of a network."""
 
     width: float = 1.0
     normalization: str = "batch"
     eps: float = 1e-3
 
-    def conv(self, step: Conv, in_channels: int) -> ConvUnit:
-        """Return the convolution with its norm and ReLU, its filters times `width`."""
+    def conv(self, spec: Conv, in_channels: int) -> ConvUnit:
+        """Return the convolution with its norm and ReLU, its number of filters multiplied by `width`."""
         return ConvUnit(
             in_channels,
-            scaled(step.filters, self.width),
-            step.kernel_size,
-            step.stride,
-            step.padding,
+            scaled(spec.filters, self.width),
+            spec.kernel_size,
+            spec.stride,
+            spec.padding,
             normalization=self.normalization,
             eps=self.eps,
         )
 
-    def layer(self, step: Step, in_channels: int) -> tuple[nn.Module, int]:
-        """Return the layer of one step, and its channels."""
-        if isinstance(step, Conv):
-            return self.conv(step, in_channels), scaled(step.filters, self.width)
-        if not isinstance(step, Mapping):
-            return step(), in_channels
+    def layer(self, spec: LayerSpec, in_channels: int) -> tuple[nn.Module, int]:
+        """Return the layer of one specification, and its output channels."""
+        if isinstance(spec, Conv):
+            return self.conv(spec, in_channels), scaled(spec.filters, self.width)
+        if not isinstance(spec, Mapping):
+            return spec(), in_channels
         branches: dict[str, nn.Module] = {}
-        sum_ = 0
-        for name, path in step.items():
+        total_channels = 0
+        for name, path in spec.items():
             channels = in_channels
             parts = []
             for part in path:
-                made, channels = self.layer(part, channels)
-                parts.append(made)
+                module, channels = self.layer(part, channels)
+                parts.append(module)
             branches[name] = nn.Sequential(*parts)
-            sum_ += channels
-        return Branches(branches), sum_
+            total_channels += channels
+        return Branches(branches), total_channels
 
-    def features(self, plan: Mapping[str, Step], in_channels: int) -> tuple[nn.Sequential, dict[str, int]]:
-        """Return the layers of a plan one after another, and the channels after each by its name."""
+    def features(
+        self, plan: Mapping[str, LayerSpec], in_channels: int
+    ) -> tuple[nn.Sequential, dict[str, int]]:
+        """Return the sequence of a plan's layers, and the output channels of each by its name."""
         parts: OrderedDict[str, nn.Module] = OrderedDict()
         channels: dict[str, int] = {}
-        for name, step in plan.items():
-            parts[name], in_channels = self.layer(step, in_channels)
+        for name, spec in plan.items():
+            parts[name], in_channels = self.layer(spec, in_channels)
             channels[name] = in_channels
         return nn.Sequential(parts), channels
 
@@ -92,8 +94,8 @@ class Builder:
 class AuxiliaryPool(nn.Module):
     """Average pooling of 5x5 with stride 3 to a map of `side`: (N, C, H, W) → (N, C, side, side).
 
-    The papers' maps come out with exactly that side, 14 → 4 (v1) and 17 → 5 (v3). Maps of another size
-    are averaged over as many even parts, so that the layers after it fit images of any size.
+    The papers' feature maps give exactly that side, 14 → 4 (v1) and 17 → 5 (v3). Maps of another size are
+    pooled adaptively to it, so that the following layers fit images of any size.
     """
 
     def __init__(self, side: int):

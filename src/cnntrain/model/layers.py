@@ -1,4 +1,4 @@
-"""Building blocks that several networks share."""
+"""Building blocks used by several networks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MAXOUT_PIECES = 2
 
 
 class Maxout(nn.Module):
-    """The largest of each `pieces` consecutive channels (Goodfellow et al. 2013; L5).
+    """The maximum of each `pieces` consecutive channels (Goodfellow et al. 2013; L5).
 
-    (N, pieces·C, …) → (N, C, …): the layer before computes `pieces` linear functions for every unit.
+    (N, pieces·C, …) → (N, C, …): the preceding layer computes `pieces` linear functions for each unit.
     """
 
     def __init__(self, pieces: int = MAXOUT_PIECES):
@@ -31,7 +31,7 @@ class Maxout(nn.Module):
 
 
 class ScaledTanh(nn.Module):
-    """1.7159·tanh(2a/3): its slope is largest at ±1, where LeNet-5's codes are (LeCun et al. 1998; N2)."""
+    """1.7159·tanh(2a/3): its curvature is largest near ±1, LeNet-5's targets (LeCun et al. 1998; N2)."""
 
     def forward(self, values: Tensor) -> Tensor:
         return 1.7159 * torch.tanh(values * (2 / 3))
@@ -40,7 +40,7 @@ class ScaledTanh(nn.Module):
 class L2Pool2d(nn.Module):
     """The Euclidean norm of each window: (N, C, H, W) → (N, C, H', W') (L4).
 
-    torch's LPPool2d has no gradient where a window is all zeros, as it often is after ReLU.
+    The gradient of torch's LPPool2d is undefined where a window is all zeros, as is frequent after ReLU.
     """
 
     def __init__(self, kernel_size: int, stride: int, padding: int = 0, ceil_mode: bool = False):
@@ -61,15 +61,15 @@ class L2Pool2d(nn.Module):
 class ResponseNorm(nn.LocalResponseNorm):
     """Each value divided by (k + α/n·sum of squares over n neighbouring channels)^¾ (L6).
 
-    torch's own pools over channels as over a volume, which takes several times as long on a CPU and is
-    not there in bfloat16. Sums are in float32 at least.
+    torch's own implementation is a 3D pooling over the channels, which takes several times as long on a
+    CPU and is not available in bfloat16. Sums are computed in float32 or a wider type.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         assert self.beta == 0.75
-        before = self.size // 2
+        channels_before = self.size // 2
         squares = input.to(torch.promote_types(input.dtype, torch.float32)).square()
-        squares = F.pad(squares, (0, 0, 0, 0, before, self.size - 1 - before))
+        squares = F.pad(squares, (0, 0, 0, 0, channels_before, self.size - 1 - channels_before))
         channels = input.shape[1]
         sums = squares[:, :channels]
         for shift in range(1, self.size):
@@ -79,7 +79,7 @@ class ResponseNorm(nn.LocalResponseNorm):
 
 
 class LocallyConnected2d(nn.Module):
-    """A convolution without shared weights: a filter of its own at each place (L3).
+    """A convolution without shared weights, with a separate filter at each position (L3).
 
     (N, in_channels, H, W) → (N, channels, H', W'), H' = floor((H - F + 2P)/S) + 1. Weights (H'·W',
     channels, in_channels·F·F), bias (channels·H'·W').
@@ -96,26 +96,26 @@ class LocallyConnected2d(nn.Module):
         dilation: int = 1,
     ):
         super().__init__()
-        reach = dilation * (kernel_size - 1) + 1
+        effective_size = dilation * (kernel_size - 1) + 1
         self.window = {"kernel_size": kernel_size, "dilation": dilation, "padding": padding, "stride": stride}
-        self.out_size = tuple((side + 2 * padding - reach) // stride + 1 for side in map_size)
-        places = self.out_size[0] * self.out_size[1]
-        self.weight = nn.Parameter(torch.empty(places, channels, in_channels * kernel_size**2))
-        self.bias = nn.Parameter(torch.zeros(channels * places))  # a vector, as all biases are
+        self.out_size = tuple((side + 2 * padding - effective_size) // stride + 1 for side in map_size)
+        positions = self.out_size[0] * self.out_size[1]
+        self.weight = nn.Parameter(torch.empty(positions, channels, in_channels * kernel_size**2))
+        self.bias = nn.Parameter(torch.zeros(channels * positions))  # one dimension, like all other biases
         nn.init.normal_(self.weight, std=self.weight.shape[2] ** -0.5)
 
     def forward(self, maps: Tensor) -> Tensor:
-        columns = F.unfold(maps, **self.window).permute(2, 1, 0)  # (places, in_channels·F·F, N)
-        values = torch.bmm(self.weight, columns)  # (places, channels, N)
+        columns = F.unfold(maps, **self.window).permute(2, 1, 0)  # (positions, in_channels·F·F, N)
+        values = torch.bmm(self.weight, columns)  # (positions, channels, N)
         values = values.permute(2, 1, 0).flatten(1) + self.bias
         return torch.unflatten(values, 1, (-1, *self.out_size))
 
     def fan_in(self) -> float:
-        """Return how many weights feed one output."""
+        """Return the number of weights of one output."""
         return self.weight.shape[2]
 
     def fan_out(self) -> float:
-        """Return how many weights one input feeds, away from the borders and at stride 1."""
+        """Return the number of weights applied to one input, away from the borders and at stride 1."""
         return self.weight.shape[1] * self.window["kernel_size"] ** 2
 
     def weight_indices(self, direction: str) -> Tensor:
@@ -125,29 +125,29 @@ class LocallyConnected2d(nn.Module):
         return group_indices(self._inputs_of_weights())
 
     def unit_norms(self) -> Tensor:
-        """Return the norm of the weights that feed each output, (positions, channels)."""
+        """Return the norm of the weights of each output, (positions, channels)."""
         norms: Tensor = torch.linalg.vector_norm(self.weight, dim=2)
         return norms
 
     def _inputs_of_weights(self) -> Tensor:
-        """Return the index of the padded input that each weight reads, in the shape of the weight."""
+        """Return the index of the padded input value of each weight, in the shape of the weight."""
         side, stride, dilation = (self.window[name] for name in ("kernel_size", "stride", "dilation"))
         height, width = self.out_size
         padded = (height * stride + side * dilation, width * stride + side * dilation)
         channels = self.weight.shape[2] // side**2
-        numbers = torch.arange(channels * padded[0] * padded[1]).view(channels, *padded)
+        input_indices = torch.arange(channels * padded[0] * padded[1]).view(channels, *padded)
         rows = stride * torch.arange(height)[:, None] + dilation * torch.arange(side)
         columns = stride * torch.arange(width)[:, None] + dilation * torch.arange(side)
         # (channels, height, F, width, F) → (height·width, 1, channels·F·F)
-        read = numbers[:, rows][..., columns].permute(1, 3, 0, 2, 4).flatten(2).flatten(0, 1)
-        return read[:, None].expand(self.weight.shape)
+        indices = input_indices[:, rows][..., columns].permute(1, 3, 0, 2, 4).flatten(2).flatten(0, 1)
+        return indices[:, None].expand(self.weight.shape)
 
 
 class TableConvolution(nn.Module):
-    """A convolution whose maps see only some of the input's, as a table says (LeCun et al. 1998; N2).
+    """A convolution with a table of the input maps connected to each output map (LeCun et al. 1998; N2).
 
-    (N, in_channels, H, W) → (N, len(table), H - F + 1, W - F + 1). Only connections that exist have
-    weights: (connections, F, F), in the order of the table.
+    (N, in_channels, H, W) → (N, len(table), H - F + 1, W - F + 1). Weights exist for the connections in
+    the table only: (connections, F, F), in the order of the table.
     """
 
     rows: Tensor
@@ -169,11 +169,11 @@ class TableConvolution(nn.Module):
         return F.conv2d(maps, filters, self.bias)
 
     def fan_in(self) -> float:
-        """Return how many weights feed one output, in the mean over maps."""
+        """Return the number of weights of one output, averaged over the output maps."""
         return self.weight.numel() / len(self.bias)
 
     def fan_out(self) -> float:
-        """Return how many weights one input feeds, away from the borders; in the mean over maps."""
+        """Return the number of weights applied to one input, away from borders, averaged over input maps."""
         return self.weight.numel() / self.in_channels
 
     def weight_indices(self, direction: str) -> Tensor:
@@ -182,12 +182,12 @@ class TableConvolution(nn.Module):
         return group_indices(maps[:, None, None].expand(self.weight.shape))
 
     def unit_norms(self) -> Tensor:
-        """Return the norm of the weights that feed each output map, (maps,)."""
+        """Return the norm of the weights of each output map, (maps,)."""
         squares = self.weight.square().sum((1, 2))
         return squares.new_zeros(len(self.bias)).index_add(0, self.rows, squares).sqrt()
 
 
-# In place where the backward pass needs the output alone, which saves a copy of every map.
+# In-place where the backward pass needs only the output, which saves a copy of each feature map.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
     "tanh": nn.Tanh,
@@ -206,26 +206,26 @@ POOLINGS: dict[str, Callable[..., nn.Module]] = {
 
 
 def activation(name: str) -> nn.Module:
-    """Return the nonlinearity called `name` (L5)."""
+    """Return the activation function called `name` (L5)."""
     return ACTIVATIONS[name]()
 
 
-def widened(units: int, activation_name: str) -> int:
-    """Return how many outputs the layer before an activation needs for `units` of them after it."""
+def preactivations(units: int, activation_name: str) -> int:
+    """Return the number of outputs that the layer before an activation needs for `units` activations."""
     return units * MAXOUT_PIECES if activation_name == "maxout" else units
 
 
 def scaled(units: int, width: float) -> int:
-    """Return `units` times `width`, even and at least 2, so that two groups can share them."""
+    """Return `units` times `width`, rounded to an even number of at least 2, divisible into two groups."""
     return max(2, 2 * math.floor(units * width / 2 + 0.5))
 
 
 def pooling(
     kind: str, kernel_size: int = 2, stride: int = 2, padding: int = 0, ceil_mode: bool = False
 ) -> nn.Module:
-    """Return pooling of a kind ("max", "average", "l2"): 2x2 with stride 2 halves a map (L4).
+    """Return a pooling layer ("max", "average", "l2"), by default 2x2 with stride 2, which halves a map (L4).
 
-    `ceil_mode` keeps windows that reach beyond the map's end, so that sizes are rounded up.
+    `ceil_mode` includes windows that extend beyond the map's end, so that sizes are rounded up.
     """
     return POOLINGS[kind](kernel_size, stride, padding, ceil_mode=ceil_mode)
 
@@ -233,15 +233,15 @@ def pooling(
 def response_norm() -> nn.LocalResponseNorm:
     """Return AlexNet's local response normalization: k = 2, n = 5, α = 1e-4, β = 0.75 (L6).
 
-    The paper's α multiplies the sum over n channels, torch's their mean: hence 5e-4.
+    The paper's α multiplies the sum over n channels, torch's the mean over them: hence 5e-4.
     """
     return ResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
 
 def dropout(rate: float) -> nn.Module:
-    """Return inverted dropout of a share of the units, or nothing at rate 0 (L7).
+    """Return inverted dropout of a fraction of the units, or an identity at rate 0 (L7).
 
-    It is a module in both cases, so that the names of a network's weights do not depend on the rate.
+    It is a module in both cases, so that a network's parameter names do not depend on the rate.
     """
     return nn.Dropout(rate) if rate > 0 else nn.Identity()
 
@@ -250,14 +250,14 @@ def hidden_layers(inputs: int, sizes: list[int], activation_name: str, rate: flo
     """Return [FC → act → dropout]·K: (N, inputs) → (N, sizes[-1])."""
     layers: list[nn.Module] = []
     for size in sizes:
-        units = widened(size, activation_name)
+        units = preactivations(size, activation_name)
         layers += [nn.Linear(inputs, units), activation(activation_name), dropout(rate)]
         inputs = size
     return nn.Sequential(*layers)
 
 
 def average_head(channels: int, classes: int, rate: float) -> nn.Sequential:
-    """Return the head without hidden layers: the mean of each map → dropout → scores (L4)."""
+    """Return a head without hidden layers: global average pooling → dropout → scores (L4)."""
     return nn.Sequential(
         OrderedDict(
             pool=nn.AdaptiveAvgPool2d(1),
@@ -274,7 +274,7 @@ def convolution(in_channels: int, channels: int, kernel_size: int, stride: int =
 
 
 class ConvUnit(nn.Sequential):
-    """Convolution → batch norm? → activation → response norm?: most of what the networks are built from.
+    """Convolution → batch norm? → activation → response norm?, the standard unit of the networks.
 
     (N, in_channels, H, W) → (N, channels, H', W'). `padding` None keeps the map's size at stride 1;
     `normalization` is "none", "batch" or "lrn"; a convolution before batch norm has no bias unless `bias`.
@@ -300,7 +300,7 @@ class ConvUnit(nn.Sequential):
             padding = (dilation * (height - 1) // 2, dilation * (width - 1) // 2)
         if bias is None:
             bias = normalization != "batch"
-        units = widened(channels, activation_name)
+        units = preactivations(channels, activation_name)
         parts: OrderedDict[str, nn.Module] = OrderedDict()
         parts["conv"] = nn.Conv2d(
             in_channels, units, (height, width), stride, padding, dilation, groups, bias
@@ -314,9 +314,9 @@ class ConvUnit(nn.Sequential):
 
 
 class ZeroPadShortcut(nn.Module):
-    """Shortcut A of He et al. 2016: every `stride`-th pixel, and zeros for the channels that are new.
+    """Shortcut A of He et al. 2016: every `stride`-th position, with zeros in the added channels.
 
-    It has no weights: (N, in_channels, H, W) → (N, channels, H/stride, W/stride), rounded up.
+    No weights: (N, in_channels, H, W) → (N, channels, H/stride, W/stride), rounded up.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int):
@@ -325,17 +325,17 @@ class ZeroPadShortcut(nn.Module):
         self.stride = stride
 
     def forward(self, maps: Tensor) -> Tensor:
-        kept = maps[:, :, :: self.stride, :: self.stride]
-        return F.pad(kept, (0, 0, 0, 0, 0, self.new_channels))
+        subsampled = maps[:, :, :: self.stride, :: self.stride]
+        return F.pad(subsampled, (0, 0, 0, 0, 0, self.new_channels))
 
 
 def projection(in_channels: int, channels: int, stride: int) -> nn.Sequential:
-    """Return shortcut B of He et al. 2016: a 1x1 convolution to the new shape, and batch norm."""
+    """Return shortcut B of He et al. 2016: a 1x1 convolution to the new shape, then batch norm."""
     return nn.Sequential(convolution(in_channels, channels, 1, stride), nn.BatchNorm2d(channels))
 
 
 def shortcut(option: str, in_channels: int, channels: int, stride: int) -> nn.Module | None:
-    """Return what a residual block adds to its change, after option A, B or C; None for "none" (N11)."""
+    """Return the shortcut of a residual block by option A, B or C; None for "none" (N11)."""
     same_shape = stride == 1 and in_channels == channels
     if option == "none":
         return None

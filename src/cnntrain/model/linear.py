@@ -1,8 +1,8 @@
 """The linear classifier and the multi-layer perceptron (N1).
 
-Both see an image as one long vector x and know nothing of neighbouring pixels. The linear classifier
-has one row of W per class, a template, and scores = Wx + b says how well each fits. Layers put between
-them can draw curved boundaries only because of the nonlinearity: without it W2·W1 is one matrix again.
+Both flatten an image to a vector x and do not use which pixels are neighbours. The linear classifier has
+one row of W per class, a template; scores = Wx + b measure the match with each. Hidden layers give curved
+decision boundaries only through their nonlinearity: without it, W2·W1 is a single matrix.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .layers import dropout, hidden_layers
 
 
 class LinearClassifier(Classifier):
-    """scores = Wx + b: (N, in_channels, height, width) → (N, classes)."""
+    """The linear classifier, scores = Wx + b: (N, in_channels, height, width) → (N, classes)."""
 
     def __init__(
         self, in_channels: int, classes: int, image_size: tuple[int, int], dropout_rate: float = 0.0
@@ -35,7 +35,7 @@ class LinearClassifier(Classifier):
 
 
 class Perceptron(Classifier):
-    """[FC → act → dropout]·K → FC on all pixels: (N, in_channels, height, width) → (N, classes)."""
+    """An MLP, [FC → act → dropout]·K → FC: (N, in_channels, height, width) → (N, classes)."""
 
     def __init__(
         self,

@@ -2,12 +2,12 @@
 
 He, Zhang, Ren, Sun: Identity mappings in deep residual networks, ECCV 2016.
 
-In a ResNet a relu stands after each sum, so what a block adds is cut at 0 before the next one sees it.
-Here norm and relu come first, norm → relu → convolution, and nothing stands on the path from sum to
-sum: x_L = x_l + F(x_l) + … + F(x_{L-1}), and the gradient of the last reaches every block unchanged.
-That lets 164 and even 1001 layers train. Where a block changes the shape, a 1x1 convolution without a
-norm fits the shortcut, and it reads what norm and relu made of the input. One norm and relu more come
-after the last block.
+In a ResNet a relu follows each sum, so the output of a block is clipped at 0 before the next block. Here
+norm and relu come first, norm → relu → convolution, and the path from sum to sum is an identity:
+x_L = x_l + F(x_l) + … + F(x_{L-1}), and the gradient of the last sum reaches every block unchanged. This
+makes 164 and even 1001 layers trainable. Where a block changes the shape, its shortcut is a 1x1
+convolution without a norm, applied to the input after norm and relu. A final norm and relu follow the last
+block.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PreactBasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, width: int, stride: int):
         super().__init__()
-        self.fit = _fit(in_channels, width, stride)
+        self.fit = _shortcut_convolution(in_channels, width, stride)
         self.norm1 = nn.BatchNorm2d(in_channels)
         self.conv1 = convolution(in_channels, width, 3, stride)
         self.norm2 = nn.BatchNorm2d(width)
@@ -39,10 +39,10 @@ class PreactBasicBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         activated = self.relu(self.norm1(maps))
-        kept = maps if self.fit is None else self.fit(activated)
-        change = self.conv1(activated)
-        sum_: Tensor = kept + self.drop_path(self.conv2(self.relu(self.norm2(change))))
-        return sum_
+        shortcut = maps if self.fit is None else self.fit(activated)
+        residual = self.conv1(activated)
+        output: Tensor = shortcut + self.drop_path(self.conv2(self.relu(self.norm2(residual))))
+        return output
 
 
 class PreactBottleneck(nn.Module):
@@ -53,7 +53,7 @@ class PreactBottleneck(nn.Module):
     def __init__(self, in_channels: int, width: int, stride: int):
         super().__init__()
         channels = width * self.expansion
-        self.fit = _fit(in_channels, channels, stride)
+        self.fit = _shortcut_convolution(in_channels, channels, stride)
         self.norm1 = nn.BatchNorm2d(in_channels)
         self.conv1 = convolution(in_channels, width, 1)
         self.norm2 = nn.BatchNorm2d(width)
@@ -65,15 +65,15 @@ class PreactBottleneck(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         activated = self.relu(self.norm1(maps))
-        kept = maps if self.fit is None else self.fit(activated)
-        change = self.conv1(activated)
-        change = self.conv2(self.relu(self.norm2(change)))
-        sum_: Tensor = kept + self.drop_path(self.conv3(self.relu(self.norm3(change))))
-        return sum_
+        shortcut = maps if self.fit is None else self.fit(activated)
+        residual = self.conv1(activated)
+        residual = self.conv2(self.relu(self.norm2(residual)))
+        output: Tensor = shortcut + self.drop_path(self.conv3(self.relu(self.norm3(residual))))
+        return output
 
 
-def _fit(in_channels: int, channels: int, stride: int) -> nn.Module | None:
-    """Return the 1x1 convolution of a shortcut whose shape changes, None where it does not."""
+def _shortcut_convolution(in_channels: int, channels: int, stride: int) -> nn.Module | None:
+    """Return the 1x1 convolution of a shortcut if the shape changes, otherwise None."""
     same_shape = stride == 1 and in_channels == channels
     return None if same_shape else convolution(in_channels, channels, 1, stride)
 
@@ -93,10 +93,10 @@ CIFAR_FILTERS = (16, 32, 64)
 
 
 class PreactResNet(Classifier):
-    """The sizes for ImageNet: (N, in_channels, height, width) → (N, classes).
+    """The networks of ImageNet's sizes: (N, in_channels, height, width) → (N, classes).
 
-    Form "imagenet" begins with 7x7 of stride 2 and pooling, "small" with 3x3. At 50 layers, weights have
-    the order of timm's resnetv2_50.
+    The stem of form "imagenet" is 7x7 at stride 2 and pooling, that of "small" 3x3. At 50 layers,
+    parameters are in the order of timm's resnetv2_50.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class PreactResNet(Classifier):
 
 
 class CifarPreactResNet(Classifier):
-    """The sizes for 32x32 images, 6n + 2 or 9n + 2 deep: (N, in_channels, height, width) → (N, classes)."""
+    """The networks for 32x32 images, of depth 6n + 2 or 9n + 2: (N, in_channels, H, W) → (N, classes)."""
 
     def __init__(
         self,
@@ -156,14 +156,14 @@ def _add_stages(
     filters: Sequence[int],
     blocks: Sequence[int],
 ) -> int:
-    """Add the stages and the last norm and relu to a network's parts; return its channels."""
+    """Add the stages and the final norm and relu to `parts`; return the output channels."""
     for stage, (width, count) in enumerate(zip(filters, blocks, strict=True), 1):
-        in_stage: list[nn.Module] = []
+        stage_blocks: list[nn.Module] = []
         for number in range(count):
             stride = 2 if number == 0 and stage > 1 else 1
-            in_stage.append(block(in_channels, width, stride))
+            stage_blocks.append(block(in_channels, width, stride))
             in_channels = width * block.expansion
-        parts[f"stage{stage}"] = nn.Sequential(*in_stage)
+        parts[f"stage{stage}"] = nn.Sequential(*stage_blocks)
     parts["norm"] = nn.BatchNorm2d(in_channels)
     parts["relu"] = nn.ReLU(inplace=True)
     return in_channels

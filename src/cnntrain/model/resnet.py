@@ -2,15 +2,14 @@
 
 He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR 2016, section 4.1.
 
-Each block adds to its input, y = relu(x + F(x)). Where the shape changes, x must be fitted: shortcut A
-takes every second pixel and adds zeros for new channels, B projects by a 1x1 convolution there, C does so
-in every block. From 50 layers on, F is a bottleneck: 1x1 down to a quarter of the channels, 3x3 there,
-1x1 up again, which makes a block of three layers as cheap as one of two. As in torchvision, the 3x3
-convolution of a bottleneck has the stride, where the paper gives it to the first 1x1 and so skips three
-of four positions.
+Each block computes a residual of its input, y = relu(x + F(x)). Where the shape changes, x is adapted:
+shortcut A takes every second position and adds channels of zeros, B projects by a 1x1 convolution, C does
+so in every block. From 50 layers on, F is a bottleneck: 1x1 to a quarter of the channels, 3x3, 1x1 back,
+so that a block of three layers costs about as much as one of two. As in torchvision, the 3x3 convolution of
+a bottleneck has the stride; in the paper the first 1x1 has it, which skips three of four positions.
 
-The imagenet form begins with a 7x7 convolution of stride 2 and pooling, which quarter the side before
-the first block. The small form, for images like CIFAR's, has one 3x3 convolution in their place.
+The stem of the imagenet form is a 7x7 convolution of stride 2 and pooling, which reduce the side to a
+quarter. The small form, for images like CIFAR's, has a 3x3 convolution in their place.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ FILTERS = (64, 128, 256, 512)
 class BasicBlock(nn.Module):
     """relu(shortcut(x) + F(x)), F = 3x3 conv → norm → relu → 3x3 conv → norm.
 
-    (N, in_channels, H, W) → (N, width, H/stride, W/stride), rounded up; option "none" leaves relu(F(x)).
+    (N, in_channels, H, W) → (N, width, H/stride, W/stride), rounded up; option "none" gives relu(F(x)).
     """
 
     expansion = 1
@@ -46,11 +45,11 @@ class BasicBlock(nn.Module):
         self.shortcut = shortcut(option, in_channels, width, stride)
 
     def forward(self, maps: Tensor) -> Tensor:
-        change = self.relu(self.norm1(self.conv1(maps)))
-        change = self.norm2(self.conv2(change))
+        output = self.relu(self.norm1(self.conv1(maps)))
+        output = self.norm2(self.conv2(output))
         if self.shortcut is not None:
-            change = self.drop_path(change) + self.shortcut(maps)
-        activated: Tensor = self.relu(change)
+            output = self.drop_path(output) + self.shortcut(maps)
+        activated: Tensor = self.relu(output)
         return activated
 
 
@@ -73,18 +72,18 @@ class Bottleneck(nn.Module):
         self.shortcut = shortcut(option, in_channels, channels, stride)
 
     def forward(self, maps: Tensor) -> Tensor:
-        change = self.relu(self.norm1(self.conv1(maps)))
-        change = self.relu(self.norm2(self.conv2(change)))
-        change = self.norm3(self.conv3(change))
+        output = self.relu(self.norm1(self.conv1(maps)))
+        output = self.relu(self.norm2(self.conv2(output)))
+        output = self.norm3(self.conv3(output))
         if self.shortcut is not None:
-            change = self.drop_path(change) + self.shortcut(maps)
-        activated: Tensor = self.relu(change)
+            output = self.drop_path(output) + self.shortcut(maps)
+        activated: Tensor = self.relu(output)
         return activated
 
 
 Block = type[BasicBlock] | type[Bottleneck]
 
-# The block, and how many of it each of the four stages has.
+# The block class, and the number of blocks in each of the four stages.
 STAGES: dict[int, tuple[Block, tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
@@ -95,7 +94,10 @@ STAGES: dict[int, tuple[Block, tuple[int, int, int, int]]] = {
 
 
 class ResNet(Classifier):
-    """(N, in_channels, height, width) → (N, classes); with shortcut B, weights have torchvision's order."""
+    """A ResNet: (N, in_channels, height, width) → (N, classes).
+
+    With shortcut B, parameters are in torchvision's order.
+    """
 
     def __init__(
         self,
@@ -115,12 +117,12 @@ class ResNet(Classifier):
         parts["stem"] = ConvUnit(in_channels, channels, kernel_size, stride, normalization="batch")
         parts["pool"] = nn.MaxPool2d(3, 2, 1) if form == "imagenet" else nn.Identity()
         for stage, filters in enumerate(FILTERS, 1):
-            in_stage: list[nn.Module] = []
+            stage_blocks: list[nn.Module] = []
             for number in range(blocks[stage - 1]):
                 stride = 2 if number == 0 and stage > 1 else 1
-                in_stage.append(block(channels, scaled(filters, width), stride, option))
+                stage_blocks.append(block(channels, scaled(filters, width), stride, option))
                 channels = scaled(filters, width) * block.expansion
-            parts[f"stage{stage}"] = nn.Sequential(*in_stage)
+            parts[f"stage{stage}"] = nn.Sequential(*stage_blocks)
         self.features = nn.Sequential(parts)
         self.head = average_head(channels, classes, dropout_rate)
         initialize(self)

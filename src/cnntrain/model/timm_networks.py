@@ -1,4 +1,4 @@
-"""Networks of timm, which is an optional package (N14)."""
+"""Networks of timm, an optional package (N14)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DEFAULT = "default"
 
 
 def pretrained_cfg(arch: str, weights: str | None = None) -> Any:
-    """Return what timm knows of a network with these weights (its pretrained cfg); None for no network."""
+    """Return timm's pretrained_cfg of a network with these weights; None if timm has no such network."""
     return timm.models.get_pretrained_cfg(_full_name(arch, weights)) if timm.is_model(arch) else None
 
 
 def timm_problems(arch: str, weights: str | None, frozen: list[str]) -> list[str]:
-    """Return what is wrong with the names of a network of timm, of its weights or of layers to freeze."""
+    """Return the errors in the names of a network of timm, of its weights and of layers to freeze."""
     name, dot, tag = arch.partition(".")
     if dot and timm.is_model(name):
         return [f"model.arch={arch}: names weights too; write model.arch={name} model.weights={tag}"]
@@ -33,7 +33,7 @@ def timm_problems(arch: str, weights: str | None, frozen: list[str]) -> list[str
     if pretrained_cfg(arch) is None or not pretrained_cfg(arch).classifier:
         return [f"model.arch={arch}: is no classification network: it has no head"]
     if not (weights is None or weights in _published(arch) or Path(weights).is_file()):
-        hint = did_you_mean(weights, _published(arch)) if _published(arch) else "timm has none of it"
+        hint = did_you_mean(weights, _published(arch)) if _published(arch) else "timm publishes none"
         return [f"model.weights={weights}: no file, and no weights of {arch}; {hint}"]
     if not frozen:
         return []
@@ -50,11 +50,11 @@ def timm_network(
     frozen: list[str],
     load: bool = True,
 ) -> nn.Module:
-    """Return a network of timm for `in_channels` and `classes`; without `load`, its weights follow.
+    """Return a network of timm for `in_channels` and `classes`; without `load`, `weights` are not loaded.
 
-    With weights, a head for other classes starts anew, and timm fits the first filters to the channels.
-    Raises ConfigError for names that do not exist or a file of another network, DataError for weights
-    that cannot be read or downloaded.
+    With pretrained weights, a head for another number of classes has new initial weights, and timm adapts
+    the first filters to the number of channels. Raises ConfigError for names that do not exist or a file of
+    another network, DataError for weights that cannot be read or downloaded.
     """
     problems = timm_problems(arch, weights if load else None, frozen)
     if problems:
@@ -64,7 +64,7 @@ def timm_network(
     if load and weights in _published(arch):
         try:
             network = timm.create_model(name, pretrained=True, **options)
-        except Exception as error:  # of the hub's client, whichever it is
+        except Exception as error:  # the type depends on the hub's client
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"model.weights={weights}: cannot be downloaded: {reason}") from error
     else:
@@ -80,23 +80,23 @@ def timm_network(
 
 
 def _published(arch: str) -> list[str]:
-    """Return the names of the weights that timm downloads: a network's tags, and default."""
+    """Return the names of the weights that timm can download: default, and the tags of the network."""
     names = timm.models.list_pretrained(f"{arch}.*")
     return [DEFAULT, *(name.partition(".")[2] for name in names)] if names else []
 
 
 def _full_name(arch: str, weights: str | None) -> str:
-    """Return timm's name of a network with published weights, which may be for images of another size."""
+    """Return timm's name of a network with its weights' tag, which can imply another image size."""
     tagged = weights is not None and weights != DEFAULT and weights in _published(arch)
     return f"{arch}.{weights}" if tagged else arch
 
 
 def _load_file(network: nn.Module, arch: str, path: Path, in_channels: int) -> None:
-    """Load a state dict, whose head may have other classes; filters for three channels are fitted."""
-    state, own = read_state(path), network.state_dict()
+    """Load a state dict; its head may be for other classes, and three-channel filters are adapted."""
+    state, initial = read_state(path), network.state_dict()
     first = pretrained_cfg(arch).first_conv or ()
     for name in [first] if isinstance(first, str) else first:
         key = f"{name}.weight"
-        if key in state and key in own and state[key].shape[1] == 3 != own[key].shape[1]:
+        if key in state and key in initial and state[key].shape[1] == 3 != initial[key].shape[1]:
             state[key] = adapt_input_conv(in_channels, state[key])
     load_state(network, arch, path, state, heads(network))

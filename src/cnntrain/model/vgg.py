@@ -2,14 +2,14 @@
 
 Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition, ICLR 2015.
 
-One idea, carried through: every filter is 3x3 and every pooling 2x2. Three 3x3 convolutions see as much
-as one of 7x7, with 27·C² weights in place of 49·C² and three nonlinearities in place of one, so depth
-is where the weights go. Filters double whenever pooling halves the map, up to 512. Most of the weights
-(103 of 133 million in VGG-11) are those of the first fully connected layer; the small form has none of
-the three, only one from 512 to the classes.
+Every filter is 3x3 and every pooling 2x2. Three 3x3 convolutions have the receptive field of one of 7x7,
+with 27·C² weights in place of 49·C² and three nonlinearities in place of one, so small filters allow more
+depth for the same number of weights. The number of filters doubles whenever pooling halves the map, up to
+512. Most of the weights (103 of 133 million in VGG-11) are in the first fully connected layer; the small
+form has a single layer from 512 to the classes in place of all three.
 
-Layers are named by stage, conv3_2 being the second convolution of the third. So a deeper VGG has all
-the names of a shallower one, and can start from its weights (initialization=from_run).
+Layers are named by stage: conv3_2 is the second convolution of the third stage. A deeper VGG therefore has
+all layer names of a shallower one, and can start from its weights (initialization=from_run).
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from torch import nn
 from ..initialization.weights import initialize
 from . import layers
 from .classifier import Classifier
-from .layers import ConvUnit, average_head, scaled, widened
+from .layers import ConvUnit, average_head, preactivations, scaled
 
-# Convolutions before each of the five poolings.
+# By depth, the number of convolutions before each of the five poolings.
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 FILTERS = (64, 128, 256, 512, 512)
 
 
 class VGG(Classifier):
-    """(N, in_channels, height, width) → (N, classes), from 32 pixels on.
+    """A VGG: (N, in_channels, height, width) → (N, classes), for images of at least 32 pixels.
 
-    Weights have the order of torchvision's in the imagenet form. `dropout` None is the paper's 0.5 after
-    each hidden layer there, and none in the small form.
+    Parameters of the imagenet form are in torchvision's order. `dropout` None means the paper's 0.5 after
+    each hidden layer in the imagenet form, and no dropout in the small form.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class VGG(Classifier):
                 OrderedDict(
                     pool=nn.AdaptiveAvgPool2d(7),
                     flatten=nn.Flatten(),
-                    fc6=nn.Linear(channels * 7 * 7, widened(hidden, activation)),
+                    fc6=nn.Linear(channels * 7 * 7, preactivations(hidden, activation)),
                     activation6=layers.activation(activation),
                     dropout6=layers.dropout(rate),
-                    fc7=nn.Linear(hidden, widened(hidden, activation)),
+                    fc7=nn.Linear(hidden, preactivations(hidden, activation)),
                     activation7=layers.activation(activation),
                     dropout7=layers.dropout(rate),
                     output=nn.Linear(hidden, classes),

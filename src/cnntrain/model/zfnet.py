@@ -2,9 +2,9 @@
 
 Zeiler, Fergus: Visualizing and understanding convolutional networks, ECCV 2014.
 
-The authors drew what AlexNet's layers respond to, and saw two faults. Filters of 11x11 had learned very
-high and very low frequencies and little between; steps of 4 pixels left a grid of aliases in layer two.
-So the first layer looks at 7x7 in steps of 2, and the network is otherwise AlexNet without groups. For
+The authors visualized AlexNet's layers, and found two problems. The 11x11 filters had learned very high
+and very low frequencies with few in between, and stride 4 caused aliasing artifacts in the second layer.
+The first layer is therefore 7x7 at stride 2, and the network is otherwise AlexNet without groups. For
 images of 224x224:
 
     conv1   96 of 7x7, stride 2   110x110      pooling 3x3/2 → 55x55, response norm
@@ -13,7 +13,7 @@ images of 224x224:
     fc6 4096   fc7 4096   output 1000
 
 The wide form, the paper's best, has 512, 1024 and 512 filters in conv3 to conv5. The small form, for
-images like CIFAR's, keeps every step of 2 in the poolings alone: 3x3 filters first, 1024 hidden units.
+images like CIFAR's, has stride 2 in the poolings only, 3x3 filters in conv1, and 1024 hidden units.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .sizes import Window, output_size
 
 
 class ZFNet(Classifier):
-    """(N, in_channels, height, width) → (N, classes)."""
+    """ZFNet: (N, in_channels, height, width) → (N, classes)."""
 
     def __init__(
         self,
@@ -58,7 +58,9 @@ class ZFNet(Classifier):
             pooling_first=True,
         )
         pool = Window(3, 2, pooling_padding)
-        height, wide = (output_size([first, pool, second, pool, Window(3, 2)], side) for side in image_size)
+        map_height, map_width = (
+            output_size([first, pool, second, pool, Window(3, 2)], side) for side in image_size
+        )
         hidden = scaled(HIDDEN[form], width)
-        self.head = two_hidden_layers(channels * height * wide, hidden, classes, activation, dropout)
+        self.head = two_hidden_layers(channels * map_height * map_width, hidden, classes, activation, dropout)
         initialize(self, activation)

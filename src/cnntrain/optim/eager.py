@@ -1,7 +1,7 @@
-"""torch's optimizers without its compiler, whose import takes longer than a short training (1.5 s).
+"""Use torch's optimizers without importing its compiler, which takes longer than a short training (1.5 s).
 
-torch wraps the methods of its optimizers for the sake of torch.compile, and the wrappers import the compiler
-at their first call. Only networks are compiled here, never optimizers.
+torch wraps optimizer methods for torch.compile, and the wrappers import the compiler at their first call.
+This package compiles networks only, never optimizers.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-# Methods that torch keeps its compiler from tracing (torch._compile._disable_dynamo).
-UNTRACED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+# Methods that torch excludes from tracing by its compiler (torch._compile._disable_dynamo).
+UNTRACED_METHODS = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 
 
 def skip_compiler_import() -> None:
-    """Let optimizers be built, saved and loaded without importing torch's compiler.
+    """Allow optimizers to be built, saved and loaded without importing torch's compiler.
 
-    A wrapper imports it unless its method carries an untraced form already; here that is the method itself.
-    Where a version of torch has no such wrapper, the attribute has no effect.
+    A wrapper imports it unless its method already has an untraced version; here that is the method itself.
+    In versions of torch without this wrapper the attribute has no effect.
     """
     if "torch._dynamo" in sys.modules:
         return
-    for name in UNTRACED:
+    for name in UNTRACED_METHODS:
         method = getattr(getattr(Optimizer, name), "__wrapped__", None)
         if method is not None and not hasattr(method, "__dynamo_disable"):
             setattr(method, "__dynamo_disable", method)
 
 
 def make_step(optimizer: Optimizer, closure: Callable[[], Tensor] | None = None) -> None:
-    """Make one update, as optimizer.step(closure), without hooks of profiler and compiler around it."""
+    """Perform one update as optimizer.step(closure) does, without its profiler and compiler hooks."""
     step = inspect.unwrap(type(optimizer).step)
     with torch.no_grad():
         step(optimizer, closure) if closure is not None else step(optimizer)

@@ -1,8 +1,8 @@
-"""Muon: momentum, made orthogonal by Newton-Schulz iterations (O6).
+"""Muon: momentum, orthogonalized by Newton-Schulz iterations (O6).
 
 Keller Jordan et al.: Muon, an optimizer for hidden layers in neural networks, 2024. The polynomial and its
-three coefficients are theirs: p(s) = a·s + b·s³ + c·s⁵ brings every singular value s in (0, 1] into about
-[0.7, 1.2] within five iterations, which is enough.
+three coefficients are from that work: p(s) = a·s + b·s³ + c·s⁵ brings every singular value s in (0, 1] into
+about [0.7, 1.2] within five iterations, which is sufficient.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ FILTERS, REST = "filters", "rest"
 
 
 class Muon(Optimizer):
-    """Orthogonalized momentum for filters (weights of four dimensions), another optimizer for the rest.
+    """Orthogonalized momentum for filters (four-dimensional weights), another optimizer for all others.
 
-    w -= lr·max(1, rows/columns)^½·orthogonal(momentum), the matrix being (filters, inputs·F·F). The factor
-    keeps the change of a layer's output alike whatever its shape. Raises ConfigError where no weight is
-    one of filters.
+    w -= lr·max(1, rows/columns)^½·orthogonal(momentum), with matrices of shape (filters, inputs·F·F). The
+    factor makes the size of the change of a layer's output independent of the shape of its weights. Raises
+    ConfigError if no weight is four-dimensional.
     """
 
     def __init__(
@@ -42,32 +42,32 @@ class Muon(Optimizer):
         rest_scale: float,
     ):
         groups = []
-        for group in groups_of(weights):
+        for group in parameter_groups(weights):
             for kind, scale in ((FILTERS, 1.0), (REST, rest_scale)):
-                chosen = [one for one in group["params"] if (one.ndim == 4) == (kind == FILTERS)]
+                chosen = [weight for weight in group["params"] if (weight.ndim == 4) == (kind == FILTERS)]
                 if chosen:
                     factor = group.get(LR_SCALE, 1.0) * scale
                     groups.append({**group, "params": chosen, "kind": kind, LR_SCALE: factor})
         if not any(group["kind"] == FILTERS for group in groups):
-            raise ConfigError(["optim=muon: the network has no convolution to work on; write optim=adamw"])
+            raise ConfigError(["optim=muon: the network has no convolutional layer; write optim=adamw"])
         super().__init__(groups, {"lr": lr, "momentum": momentum, "nesterov": nesterov})
         self.iterations = iterations
-        others = [group for group in self.param_groups if group["kind"] == REST]
-        self.rest = build_rest([{"params": group["params"]} for group in others]) if others else None
+        rest_groups = [{"params": g["params"]} for g in self.param_groups if g["kind"] == REST]
+        self.rest = build_rest(rest_groups) if rest_groups else None
 
-    # Where it is not 0, the step is skipped; a tensor, so that the device is not waited for.
+    # Non-zero: the step is skipped. A tensor, so that reading it needs no synchronization with the device.
     found_inf: Tensor | None = None
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Make one update from the gradients."""
+        """Perform one update from the gradients."""
         for group in self.param_groups:
             if group["kind"] == FILTERS:
                 self._update_filters(group)
         if self.rest is not None:
-            mine = [group for group in self.param_groups if group["kind"] == REST]
-            for own, theirs in zip(mine, self.rest.param_groups, strict=True):
-                theirs["lr"] = own["lr"]
+            groups = [group for group in self.param_groups if group["kind"] == REST]
+            for group, rest_group in zip(groups, self.rest.param_groups, strict=True):
+                rest_group["lr"] = group["lr"]
             if self.found_inf is not None:
                 self.rest.grad_scale = None  # type: ignore[attr-defined]
                 self.rest.found_inf = self.found_inf  # type: ignore[attr-defined]
@@ -90,36 +90,36 @@ class Muon(Optimizer):
             state["velocity"].copy_(keep_if_skipped(self.found_inf, velocity, state["velocity"]))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the velocities, and the state of the other optimizer."""
+        """Return the velocities and the state of the other optimizer."""
         rest = None if self.rest is None else self.rest.state_dict()
         return {"filters": super().state_dict(), "rest": rest}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the state of `state_dict`."""
+        """Restore the state returned by `state_dict`."""
         super().load_state_dict(state["filters"])
         if self.rest is not None:
             self.rest.load_state_dict(state["rest"])
 
 
-def groups_of(weights: list[Tensor] | list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return weights as torch's parameter groups, a single one where they are plain tensors."""
+def parameter_groups(weights: list[Tensor] | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return weights as torch parameter groups; a list of tensors becomes a single group."""
     if weights and isinstance(weights[0], Tensor):
         return [{"params": list(weights)}]
-    return [entry for entry in weights if isinstance(entry, dict)]
+    return [group for group in weights if isinstance(group, dict)]
 
 
 def orthogonalized(matrix: Tensor, iterations: int) -> Tensor:
-    """Return nearly U·Vᵀ of the singular value decomposition U·S·Vᵀ of a matrix (rows, columns)."""
-    # In bfloat16 on CUDA, where it is twice as fast and precise enough; iterations correct each other.
+    """Return approximately U·Vᵀ, for the singular value decomposition U·S·Vᵀ of a matrix (rows, columns)."""
+    # On CUDA, bfloat16 is twice as fast and precise enough: iterations correct earlier rounding errors.
     dtype = torch.bfloat16 if matrix.is_cuda else torch.float32
-    found = matrix.to(dtype)
-    found = found / (found.norm() + 1e-7)
+    result = matrix.to(dtype)
+    result = result / (result.norm() + 1e-7)
     is_tall = matrix.shape[0] > matrix.shape[1]
     if is_tall:
-        found = found.T
+        result = result.T
     a, b, c = COEFFICIENTS
     for _ in range(iterations):
-        square = found @ found.T
+        square = result @ result.T
         polynomial = torch.addmm(square, square, square, beta=b, alpha=c)
-        found = torch.addmm(found, polynomial, found, beta=a)
-    return (found.T if is_tall else found).to(matrix.dtype)
+        result = torch.addmm(result, polynomial, result, beta=a)
+    return (result.T if is_tall else result).to(matrix.dtype)

@@ -1,4 +1,4 @@
-"""Settings of the optimizers (group `optim`): each with a learning rate of its own that trains."""
+"""Settings of the optimizers (group `optim`), each with its own default learning rate."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
     Weights = list[Tensor] | list[dict[str, Any]]
 
 
-FINAL_MOMENTUM = "momentum at the end, approached in a straight line, as in 0.5 → 0.99; null: constant (O3)"
-MOMENTUM_EPOCHS = "epochs until final_momentum is reached; null: the whole run"
+FINAL_MOMENTUM_HELP = "momentum at the end of a linear increase, such as 0.5 → 0.99; null: constant (O3)"
+MOMENTUM_EPOCHS_HELP = "epochs until final_momentum is reached; null: the whole run"
 
 
 @dataclass
 class Optim(Option):
-    """What every optimizer has."""
+    """Settings and methods common to all optimizers."""
 
-    # Decoupled decay that belongs to the method itself, unless regularization.weight_decay says otherwise.
+    # Decoupled weight decay of the method itself, used where regularization.weight_decay is null.
     own_weight_decay: ClassVar[float] = 0.0
-    # Whether a step evaluates loss and gradient several times, and so needs a loss that does not change.
+    # Whether a step evaluates loss and gradient several times, and so needs a deterministic loss.
     line_search: ClassVar[bool] = False
 
     lr: float = setting(0.01, "learning rate, before the schedule scales it", gt=0)
 
     def epochs_problems(self, epochs: int) -> Iterator[str]:
-        """Yield a line for each setting that does not fit a run of `epochs`."""
+        """Yield an error for each setting that does not fit a run of `epochs`."""
         return iter(())
 
     def build(self, weights: Weights, fused: bool) -> Optimizer:
-        """Return the torch optimizer over `weights`; `fused` asks for its one-kernel form.
+        """Return the torch optimizer over `weights`; `fused` selects its fused implementation.
 
-        The weights are tensors, or torch's parameter groups where not all have one learning rate.
+        The weights are tensors, or torch's parameter groups where learning rates differ.
         """
         raise NotImplementedError
 
     def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: int) -> list[Stage]:
-        """Return the optimizers of a run one after the other, each with the step from which it acts (O11)."""
+        """Return the optimizers of a run in order, each with the step from which it is used (O11)."""
         from .stages import Stage
 
         return [Stage(0, self.build(weights, fused), self.lr, self.own_weight_decay, self.line_search)]
@@ -59,17 +59,17 @@ class Sgd(Optim):
     lr: float = setting(0.05, "learning rate, before the schedule scales it", gt=0)
     momentum: float = setting(
         0.9,
-        "share of the velocity kept at each step; 0 is plain SGD; 0.5, 0.9, 0.95, 0.99 to try",
+        "momentum coefficient; 0: plain SGD; typical values 0.5, 0.9, 0.95, 0.99",
         ge=0,
         lt=1,
     )
-    final_momentum: float | None = setting(None, FINAL_MOMENTUM, ge=0, lt=1)
-    momentum_epochs: float | None = setting(None, MOMENTUM_EPOCHS, gt=0)
+    final_momentum: float | None = setting(None, FINAL_MOMENTUM_HELP, ge=0, lt=1)
+    momentum_epochs: float | None = setting(None, MOMENTUM_EPOCHS_HELP, gt=0)
 
     def problems(self) -> Iterator[str]:
         if self.momentum_epochs is not None and self.final_momentum is None:
             yield (
-                f"optim.momentum_epochs={self.momentum_epochs:g}: acts with optim.final_momentum only; "
+                f"optim.momentum_epochs={self.momentum_epochs:g}: needs optim.final_momentum; "
                 "write optim.final_momentum=0.99"
             )
 
@@ -94,17 +94,17 @@ class Sgd(Optim):
 
         if self.final_momentum is None:
             return None
-        over = epochs if self.momentum_epochs is None else self.momentum_epochs
-        return rising(self.momentum, self.final_momentum, round(over * steps_per_epoch))
+        rising_epochs = epochs if self.momentum_epochs is None else self.momentum_epochs
+        return rising(self.momentum, self.final_momentum, round(rising_epochs * steps_per_epoch))
 
 
 @dataclass
 class Nesterov(Sgd):
-    """SGD with Nesterov's momentum: the gradient where the velocity is about to lead (O2)."""
+    """SGD with Nesterov momentum: the gradient is evaluated at the look-ahead position (O2)."""
 
     name: str = fixed("nesterov")
     lr: float = setting(0.05, "learning rate, before the schedule scales it", gt=0)
-    momentum: float = setting(0.9, "share of the velocity kept at each step", gt=0, lt=1)
+    momentum: float = setting(0.9, "momentum coefficient", gt=0, lt=1)
 
     def build(self, weights: Weights, fused: bool) -> Optimizer:
         from torch.optim import SGD
@@ -118,11 +118,11 @@ class Nesterov(Sgd):
 
 @dataclass
 class Adagrad(Optim):
-    """Adagrad: each weight's step divided by the root of its summed squared gradients (Duchi 2011; O4)."""
+    """Adagrad: updates divided by the root of each weight's summed squared gradients (Duchi 2011; O4)."""
 
     name: str = fixed("adagrad")
     lr: float = setting(0.01, "learning rate, before the schedule scales it", gt=0)
-    eps: float = setting(1e-8, "added to the root, against division by zero", gt=0)
+    eps: float = setting(1e-8, "added to the root, to avoid division by zero", gt=0)
 
     def build(self, weights: Weights, fused: bool) -> Optimizer:
         from torch.optim import Adagrad as TorchAdagrad
@@ -132,13 +132,15 @@ class Adagrad(Optim):
 
 @dataclass
 class RmsProp(Optim):
-    """RMSprop: Adagrad with a running mean of the squared gradients in place of their sum (Hinton; O4)."""
+    """RMSprop: Adagrad with a running mean of the squared gradients instead of their sum (Hinton; O4)."""
 
     name: str = fixed("rmsprop")
     lr: float = setting(0.001, "learning rate, before the schedule scales it", gt=0)
-    decay: float = setting(0.99, "share of the running mean kept: 0.9, 0.99 or 0.999 as a rule", gt=0, lt=1)
-    momentum: float = setting(0.0, "share of the velocity kept at each step; 0 is the plain form", ge=0, lt=1)
-    eps: float = setting(1e-8, "added to the root, against division by zero", gt=0)
+    decay: float = setting(
+        0.99, "decay of the running mean per step; typical values 0.9, 0.99, 0.999", gt=0, lt=1
+    )
+    momentum: float = setting(0.0, "momentum coefficient; 0: plain RMSprop", ge=0, lt=1)
+    eps: float = setting(1e-8, "added to the root, to avoid division by zero", gt=0)
 
     def build(self, weights: Weights, fused: bool) -> Optimizer:
         from torch.optim import RMSprop as TorchRMSprop
@@ -150,14 +152,18 @@ class RmsProp(Optim):
 
 @dataclass
 class Adam(Optim):
-    """Adam: running means of gradient and squared gradient, both bias-corrected (Kingma & Ba 2015; O4)."""
+    """Adam: bias-corrected running means of gradient and squared gradient (Kingma & Ba 2015; O4)."""
 
     name: str = fixed("adam")
     lr: float = setting(0.001, "learning rate, before the schedule scales it", gt=0)
     betas: list[float] = setting(
-        [0.9, 0.999], "shares of the two running means kept: gradient, squared gradient", ge=0, lt=1, length=2
+        [0.9, 0.999],
+        "decay per step of the running means of gradient and squared gradient",
+        ge=0,
+        lt=1,
+        length=2,
     )
-    eps: float = setting(1e-8, "added to the root, against division by zero", gt=0)
+    eps: float = setting(1e-8, "added to the root, to avoid division by zero", gt=0)
 
     def build(self, weights: Weights, fused: bool) -> Optimizer:
         from torch.optim import Adam as TorchAdam
@@ -167,8 +173,8 @@ class Adam(Optim):
 
 @dataclass
 class AdamW(Adam):
-    """Adam with decoupled weight decay, 0.01 unless `regularization.weight_decay` says otherwise
-    (Loshchilov & Hutter 2019; O4)."""
+    """Adam with decoupled weight decay, 0.01 unless `regularization.weight_decay` is set (Loshchilov & Hutter
+    2019; O4)."""
 
     own_weight_decay: ClassVar[float] = 0.01
 
@@ -177,23 +183,25 @@ class AdamW(Adam):
 
 @dataclass
 class Muon(Optim):
-    """Momentum whose update, for every convolution's filters, is made orthogonal (Jordan 2024; O6).
+    """Muon: SGD with momentum whose update is orthogonalized for convolutions (Jordan et al. 2024; O6).
 
-    Each filter bank is read as a matrix (filters, inputs·F·F); all singular values of its momentum become
-    about 1, so that no direction of the update is lost beside a few large ones. Other weights (linear
-    layers, norms, biases) go by another optimizer, which has a learning rate of its own.
+    The filters of a convolution are reshaped to a matrix (filters, inputs·F·F); all singular values of its
+    momentum are set to about 1, so that a few large ones do not dominate the update. Other weights (linear
+    layers, norms, biases) are trained by another optimizer with its own learning rate.
     """
 
     own_weight_decay: ClassVar[float] = 0.01
 
     name: str = fixed("muon")
-    lr: float = setting(0.02, "learning rate of the filters, before the schedule scales it", gt=0)
-    momentum: float = setting(0.95, "share of the filters' velocity kept at each step", ge=0, lt=1)
-    nesterov: bool = setting(True, "look ahead along the velocity, as optim=nesterov does")
-    iterations: int = setting(5, "Newton-Schulz iterations that make an update orthogonal", ge=1)
-    rest: str = setting("adamw", "the optimizer of all other weights", choices=("sgd", "adamw"))
+    lr: float = setting(0.02, "learning rate of the convolutions, before the schedule scales it", gt=0)
+    momentum: float = setting(0.95, "momentum coefficient of the convolutions", ge=0, lt=1)
+    nesterov: bool = setting(True, "use Nesterov momentum, as optim=nesterov does")
+    iterations: int = setting(5, "Newton-Schulz iterations that orthogonalize an update", ge=1)
+    rest: str = setting("adamw", "optimizer of all other weights", choices=("sgd", "adamw"))
     rest_lr: float = setting(
-        0.001, "learning rate of all other weights, scaled by the same schedule: 0.05 suits sgd", gt=0
+        0.001,
+        "learning rate of all other weights, scaled by the same schedule; 0.05 is good for sgd",
+        gt=0,
     )
 
     def build(self, weights: Weights, fused: bool) -> Optimizer:
@@ -213,24 +221,26 @@ class Muon(Optim):
 
 @dataclass
 class Lbfgs(Optim):
-    """L-BFGS on the whole training split at once, with a strong-Wolfe line search (Liu & Nocedal 1989; O5).
+    """L-BFGS on the whole training split as one batch, strong-Wolfe line search (Liu & Nocedal 1989; O5).
 
-    A quasi-Newton method: it reads the curvature from earlier gradients, which noise of batches spoils.
-    Write data.batch_size=N for the N training images. trainer.max_grad_norm does not act on it.
+    A quasi-Newton method: it estimates the curvature from earlier gradients, whose differences the noise of
+    mini-batches distorts. Write data.batch_size=N for N training images. trainer.max_grad_norm has no effect.
     """
 
     line_search: ClassVar[bool] = True
 
     name: str = fixed("lbfgs")
-    lr: float = setting(1.0, "length of the first trial of each line search", gt=0)
-    history: int = setting(10, "earlier gradients that the curvature is read from", ge=1)
-    iterations: int = setting(4, "directions tried in each step of the run", ge=1)
-    mini_batches: bool = setting(False, "allow batches smaller than the training split, at one's own risk")
+    lr: float = setting(1.0, "initial step length of each line search", gt=0)
+    history: int = setting(10, "number of earlier gradients from which the curvature is estimated", ge=1)
+    iterations: int = setting(4, "L-BFGS iterations (search directions) per step", ge=1)
+    mini_batches: bool = setting(
+        False, "allow mini-batches, although their noise distorts the curvature estimate"
+    )
 
     def problems(self) -> Iterator[str]:
         if self.mini_batches:
             yield Notice(
-                f"optim={self.name}: with mini-batches, differences between batches are taken for curvature"
+                f"optim={self.name}: with mini-batches, noise between batches distorts the curvature estimate"
             )
 
     def build(self, weights: Weights, fused: bool) -> Optimizer:
@@ -245,30 +255,30 @@ class Lbfgs(Optim):
         )
 
 
-# What `switch` can change between: the optimizers that need nothing but a learning rate.
-SWITCHED: dict[str, type[Optim]] = {
+# The optimizers that `switch` can use, with their defaults except for the learning rate.
+SWITCHABLE: dict[str, type[Optim]] = {
     option().name: option for option in (Sgd, Nesterov, Adagrad, RmsProp, Adam, AdamW)
 }
 
 
 @dataclass
 class Switch(Optim):
-    """One optimizer, and from some epoch on another, each with its own defaults (O11)."""
+    """Two optimizers, one until some epoch and another from then on, with their default settings (O11)."""
 
     name: str = fixed("switch")
-    first: str = setting("adagrad", "the optimizer at the beginning", choices=tuple(SWITCHED))
-    then: str = setting("adam", "the optimizer from then on", choices=tuple(SWITCHED))
+    first: str = setting("adagrad", "the first optimizer", choices=tuple(SWITCHABLE))
+    then: str = setting("adam", "the second optimizer", choices=tuple(SWITCHABLE))
     switch_epoch: float | None = setting(
-        None, "epochs after which it changes; null: after half of the run", gt=0
+        None, "epochs after which the second optimizer is used; null: half of the run", gt=0
     )
     lr: float | None = setting(  # type: ignore[assignment]
-        None, "learning rate of the first, before the schedule scales it; null: its own default", gt=0
+        None, "learning rate of the first optimizer, before the schedule scales it; null: its default", gt=0
     )
-    then_lr: float | None = setting(None, "learning rate of the other; null: its own default", gt=0)
+    then_lr: float | None = setting(None, "learning rate of the second optimizer; null: its default", gt=0)
 
     def problems(self) -> Iterator[str]:
         if self.first == self.then:
-            yield f"optim.then={self.then}: is the first one too; write another, or optim={self.then}"
+            yield f"optim.then={self.then}: is the first optimizer too; write another, or optim={self.then}"
 
     def epochs_problems(self, epochs: int) -> Iterator[str]:
         if self.switch_epoch is not None and self.switch_epoch >= epochs:
@@ -279,16 +289,16 @@ class Switch(Optim):
 
     def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: int) -> list[Stage]:
         at = epochs / 2 if self.switch_epoch is None else self.switch_epoch
-        found = []
+        stages = []
         for step, name, lr in ((0, self.first, self.lr), (at * steps_per_epoch, self.then, self.then_lr)):
-            option = SWITCHED[name]() if lr is None else SWITCHED[name](lr=lr)
+            option = SWITCHABLE[name]() if lr is None else SWITCHABLE[name](lr=lr)
             (stage,) = option.stages(_copied(weights), fused, steps_per_epoch, epochs)
-            found.append(replace(stage, from_step=round(step)))
-        return found
+            stages.append(replace(stage, from_step=round(step)))
+        return stages
 
 
 def _copied(weights: Weights) -> Weights:
-    """Return weights as one optimizer may take them: torch writes into the groups it is given."""
+    """Return weights with copies of the parameter groups, as torch's optimizers modify the groups."""
     return [dict(entry) if isinstance(entry, dict) else entry for entry in weights]  # type: ignore[return-value]
 
 

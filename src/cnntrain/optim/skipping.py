@@ -1,4 +1,4 @@
-"""Steps that are skipped on the device, without waiting for it."""
+"""Skip steps on the device, without synchronizing with it."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def keep_if_skipped(found_inf: Tensor | None, new: Tensor, old: Tensor) -> Tensor:
-    """Return `old` where `found_inf` is not 0, as a GradScaler says that a step is skipped, else `new`."""
+    """Return `old` if `found_inf`, GradScaler's flag for a skipped step, is non-zero, else `new`."""
     return new if found_inf is None else torch.where(found_inf > 0, old, new)

@@ -1,4 +1,4 @@
-"""The optimizers of a run, one after the other (O11), and their learning rates and momenta."""
+"""The sequence of optimizers of a run (O11), with their learning rates and momenta."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch.optim import Optimizer
 
 from ..schedule.schedules import Schedule
 
-# The key of an optimizer's parameter group for the factor on its learning rate.
+# Key in an optimizer's parameter group: the factor on its learning rate.
 LR_SCALE = "lr_scale"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """An optimizer and the step from which it acts, with its learning rate and its own decoupled decay.
+    """An optimizer, the step from which it is used, its learning rate and its decoupled weight decay.
 
-    line_search: its step evaluates loss and gradient several times. momentum: that of each step of the
-    run, where it changes (O3).
+    line_search: whether one step evaluates loss and gradient several times. momentum: the momentum as a
+    function of the step, None if it is constant (O3).
     """
 
     from_step: int
@@ -31,13 +31,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class OptimizerStages:
-    """The optimizers of a run, and which of them makes each update, with which learning rate and momentum."""
+    """The optimizers of a run; selects optimizer, learning rate and momentum of each update."""
 
     stages: list[Stage]
     schedule: Schedule
 
     def stage(self, step: int) -> Stage:
-        """Return the optimizer of the update that follows `step` updates."""
+        """Return the stage of the update that follows `step` updates."""
         return [stage for stage in self.stages if stage.from_step <= step][-1]
 
     def lr(self, step: int) -> float:
@@ -45,10 +45,10 @@ class OptimizerStages:
         return self.stage(step).lr * self.schedule.factor(step)
 
     def momentum(self, step: int) -> float | None:
-        """Return the momentum of the update that follows `step` updates, None where there is none."""
+        """Return the momentum of the update that follows `step` updates, None if the optimizer has none."""
         stage = self.stage(step)
         if stage.momentum is not None:
             return stage.momentum(step)
         group = stage.optimizer.param_groups[0]
-        found = group["betas"][0] if "betas" in group else group.get("momentum")
-        return None if found is None else float(found)
+        momentum = group["betas"][0] if "betas" in group else group.get("momentum")
+        return None if momentum is None else float(momentum)

@@ -27,9 +27,9 @@ Images = Tensor | NDArray[np.uint8]
 
 @dataclass
 class TrainedNetwork:
-    """The network of a run's best epoch, in evaluation mode on the CPU, its preprocessing and its loss.
+    """The network of a run's best epoch, in evaluation mode on the CPU, with its preprocessing and loss.
 
-    names: of its classes, attributes or values.
+    names: of the classes, attributes or values. image_shape: (height, width, channels).
     """
 
     network: nn.Module
@@ -43,7 +43,7 @@ class TrainedNetwork:
     def predict(self, images: Images) -> Tensor:
         """Return probabilities of classes (N, K) or attributes (N, A), or values (N, V).
 
-        images: uint8 (N, H, W, C), of torch or numpy; raises ValueError where they are others.
+        images: uint8 (N, H, W, C), of torch or numpy. Raises ValueError for another type or shape.
         """
         images = torch.as_tensor(images)
         if images.dtype != torch.uint8:
@@ -55,9 +55,9 @@ class TrainedNetwork:
         return self.criterion.probabilities(scores.float())
 
     def classify(self, images: Images) -> Sequence[str]:
-        """Return the most probable class name of each image; images as for `predict`.
+        """Return the name of the most probable class of each image; images as for `predict`.
 
-        Raises ValueError where the run's target is not classes.
+        Raises ValueError if the run's target is not classes.
         """
         if not isinstance(self.criterion, ClassCriterion):
             kind = self.config.data.target_kind()
@@ -83,11 +83,10 @@ def load_trained(path: Path) -> TrainedNetwork:
 
 
 def restore_network(config: Config, state: State, weights: str = "best") -> tuple[nn.Module, Criterion]:
-    """Return the network of a configuration with a checkpoint's weights, and the loss it was trained by.
+    """Return the network of a configuration with a checkpoint's weights, and the loss it was trained with.
 
-    `weights`: "best", or those of the same epoch's "last_step" or "average" (E4).
-
-    Raises DataError where the checkpoint is of another network.
+    weights: "best", or of the same epoch "last_step" or "average" (E4). Raises DataError if the checkpoint
+    does not fit the network, ConfigError if it does not have these weights.
     """
     criterion = build_criterion(config, state["names"], state["loss"])
     network_input = resolve_network_input(config, tuple(state["image_shape"]))
@@ -95,18 +94,16 @@ def restore_network(config: Config, state: State, weights: str = "best") -> tupl
     if weights != "best":
         stored_weights = state.get(f"network_of_{weights}")
         if stored_weights is None:
-            raise ConfigError([f"evaluate.weights={weights}: this run has no average; write best"])
+            raise ConfigError([f"evaluate.weights={weights}: this run has no averaged weights; write best"])
         state = state | {"network": stored_weights}
     load_weights(network, state)
     return network, criterion
 
 
 def load_weights(network: nn.Module, state: State) -> None:
-    """Put a checkpoint's weights into a network; raises DataError where they do not fit."""
+    """Load a checkpoint's weights into a network; raises DataError if they do not fit."""
     try:
         network.load_state_dict(state["network"])
     except RuntimeError as error:
-        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise DataError(
-            f"the checkpoint is of another network than the configuration says: {first}"
-        ) from error
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise DataError(f"the checkpoint does not fit the network of the configuration: {reason}") from error

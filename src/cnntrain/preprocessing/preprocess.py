@@ -1,7 +1,7 @@
-"""From stored images to the network's input: cropped, preprocessed, enlarged.
+"""Preprocessing from stored images to the network's input: crop, normalization, resizing.
 
-The statistics are those of the training split and live in the module's buffers, so that they are stored
-in every checkpoint and applied equally in training, evaluation and prediction (D2 to D5).
+Statistics are those of the training split and are held in the module's buffers, so that they are stored in
+every checkpoint and applied identically in training, evaluation and prediction (D2 to D5).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ..settings.network_input import Shape, Size
 class Preprocess(nn.Module):
     """Images (N, H, W, C) of 0…255 → network input (N, C', H', W') in float32, channels last in memory.
 
-    `crop` keeps the centre (height, width) of larger images, where training cuts windows of that size;
-    `size` resizes to (H', W') at the end. None leaves the size.
+    crop: (height, width) of the center crop of larger images, from which training takes random crops of that
+    size. size: (H', W') to which the result is resized. None: no change.
     """
 
     def __init__(self, size: Size | None, crop: Size | None = None):
@@ -38,13 +38,13 @@ class Preprocess(nn.Module):
         return inputs
 
     def values(self, images: Tensor) -> Tensor:
-        """Return the network's input at the images' own size."""
+        """Return the network's input before resizing."""
         raise NotImplementedError
 
     def for_size(self, size: Size) -> Preprocess:
         """Return the same preprocessing for images of other sizes, resized to `size`.
 
-        Raises ConfigError where the statistics are those of single pixels.
+        Raises ConfigError if the statistics are per pixel.
         """
         raise NotImplementedError
 
@@ -53,16 +53,16 @@ class Preprocess(nn.Module):
 
 
 def center_crop(images: Tensor, size: Size) -> Tensor:
-    """Return the centre (N, height, width, C) of images (N, H, W, C), none of whose sides is shorter."""
+    """Return the center crop (N, height, width, C) of images (N, H, W, C), which are at least as large."""
     top, left = (round((images.shape[1 + side] - size[side]) / 2) for side in (0, 1))
     return images[:, top : top + size[0], left : left + size[1]]
 
 
-def for_own_size_only(written: str, instead: str) -> ConfigError:
-    """Return the error for statistics of single pixels on images of another size."""
+def fixed_size_error(setting: str, alternative: str) -> ConfigError:
+    """Return the error for per-pixel statistics applied to images of another size."""
     return ConfigError(
         [
-            f"{written}: the run's statistics are those of its own pixels, and do not fit larger images; "
-            f"train with {instead}"
+            f"{setting}: the run's statistics are per pixel and do not fit larger images; "
+            f"train with {alternative}"
         ]
     )

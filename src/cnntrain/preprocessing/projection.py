@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..data.images import ImageSet
 from ..settings.network_input import Shape, Size
-from .preprocess import Preprocess, for_own_size_only
+from .preprocess import Preprocess, fixed_size_error
 from .statistics import eigenvectors, mean_and_covariance, normalized_contrast
 
 # Variances below this fraction of the largest one are rounding errors of float32 products.
@@ -16,12 +16,12 @@ ZERO_VARIANCE = 1e-9
 
 
 class Project(Preprocess):
-    """Images less their mean, in the directions in which the training split varies most (D4, D5).
+    """Projection of centered images onto the directions of largest variance of the training split (D4, D5).
 
-    directions (k, D) are rows of length 1 of D = H·W·C values, variances (k,) those of the training split
-    along them, mean (D,) its mean. With `epsilon` the directions are whitened: divided by the root of
-    their variance + epsilon. With `rotate_back` the result is an image, else a vector, k channels of 1x1.
-    With `normalize_contrast` each image's own mean is subtracted, and its deviation divided by, before.
+    directions (k, D): unit vectors as rows, D = H·W·C; variances (k,): those of the training split along
+    them; mean (D,): its mean. With `epsilon` the components are whitened: divided by sqrt(variance +
+    epsilon). With `rotate_back` the result is an image, else a vector, k channels of 1x1. With
+    `normalize_contrast` each image is first centered by its own mean and divided by its own deviation.
     """
 
     mean: Tensor
@@ -54,11 +54,11 @@ class Project(Preprocess):
         if epsilon is not None:
             gains = (variances + epsilon).rsqrt()
         count, length = directions.shape
-        # Two products with the directions cost 2·k·D multiply-adds an image, one with their product D².
-        in_one = rotate_back and 2 * count > length
+        # Two products with the directions cost 2·k·D multiply-adds per image, one with their product D².
+        use_matrix = rotate_back and 2 * count > length
         self.register_buffer("gains", gains, persistent=False)
         self.register_buffer(
-            "matrix", (directions.T * gains) @ directions if in_one else None, persistent=False
+            "matrix", (directions.T * gains) @ directions if use_matrix else None, persistent=False
         )
 
     def values(self, images: Tensor) -> Tensor:
@@ -71,14 +71,14 @@ class Project(Preprocess):
         return components[:, :, None, None]
 
     def vectors(self, images: Tensor) -> Tensor:
-        """Return images (N, H, W, C) as vectors (N, D), normalized in contrast if asked for."""
+        """Return images (N, H, W, C) as vectors (N, D), contrast-normalized if `normalize_contrast`."""
         if self.normalize_contrast:
             return normalized_contrast(images)
         return images.flatten(1).float() * (1 / 255)
 
     def for_size(self, size: Size) -> Preprocess:
         name = "pca" if self.epsilon is None else "whiten"
-        raise for_own_size_only(f"preprocessing={name}", "preprocessing=standardize")
+        raise fixed_size_error(f"preprocessing={name}", "preprocessing=standardize")
 
     def _as_images(self, vectors: Tensor) -> Tensor:
         return vectors.view(-1, *self.shape).permute(0, 3, 1, 2)
@@ -96,25 +96,25 @@ def eigenbasis(train: ImageSet, normalize_contrast: bool) -> tuple[Tensor, Tenso
 
 
 def describe_spectrum(variances: Tensor, count: int, epsilon: float | None) -> list[str]:
-    """Return messages on how the variance is distributed over the directions, `count` of which are kept.
+    """Return messages on the distribution of variance over the directions, of which `count` are kept.
 
-    variances: of all directions, the largest first. epsilon: that of whitening, None without it.
+    variances: of all directions, the largest first. epsilon: of whitening, None without whitening.
     """
     total = variances.sum().clamp(min=torch.finfo(torch.float64).tiny)
     explained = variances.cumsum(0) / total
     for_90, for_99 = (min(int((explained < fraction).sum()) + 1, len(explained)) for fraction in (0.90, 0.99))
-    kept = f"; the {count} kept have {explained[count - 1]:.2%}" if count < len(explained) else ""
+    suffix = f"; the {count} kept explain {explained[count - 1]:.2%}" if count < len(explained) else ""
     lines = [
         f"variance  {len(explained)} directions: from {variances[0]:.3g} along the first to "
-        f"{variances[-1]:.3g} along the last; {for_90} have 90 % of it, {for_99} have 99 %{kept}"
+        f"{variances[-1]:.3g} along the last; {for_90} explain 90 % of it, {for_99} explain 99 %{suffix}"
     ]
-    without = int((variances[:count] <= ZERO_VARIANCE * variances[0]).sum())
-    if without:
+    zero_count = int((variances[:count] <= ZERO_VARIANCE * variances[0]).sum())
+    if zero_count:
         amplified = ""
         if epsilon is not None:
             amplified = (
                 f"; other images are multiplied by {epsilon**-0.5:.3g} there, "
-                "a larger preprocessing.epsilon lowers it"
+                "a larger preprocessing.epsilon reduces this"
             )
-        lines.append(f"notice    the training split has no variance along {without} of them{amplified}")
+        lines.append(f"notice    the training split has no variance along {zero_count} of them{amplified}")
     return lines

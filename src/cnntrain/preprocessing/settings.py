@@ -1,4 +1,4 @@
-"""Settings of preprocessing (group `preprocessing`): statistics come from the training split only."""
+"""Settings of preprocessing (group `preprocessing`), with statistics of the training split only."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from ..data.images import ImageSet
     from .preprocess import Preprocess
 
-# The networks whose input may be a vector, k channels of 1x1.
+# The networks that accept vectors, as images of k channels and 1x1 pixels.
 VECTOR_NETWORKS = ("linear", "mlp")
-# Eigenvectors take time as the cube of the covariance's side: the 3072 values of CIFAR-10's images take 50 s
-# on one core, half of it for the covariance; these would take half an hour, and 1.2 GB for one matrix.
+# The time for eigenvectors is cubic in the number of values: the 3072 values of CIFAR-10's images take 50 s
+# on one core, half of it for the covariance; this maximum takes half an hour, and 1.2 GB per matrix.
 MAX_VALUES = 64 * 64 * 3
 
 PER = ("channel", "pixel")
@@ -27,42 +27,42 @@ PER = ("channel", "pixel")
 
 @dataclass
 class Preprocessing(Option):
-    """What every preprocessing has. Pixels are scaled from 0…255 to 0…1 before it."""
+    """Methods common to all preprocessings, which are applied to pixels scaled from 0…255 to 0…1."""
 
     def output_shape(self, height: int, width: int, channels: int) -> Shape:
         """Return (height, width, channels) of the preprocessed images, before they are enlarged."""
         return height, width, channels
 
     def input_problems(self, height: int, width: int, channels: int) -> list[str]:
-        """Return a line for each setting that does not fit images of this shape."""
+        """Return an error for each setting that does not fit images of this shape."""
         return []
 
     def model_problem(self, model: str) -> str | None:
-        """Return why the network of this name cannot take the preprocessed images, None where it can."""
+        """Return an error if the network of this name does not accept the preprocessed images, else None."""
         return None
 
     def fit(self, train: ImageSet, network_input: NetworkInput) -> tuple[Preprocess, list[str]]:
-        """Return the module with the statistics of a training split, and messages for the user.
+        """Return the module fitted to the training split, and messages for the user.
 
-        Where augmentation cuts windows out, the statistics are those of the whole images.
+        Statistics are computed from whole images even if augmentation crops them.
         """
         raise NotImplementedError
 
     def restore(self, buffers: Mapping[str, Tensor], network_input: NetworkInput) -> Preprocess:
-        """Return the module whose buffers these are."""
+        """Return the module with these buffers."""
         raise NotImplementedError
 
     def buffer_shapes(self, network_input: NetworkInput) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the buffers that `restore` takes, by name."""
+        """Return the shapes of the buffers of `restore` by name."""
         raise NotImplementedError
 
 
 @dataclass
 class ScaleAndShift(Preprocessing):
-    """What the preprocessings have that multiply each value and add to it."""
+    """Preprocessings that multiply each value by a factor and add a constant."""
 
     def scale_and_shift(self, train: ImageSet) -> tuple[Tensor, Tensor, list[str]]:
-        """Return the factors and summands of values 0…255, which broadcast over (H, W, C), and messages."""
+        """Return scale and shift for values 0…255, which broadcast over (H, W, C), and messages."""
         raise NotImplementedError
 
     def fit(self, train: ImageSet, network_input: NetworkInput) -> tuple[Preprocess, list[str]]:
@@ -84,7 +84,7 @@ class ScaleAndShift(Preprocessing):
 
 @dataclass
 class NoPreprocessing(ScaleAndShift):
-    """Pixels between 0 and 1, as they are."""
+    """No preprocessing, only pixels scaled to [0, 1]."""
 
     name: str = fixed("none")
 
@@ -99,7 +99,7 @@ class Center(ScaleAndShift):
     """Subtract the mean of the training split (D2)."""
 
     name: str = fixed("center")
-    per: str = setting("channel", "one mean per channel, or one per pixel", choices=PER)
+    per: str = setting("channel", "mean per channel, or per pixel and channel", choices=PER)
 
     def scale_and_shift(self, train: ImageSet) -> tuple[Tensor, Tensor, list[str]]:
         from .affine import centered
@@ -112,7 +112,9 @@ class Standardize(ScaleAndShift):
     """Subtract the mean of the training split and divide by its standard deviation (D3)."""
 
     name: str = fixed("standardize")
-    per: str = setting("channel", "one mean and deviation per channel, or per pixel", choices=PER)
+    per: str = setting(
+        "channel", "mean and standard deviation per channel, or per pixel and channel", choices=PER
+    )
 
     def scale_and_shift(self, train: ImageSet) -> tuple[Tensor, Tensor, list[str]]:
         from .affine import standardized
@@ -122,10 +124,12 @@ class Standardize(ScaleAndShift):
 
 @dataclass
 class MinMax(ScaleAndShift):
-    """Scale to [-1, 1], the smallest and the largest value in the training split (D3)."""
+    """Scale linearly so that the training split's smallest and largest value become -1 and 1 (D3)."""
 
     name: str = fixed("minmax")
-    per: str = setting("channel", "one smallest and largest value per channel, or per pixel", choices=PER)
+    per: str = setting(
+        "channel", "smallest and largest value per channel, or per pixel and channel", choices=PER
+    )
 
     def scale_and_shift(self, train: ImageSet) -> tuple[Tensor, Tensor, list[str]]:
         from .affine import scaled_to_extremes
@@ -135,33 +139,33 @@ class MinMax(ScaleAndShift):
 
 @dataclass
 class Projection(Preprocessing):
-    """What the preprocessings have that rotate an image, all its values together, into an eigenbasis."""
+    """Preprocessings that rotate the vector of an image's values into the eigenbasis of their covariance."""
 
     components: int | None = None
 
     @property
     def rotates_back(self) -> bool:
-        """Whether what is left is an image again, or a vector of its components."""
+        """Whether the result is rotated back to an image, instead of a vector of components."""
         raise NotImplementedError
 
     @property
     def normalizes_contrast(self) -> bool:
-        """Whether each image's own contrast is normalized first."""
+        """Whether the contrast of each image is normalized first."""
         return False
 
     @property
     def whitening_epsilon(self) -> float | None:
-        """What is added to each variance before its root divides; None where nothing is divided."""
+        """Constant added to each variance before components are divided by its root; None: no division."""
         return None
 
-    def kept(self, values: int) -> int:
-        """Return how many components images of so many values keep."""
+    def component_count(self, values: int) -> int:
+        """Return the number of components kept of images with this number of values."""
         return values if self.components is None else self.components
 
     def output_shape(self, height: int, width: int, channels: int) -> Shape:
         if self.rotates_back:
             return height, width, channels
-        return 1, 1, self.kept(height * width * channels)
+        return 1, 1, self.component_count(height * width * channels)
 
     def input_problems(self, height: int, width: int, channels: int) -> list[str]:
         values = height * width * channels
@@ -169,9 +173,9 @@ class Projection(Preprocessing):
         if values > MAX_VALUES:
             return [
                 f"preprocessing={self.name}: {images}, too many for their covariance; write "
-                f"preprocessing=standardize, or have smaller images (at most {MAX_VALUES} values)"
+                f"preprocessing=standardize, or use smaller images (at most {MAX_VALUES} values)"
             ]
-        if self.kept(values) > values:
+        if self.component_count(values) > values:
             return [f"preprocessing.components={self.components}: {images}; write at most {values}"]
         return []
 
@@ -179,7 +183,7 @@ class Projection(Preprocessing):
         from .projection import describe_spectrum, eigenbasis
 
         mean, directions, variances = eigenbasis(train, self.normalizes_contrast)
-        count = self.kept(len(mean))
+        count = self.component_count(len(mean))
         buffers = {"mean": mean, "directions": directions[:count], "variances": variances[:count]}
         buffers = {name: buffer.float().contiguous() for name, buffer in buffers.items()}
         messages = describe_spectrum(variances, count, self.whitening_epsilon)
@@ -200,57 +204,59 @@ class Projection(Preprocessing):
     def buffer_shapes(self, network_input: NetworkInput) -> dict[str, tuple[int, ...]]:
         height, width, channels = network_input.image
         length = height * width * channels
-        count = self.kept(length)
+        count = self.component_count(length)
         return {"mean": (length,), "directions": (count, length), "variances": (count,)}
 
     def model_problem(self, model: str) -> str | None:
         if self.rotates_back or model in VECTOR_NETWORKS:
             return None
-        vector, image = self._written()
+        vector, image = self._vector_and_image_overrides()
         return (
-            f"preprocessing.{vector}: leaves a vector, and model={model} needs images; "
+            f"preprocessing.{vector}: results in a vector, but model={model} needs images; "
             f"write preprocessing.{image}, or {' or '.join(f'model={name}' for name in VECTOR_NETWORKS)}"
         )
 
-    def _written(self) -> tuple[str, str]:
-        """Return the settings that leave a vector and an image."""
+    def _vector_and_image_overrides(self) -> tuple[str, str]:
+        """Return the overrides whose result is a vector and an image."""
         raise NotImplementedError
 
 
 @dataclass
 class Pca(Projection):
-    """Subtract the mean and keep the directions in which the training split varies most (D4)."""
+    """PCA: subtract the mean and keep the principal components with the largest variances (D4)."""
 
     name: str = fixed("pca")
-    components: int = setting(32, "how many directions are kept; 144 of CIFAR-10's 3072 are usual", ge=1)
+    components: int = setting(32, "number of principal components kept; for CIFAR-10 often 144 of 3072", ge=1)
     rotate_back: bool = setting(
-        True, "back to an image of the kept directions; false: a vector of components, for linear and mlp"
+        True, "true: rotate back to an image; false: a vector of components, for model=linear and mlp"
     )
 
     @property
     def rotates_back(self) -> bool:
         return self.rotate_back
 
-    def _written(self) -> tuple[str, str]:
+    def _vector_and_image_overrides(self) -> tuple[str, str]:
         return "rotate_back=false", "rotate_back=true"
 
 
 @dataclass
 class Whiten(Projection):
-    """Subtract the mean, rotate into the eigenbasis and divide by the deviation of each direction (D5)."""
+    """Whitening: subtract the mean, rotate into the eigenbasis, divide by each component's deviation (D5)."""
 
     name: str = fixed("whiten")
     rotate: str = setting(
         "zca",
-        "zca: rotated back to an image; pca: a vector of components, for linear and mlp",
+        "zca: rotate back to an image; pca: a vector of components, for model=linear and mlp",
         choices=("zca", "pca"),
     )
-    components: int | None = setting(None, "how many directions are kept; null: all", ge=1)
+    components: int | None = setting(None, "number of principal components kept; null: all", ge=1)
     epsilon: float = setting(
-        1e-5, "added to each variance before its root divides; larger is smoother and amplifies less", gt=0
+        1e-5,
+        "added to each variance before the division by its root; larger is smoother, with less noise",
+        gt=0,
     )
     contrast_normalization: bool = setting(
-        False, "first subtract from each image its own mean and divide by its own deviation (GCN)"
+        False, "first subtract from each image its mean and divide by its standard deviation (GCN)"
     )
 
     @property
@@ -265,5 +271,5 @@ class Whiten(Projection):
     def whitening_epsilon(self) -> float | None:
         return self.epsilon
 
-    def _written(self) -> tuple[str, str]:
+    def _vector_and_image_overrides(self) -> tuple[str, str]:
         return "rotate=pca", "rotate=zca"

@@ -1,7 +1,7 @@
 """Statistics of a training split, each from one pass over images that need not fit into memory as floats.
 
-Pixels are whole numbers of 0…255, and so are the sums over them: the results are exact, and depend
-neither on threads nor on the order of the images.
+Pixels are integers of 0…255, so sums over them are exact and depend neither on the number of threads nor on
+the order of the images.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ..data.images import ImageSet
 
-# Pixels less 128 have products of at most 2¹⁴; sums of 2¹⁰ of them are whole numbers up to 2²⁴, all of
-# which float32 holds. So its fast matrix product is exact for chunks of this size.
+# Products of pixels minus 128 are at most 2¹⁴; sums of 2¹⁰ of them are integers up to 2²⁴, which float32
+# represents exactly. The fast float32 matrix product is therefore exact for chunks of this size.
 CHUNK = 1024
-MIDDLE = 128
-# Below the deviation of an image in which one of half a million values differs by one step of 255.
-CONSTANT = 5e-6
+PIXEL_OFFSET = 128
+# Images with a smaller deviation count as constant. One of half a million values off by 1/255 gives more.
+MIN_DEVIATION = 5e-6
 
 
 def mean_and_deviation(train: ImageSet) -> tuple[Tensor, Tensor]:
@@ -24,9 +24,9 @@ def mean_and_deviation(train: ImageSet) -> tuple[Tensor, Tensor]:
     total = torch.zeros(train.shape, dtype=torch.int64)
     squares = torch.zeros(train.shape, dtype=torch.int64)
     for images in train.chunks(CHUNK):
-        whole = images.to(torch.int32)
-        total += whole.sum(0, dtype=torch.int64)
-        squares += (whole * whole).sum(0, dtype=torch.int64)
+        integers = images.to(torch.int32)
+        total += integers.sum(0, dtype=torch.int64)
+        squares += (integers * integers).sum(0, dtype=torch.int64)
     mean = total.double() / len(train)
     variance = squares.double() / len(train) - mean**2
     return mean, variance.clamp(min=0).sqrt()
@@ -45,8 +45,8 @@ def extremes(train: ImageSet) -> tuple[Tensor, Tensor]:
 def mean_and_covariance(train: ImageSet, contrast_normalized: bool) -> tuple[Tensor, Tensor]:
     """Return mean (D,) and covariance (D, D) in float64 of images as vectors of D = H·W·C values of 0…1.
 
-    The covariance is the mean of products (divided by N). Images whose contrast is normalized first are no
-    whole numbers: each chunk's products are rounded to float32 before float64 adds them up.
+    The covariance is the mean of products (divided by N). Contrast-normalized images are not integers: each
+    chunk's products are rounded to float32 before they are summed in float64.
     """
     length = train.shape[0] * train.shape[1] * train.shape[2]
     total = torch.zeros(length, dtype=torch.float64)
@@ -55,31 +55,31 @@ def mean_and_covariance(train: ImageSet, contrast_normalized: bool) -> tuple[Ten
         if contrast_normalized:
             values = normalized_contrast(images)
         else:
-            values = images.flatten(1).float().sub_(MIDDLE)
+            values = images.flatten(1).float().sub_(PIXEL_OFFSET)
         total += values.sum(0, dtype=torch.float64)
         products += values.T @ values
     mean = total / len(train)
     covariance = products.div_(len(train)).addr_(mean, mean, alpha=-1)
     if contrast_normalized:
         return mean, covariance
-    return (mean + MIDDLE) / 255, covariance.div_(255**2)
+    return (mean + PIXEL_OFFSET) / 255, covariance.div_(255**2)
 
 
 def normalized_contrast(images: Tensor) -> Tensor:
-    """Return images (N, H, W, C) as vectors (N, D), each less its own mean, over its own deviation (GCN).
+    """Return images (N, H, W, C) as vectors (N, D), each minus its mean, divided by its deviation (GCN).
 
-    Images of one value become 0.
+    GCN is global contrast normalization. Constant images become 0.
     """
     values = images.flatten(1).float() * (1 / 255)
     values -= values.mean(1, keepdim=True)
     deviation = values.square().mean(1, keepdim=True).sqrt_()
-    return values.div_(deviation.masked_fill_(deviation < CONSTANT, 1.0))
+    return values.div_(deviation.masked_fill_(deviation < MIN_DEVIATION, 1.0))
 
 
 def eigenvectors(covariance: Tensor) -> tuple[Tensor, Tensor]:
     """Return variances (D,), the largest first, and their directions as rows (D, D), both in float64.
 
-    Of a direction and its opposite, alike to a covariance, it is the one whose largest entry is positive.
+    The sign of each direction is chosen such that its entry of largest magnitude is positive.
     """
     variances, columns = torch.linalg.eigh(covariance)
     directions = columns.T.flip(0)

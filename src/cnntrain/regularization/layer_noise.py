@@ -1,4 +1,4 @@
-"""What regularization changes inside a network that is built: the kind of its dropout, and skipped blocks."""
+"""Changes that regularization makes to a built network: the kind of its dropout, and stochastic depth."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ..errors import ConfigError
 
 
 class PlainDropout(nn.Dropout):
-    """Dropout as it was first: units are dropped in training, all are scaled by the share kept in evaluation.
+    """Dropout in its original form: drops units in training, scales all units by 1 - p in evaluation.
 
-    Its expectation is that of the inverted kind (L7).
+    The expectation is the same in training and evaluation, as with inverted dropout (L7).
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -20,23 +20,23 @@ class PlainDropout(nn.Dropout):
 
 
 def use_plain_dropout(network: nn.Module) -> None:
-    """Make every dropout layer of a network the plain kind; raises ConfigError where it has none."""
-    changed = 0
+    """Replace every dropout layer of a network with PlainDropout; raises ConfigError if it has none."""
+    replaced = 0
     for module in list(network.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
                 setattr(module, name, PlainDropout(child.p))
-                changed += 1
-    if not changed:
+                replaced += 1
+    if not replaced:
         raise ConfigError(
             ["regularization.dropout_kind=plain: the network has no dropout; add regularization.dropout=0.5"]
         )
 
 
 def skip_blocks(network: nn.Module, last_rate: float) -> None:
-    """Let residual blocks be skipped at random in training: block l of L at the rate last_rate·l/L (R8).
+    """Add stochastic depth: in training, skip residual block l of L at the rate last_rate·l/L (R8).
 
-    What a block adds is left out for each image by itself, and scaled by the share kept elsewhere
+    The residual branch is dropped for each image separately, and divided by the survival rate otherwise
     (Huang et al. 2016, in the inverted form).
     """
     if not last_rate:

@@ -1,7 +1,7 @@
 """mixup, CutMix and input noise, on a batch of network inputs (R8, R9).
 
-Mixed images have two labels each. The loss of a mixture is the same mixture of the losses for both labels,
-which for softmax is the loss against the mixed targets, and which every loss has.
+Mixed images have two labels each. Their loss is the sum of the losses for both labels, weighted by lam and
+1 - lam: for softmax this equals the loss for the mixed targets, and it is defined for every loss.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .settings import Regularizers
 
 @dataclass(frozen=True)
 class Mixed:
-    """Mixed inputs, and the two labels of each: lam is the mixing coefficient of `labels`."""
+    """Mixed inputs with the two labels of each; lam is the mixing coefficient of `labels`."""
 
     inputs: Tensor
     labels: Tensor
@@ -39,10 +39,10 @@ class Mixed:
 
 
 def mix(inputs: Tensor, labels: Tensor, settings: Regularizers, seed: int, step: int, part: int) -> Mixed:
-    """Return a batch as it is to be trained on: a pure function of its arguments.
+    """Return a batch with mixup or CutMix applied if set; a pure function of its arguments.
 
-    One mixing coefficient is drawn for the whole batch, and for each image another image of the batch.
-    inputs (N, C, H, W); part: the number of the batch within an update of accumulated gradients.
+    One mixing coefficient is drawn for the whole batch; a random permutation of the batch pairs the images.
+    inputs (N, C, H, W); part: the index of the batch within an update of accumulated gradients.
     """
     method = _method(settings, seed, step, part)
     if method is None:
@@ -60,7 +60,7 @@ def mix(inputs: Tensor, labels: Tensor, settings: Regularizers, seed: int, step:
 
 
 def add_noise(inputs: Tensor, deviation: float) -> Tensor:
-    """Return the inputs with Gaussian noise from torch's global generator; unchanged for deviation 0."""
+    """Return the inputs plus Gaussian noise from torch's global generator; unchanged for deviation 0."""
     return inputs + deviation * torch.randn_like(inputs) if deviation else inputs
 
 
@@ -70,10 +70,10 @@ def mixup(inputs: Tensor, order: Tensor, lam: float) -> Tensor:
 
 
 def cutmix(inputs: Tensor, order: Tensor, lam: float, row: float, column: float) -> tuple[Tensor, float]:
-    """Return the images with a box of x[order] pasted in, and the fraction of their own pixels that is left.
+    """Return the images with a box of inputs[order] pasted in, and lam: the fraction of unchanged pixels.
 
-    The box has 1 - lam of the area and the image's proportions; its center is at (row, column) in [0, 1),
-    and what reaches beyond the image is cut off (Yun et al. 2019).
+    The box has the fraction 1 - lam of the area and the image's aspect ratio; its center is at (row, column),
+    fractions in [0, 1) of the sides, and it is clipped at the borders of the image (Yun et al. 2019).
     """
     height, width = inputs.shape[2:]
     side = (1 - lam) ** 0.5
@@ -85,12 +85,12 @@ def cutmix(inputs: Tensor, order: Tensor, lam: float, row: float, column: float)
 
 
 def _edges(center: float, side: float, length: int) -> tuple[int, int]:
-    middle, half = int(center * length), int(side * length) // 2
-    return max(middle - half, 0), min(middle + half, length)
+    pixel, half = int(center * length), int(side * length) // 2
+    return max(pixel - half, 0), min(pixel + half, length)
 
 
 def _method(settings: Regularizers, seed: int, step: int, part: int) -> tuple[str, float] | None:
-    """Return the method of a batch, "mixup" or "cutmix", with its alpha, or None; of two, one is drawn."""
+    """Return the batch's method, "mixup" or "cutmix", and its alpha, or None; drawn if both are set."""
     methods = [(name, getattr(settings, name)) for name in ("mixup", "cutmix") if getattr(settings, name) > 0]
     if not methods:
         return None

@@ -1,7 +1,7 @@
-"""Penalties on the weights, decoupled decay, max norm: with gradients in closed form.
+"""Penalties on the weights with gradients in closed form, decoupled weight decay, and max norm.
 
-A penalty's gradient is known without backpropagation, so it is added to the gradients of the data loss
-after the backward pass: the same numbers as differentiating the total loss, at a fraction of the cost.
+A penalty's gradient needs no backpropagation, so it is added to the gradients of the data loss after the
+backward pass: the result equals differentiating the total loss, at a fraction of the cost.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ..optim.stages import Stage
 
 @dataclass(frozen=True)
 class Strengths:
-    """How strongly a layer's weights are regularized (R1–R4).
+    """Regularization strengths of a layer's weights (R1–R4).
 
-    The penalty is ½·l2·w² + l1·|w| + elastic_l2·w² + elastic_l1·|w|. weight_decay None is the optimizer's
-    own; max_norm None is no bound.
+    The penalty is ½·l2·w² + l1·|w| + elastic_l2·w² + elastic_l1·|w|. weight_decay None: the
+    optimizer's own value; max_norm None: no bound.
     """
 
     l2: float = 0.0
@@ -38,7 +38,7 @@ class Strengths:
 
 @dataclass(frozen=True)
 class _WeightGroup:
-    """Weights with the same penalty l1·|w| + ½·l2·w² and decay; weight_decay None is the optimizer's own."""
+    """Weights with the same penalty l1·|w| + ½·l2·w² and decay; weight_decay None: the optimizer's own."""
 
     weights: list[Tensor]
     l1: float
@@ -48,7 +48,7 @@ class _WeightGroup:
 
 @dataclass(frozen=True)
 class _MaxNormLayer:
-    """A layer whose units' incoming weights are kept within a norm."""
+    """A layer with an upper bound on the norm of each unit's incoming weights."""
 
     layer: nn.Module
     max_norm: float
@@ -57,9 +57,9 @@ class _MaxNormLayer:
 class WeightRegularization:
     """The penalties on a network's weights, their decay and max norm (R1–R4, R6, R7, C6).
 
-    layers: pattern of layer names → values in place of those of `strengths`; later patterns take
-    precedence. Biases and normalization layers (all one-dimensional tensors) are left out unless `biases`;
-    max norm never acts on them. Raises ConfigError where a pattern names no layer.
+    layers: mapping from layer-name patterns to values that replace those of `strengths`; later patterns
+    take precedence. Biases and normalization layers (all one-dimensional tensors) are excluded unless
+    `biases`; max norm never applies to them. Raises ConfigError if a pattern matches no layer.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class WeightRegularization:
 
     @torch.no_grad()
     def loss(self) -> Tensor | float:
-        """Return the penalty as it now is; 0.0 where there is none."""
+        """Return the penalty for the current weights; 0.0 if there is none."""
         total: Tensor | float = 0.0
         for group in self._penalized:
             if group.l2:
@@ -104,24 +104,25 @@ class WeightRegularization:
 
     @torch.no_grad()
     def decay(self, stage: Stage, finite: Tensor | None = None) -> None:
-        """Shrink each weight by lr·weight_decay, before the update; not where the step is skipped.
+        """Multiply each weight by 1 - lr·weight_decay before the update, unless the step is skipped.
 
-        The learning rate is that of the weight's group in the optimizer.
+        lr: that of the weight's group in the optimizer. finite: a flag on the device, false if the step is
+        skipped.
         """
         decays = [stage.weight_decay if g.weight_decay is None else g.weight_decay for g in self._groups]
         for group, weight_decay in zip(self._groups, decays, strict=True):
             if weight_decay == 0.0:
                 continue
             chosen = {id(weight) for weight in group.weights}
-            for optimized in stage.optimizer.param_groups:
-                weights = [weight for weight in optimized["params"] if id(weight) in chosen]
-                decay = optimized["lr"] * weight_decay
+            for param_group in stage.optimizer.param_groups:
+                weights = [weight for weight in param_group["params"] if id(weight) in chosen]
+                decay = param_group["lr"] * weight_decay
                 if weights:
                     torch._foreach_mul_(weights, 1 - decay if finite is None else 1 - decay * finite)
 
     @torch.no_grad()
     def project(self) -> None:
-        """Shorten each unit's incoming weights to the largest norm they may have (R4)."""
+        """Scale each unit's incoming weights down to the norm max_norm where it is exceeded (R4)."""
         for entry in self._max_norm_layers:
             factors = entry.max_norm / unit_norms(entry.layer).clamp(min=entry.max_norm)
             if isinstance(entry.layer, TableConvolution):
@@ -145,20 +146,20 @@ def _weight(layer: nn.Module) -> Tensor:
 
 
 def _matrices(weights: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
-    """Return the weights of more than one dimension: neither biases nor those of normalization layers."""
+    """Return the weights with more than one dimension; excludes biases and normalization layers."""
     return {name: weight for name, weight in weights.items() if weight.ndim > 1}
 
 
 def _weight_groups(
     strengths: Strengths, layers: Mapping[str, Mapping[str, Any]], weights: dict[str, nn.Parameter]
 ) -> list[_WeightGroup]:
-    """Return the weights, those that are regularized equally in one group."""
-    found: dict[tuple[float, float, float | None], list[Tensor]] = {}
+    """Return the weights, grouped by equal penalty and decay."""
+    groups: dict[tuple[float, float, float | None], list[Tensor]] = {}
     for name, weight in weights.items():
-        own = _of_layer(strengths, layers, name)
-        key = (own.l1 + own.elastic_l1, own.l2 + 2 * own.elastic_l2, own.weight_decay)
-        found.setdefault(key, []).append(weight)
-    return [_WeightGroup(weights, *key) for key, weights in found.items()]
+        chosen = _layer_strengths(strengths, layers, name)
+        key = (chosen.l1 + chosen.elastic_l1, chosen.l2 + 2 * chosen.elastic_l2, chosen.weight_decay)
+        groups.setdefault(key, []).append(weight)
+    return [_WeightGroup(weights, *key) for key, weights in groups.items()]
 
 
 def _max_norm_layers(
@@ -166,7 +167,7 @@ def _max_norm_layers(
 ) -> Iterator[_MaxNormLayer]:
     modules = dict(network.named_modules())
     for name in names:
-        max_norm = _of_layer(strengths, layers, f"{name}.weight").max_norm
+        max_norm = _layer_strengths(strengths, layers, f"{name}.weight").max_norm
         # A tensor of the network itself, such as a class token, belongs to no layer with units.
         layer = modules.get(name)
         weight = getattr(layer, "weight", None)
@@ -174,13 +175,13 @@ def _max_norm_layers(
             yield _MaxNormLayer(layer, max_norm)
 
 
-def _of_layer(strengths: Strengths, layers: Mapping[str, Mapping[str, Any]], tensor: str) -> Strengths:
-    """Return the strengths for a tensor, with the values of the patterns that name its layer."""
+def _layer_strengths(strengths: Strengths, layers: Mapping[str, Mapping[str, Any]], tensor: str) -> Strengths:
+    """Return the strengths for a tensor, with the values of the patterns that match its layer."""
     layer = next(iter(layers_of([tensor])))
-    for pattern, own in layers.items():
+    for pattern, values in layers.items():
         if is_named(layer, [pattern]):
             numbers: dict[str, Any] = {
-                key: None if value is None else float(value) for key, value in own.items()
+                key: None if value is None else float(value) for key, value in values.items()
             }
             strengths = dataclasses.replace(strengths, **numbers)
     return strengths

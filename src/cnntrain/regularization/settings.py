@@ -1,4 +1,4 @@
-"""Settings of regularization (group `regularization`): the only home of each strength."""
+"""Settings of regularization (group `regularization`)."""
 
 from __future__ import annotations
 
@@ -14,96 +14,101 @@ if TYPE_CHECKING:
 
     from .penalties import WeightRegularization
 
-# The settings that a layer may have of its own.
+# The settings that `layers` can set for single layers.
 LAYER_SETTINGS = ("l2", "l1", "weight_decay", "max_norm")
 
 
 @dataclass
 class Regularizers(Option):
-    """All regularizers with their strengths; 0 or null switches one off. The files are presets.
+    """All regularizers with their strengths; 0 or null disables one. The files are presets.
 
-    `l2` is a term of the loss, whose gradient goes through the optimizer; `weight_decay` shrinks weights
-    beside it. Under plain SGD both are the same but for the factor lr; with momentum they differ as soon
-    as lr changes, and under Adam and its like a penalty's gradient is divided by the root of its squares,
-    so that weights with large gradients are penalized less: decay is not.
+    `l2` is a term of the loss, whose gradient the optimizer processes; `weight_decay` shrinks the weights
+    directly. With plain SGD both are the same except for a factor lr; with momentum they differ as soon as lr
+    changes. Adaptive methods such as Adam divide the penalty's gradient by the root of the mean squared
+    gradient, so that weights with large gradients are penalized less; weight decay is not affected.
     """
 
     former_names: ClassVar[tuple[str, ...]] = ("strengths",)
 
     name: str = fixed("regularizers")
-    l2: float = setting(0.0, "L2 penalty ½·l2·w², gradient l2·w (R1)", ge=0)
-    l1: float = setting(0.0, "L1 penalty l1·|w|; weights become sparse (R2)", ge=0)
-    elastic_l1: float = setting(0.0, "elastic net's share of |w| (R3)", ge=0)
-    elastic_l2: float = setting(0.0, "elastic net's share of w², without the ½ (R3)", ge=0)
+    l2: float = setting(0.0, "L2 penalty ½·l2·w², with gradient l2·w (R1)", ge=0)
+    l1: float = setting(0.0, "L1 penalty l1·abs(w), which makes weights sparse (R2)", ge=0)
+    elastic_l1: float = setting(0.0, "elastic net: coefficient of abs(w) (R3)", ge=0)
+    elastic_l2: float = setting(0.0, "elastic net: coefficient of w², without the factor ½ (R3)", ge=0)
     weight_decay: float | None = setting(
         None,
-        "decoupled decay w -= lr·weight_decay·w; null: the optimizer's own (adamw and muon 0.01, others 0)",
+        "decoupled weight decay w -= lr·weight_decay·w; null: the optimizer's (adamw, muon: 0.01, else 0)",
         ge=0,
     )
     max_norm: float | None = setting(
-        None, "largest norm of each unit's incoming weights, kept after every update; null: any (R4)", gt=0
+        None,
+        "maximum norm of each unit's incoming weights, enforced after updates; null: no limit (R4)",
+        gt=0,
     )
     biases: bool = setting(
-        False, "whether penalties and decay act on biases and normalization layers too (R6)"
+        False, "apply penalties and weight decay to biases and normalization layers too (R6)"
     )
     layers: dict[str, Any] = setting(
         {},
-        "strengths of their own for layers by name: {PATTERN: {l2: …, l1: …, weight_decay: …, max_norm: …}}; "
-        "what a layer's entry leaves out stays, and later patterns go before earlier ones (R7)",
+        "strengths for single layers by name: {PATTERN: {l2: …, l1: …, weight_decay: …, max_norm: …}}; "
+        "strengths left out keep the values above, and later patterns override earlier ones (R7)",
     )
-    dropout: float | None = setting(
-        None, "share of units dropped in training; null: the network's own (R5)", ge=0, lt=1
-    )
+    dropout: float | None = setting(None, "dropout rate; null: the network's default (R5)", ge=0, lt=1)
     dropout_kind: str = setting(
         "inverted",
-        "inverted: kept units are scaled up in training; plain: all are scaled down in evaluation (L7)",
+        "inverted: remaining units are scaled up in training; plain: all are scaled down in evaluation (L7)",
         choices=("inverted", "plain"),
     )
     stochastic_depth: float = setting(
         0.0,
-        "share of an image's passes in which the last residual block is skipped in training, rising from 0 "
-        "before the first (Huang et al. 2016; R8)",
+        "probability that the last residual block is skipped for an image in training; it increases linearly "
+        "with the block, from 0 before the first (Huang et al. 2016; R8)",
         ge=0,
         lt=1,
     )
-    label_smoothing: float = setting(0.0, "share of each target spread evenly over all classes", ge=0, lt=1)
+    label_smoothing: float = setting(
+        0.0, "fraction of each target distributed uniformly over all classes", ge=0, lt=1
+    )
     mixup: float = setting(
-        0.0, "mixes pairs of images in shares of Beta(mixup, mixup); 0: never (Zhang et al. 2018; R8)", ge=0
+        0.0,
+        "mix pairs of images with lam from Beta(mixup, mixup); 0: off (Zhang et al. 2018; R8)",
+        ge=0,
     )
     cutmix: float = setting(
         0.0,
-        "pastes a box of another image, of an area of Beta(cutmix, cutmix); 0: never; with mixup each takes "
-        "half of the batches (Yun et al. 2019; R8)",
+        "replace a box of each image by that of another image, with area 1 - lam and lam from "
+        "Beta(cutmix, cutmix); 0: off; if mixup is on too, each batch uses one of the two at random "
+        "(Yun et al. 2019; R8)",
         ge=0,
     )
     input_noise: float = setting(
-        0.0, "standard deviation of Gaussian noise on the network's inputs, in training only (R9)", ge=0
+        0.0, "standard deviation of Gaussian noise added to the network's inputs in training (R9)", ge=0
     )
 
     def changes_weights(self) -> bool:
-        """Return whether weights are changed beside the optimizer's update: by decay or max norm."""
-        of_layers = [entry for entry in self.layers.values() if isinstance(entry, dict)]
+        """Return whether weight decay or max norm change weights in addition to the optimizer's update."""
+        layers = [entry for entry in self.layers.values() if isinstance(entry, dict)]
         return any(
-            entry.get(name) for entry in (vars(self), *of_layers) for name in ("weight_decay", "max_norm")
+            entry.get(name) for entry in (vars(self), *layers) for name in ("weight_decay", "max_norm")
         )
 
     def problems(self) -> Iterator[str]:
         fields = settings_of(type(self))
         for pattern, entry in self.layers.items():
-            where = f"regularization.layers.{pattern}"
+            key = f"regularization.layers.{pattern}"
             if not isinstance(entry, dict) or not entry:
-                yield f"{where}: needs settings of its own, as in {{{pattern}: {{l2: 0.001}}}}"
+                yield f"{key}: needs a mapping of settings, such as {{{pattern}: {{l2: 0.001}}}}"
                 continue
             for name, value in entry.items():
                 if name not in LAYER_SETTINGS:
-                    yield f"{where}: {name} is no setting of a layer; write {', '.join(LAYER_SETTINGS)}"
-                elif wrong := problem(type_of(type(self), name), rule_of(fields[name]), value):
-                    yield f"{where}: {name}={value}: {wrong}"
+                    yield f"{key}: {name} is not a setting of a layer; write {', '.join(LAYER_SETTINGS)}"
+                elif error := problem(type_of(type(self), name), rule_of(fields[name]), value):
+                    yield f"{key}: {name}={value}: {error}"
 
     def build(self, network: nn.Module) -> WeightRegularization:
         """Return the penalties, weight decay and max norm of a network's weights.
 
-        Raises ConfigError where a pattern of `layers` names no layer.
+        Raises ConfigError where a pattern of `layers` matches no layer.
         """
         from .penalties import Strengths, WeightRegularization
 
@@ -113,9 +118,9 @@ class Regularizers(Option):
         return WeightRegularization(network, strengths, self.layers, self.biases)
 
     def modify(self, network: nn.Module) -> None:
-        """Put the kind of dropout and the stochastic depth into a new network.
+        """Apply `dropout_kind` and `stochastic_depth` to a new network.
 
-        Raises ConfigError where plain dropout is asked for and the network has none.
+        Raises ConfigError for plain dropout if the network has no dropout layers.
         """
         from .layer_noise import skip_blocks, use_plain_dropout
 

@@ -1,1 +1,1 @@
-"""What is drawn and written about a run."""
+"""Tables and pictures of a run."""

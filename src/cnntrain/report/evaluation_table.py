@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..metrics import format_metric
 from ..training.evaluation import Evaluation
 
-# With more classes than this, the confusion matrix is not printed.
+# The confusion matrix is not printed with more classes than this.
 MAX_PRINTED_CLASSES = 20
 
 
@@ -43,6 +43,8 @@ def _table(entries: dict[str, dict[str, float | None]]) -> list[str]:
     width = max(len(name) for name in entries)
     return [
         f"  {name:<{width}}  "
-        + ", ".join("–" if value is None else format_metric(metric, value) for metric, value in found.items())
-        for name, found in entries.items()
+        + ", ".join(
+            "–" if value is None else format_metric(metric, value) for metric, value in metrics.items()
+        )
+        for name, metrics in entries.items()
     ]

@@ -1,8 +1,8 @@
-"""The paths of optimizers on a bowl and on a saddle, and what each did there in words (O12).
+"""Paths of optimizers on a bowl and on a saddle, with a description of each (O12).
 
-Both surfaces are f = ½·(a·x² + b·y²). On the saddle all start almost on its ridge: plain SGD multiplies y
+Both surfaces are f = ½·(a·x² + b·y²). On the saddle all start close to its ridge: plain SGD multiplies y
 by 1 + 2·lr at each step, so it leaves after log(1/y)/log(1 + 2·lr) steps, while a method that divides by the
-gradient's own size takes full steps from the first.
+magnitude of the gradient takes steps of full size from the first.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from torch import Tensor
 
 from ..optim.settings import Adagrad, Adam, Nesterov, Optim, RmsProp, Sgd
 
-# As near as this to the minimum counts as there.
+# Within this distance the minimum counts as reached.
 NEAR = 1e-2
-# As far as this from the ridge counts as having left the saddle.
+# From this distance from the ridge on, the saddle counts as left.
 AWAY = 1.0
 
 
 @dataclass(frozen=True)
 class Surface:
-    """f = ½·(a·x² + b·y²) with curvatures (a, b); a path ends where a coordinate is beyond `reach`."""
+    """f = ½·(a·x² + b·y²) with curvatures (a, b); a path ends where |x| or |y| exceeds `reach`.
+
+    window: smallest and largest x, then y, of the drawn map. levels: of its contour lines.
+    """
 
     name: str
     formula: str
@@ -63,7 +66,7 @@ SADDLE = Surface(
 
 
 def example_optimizers(lr: float | None) -> dict[str, Optim]:
-    """Return the optimizers by name, each with a rate that is good for it on the bowl, or all with `lr`."""
+    """Return the optimizers by name, each with a learning rate suitable for the bowl, or all with `lr`."""
     return {
         "sgd": Sgd(lr=lr or 0.08, momentum=0.0),
         "momentum": Sgd(lr=lr or 0.05, momentum=0.9),
@@ -75,24 +78,24 @@ def example_optimizers(lr: float | None) -> dict[str, Optim]:
 
 
 def descend(optim: Optim, surface: Surface, steps: int) -> Tensor:
-    """Return the places of an optimizer, float64 (up to steps + 1, 2), first the start."""
-    place = torch.tensor(surface.start, dtype=torch.float64, requires_grad=True)
-    optimizer = optim.build([place], fused=False)
-    places = [place.detach().clone()]
-    while len(places) <= steps and places[-1].abs().max() <= surface.reach:
-        place.grad = surface.gradient(places[-1])
+    """Return the path of an optimizer from the start, float64 (up to steps + 1, 2)."""
+    point = torch.tensor(surface.start, dtype=torch.float64, requires_grad=True)
+    optimizer = optim.build([point], fused=False)
+    points = [point.detach().clone()]
+    while len(points) <= steps and points[-1].abs().max() <= surface.reach:
+        point.grad = surface.gradient(points[-1])
         optimizer.step()
-        places.append(place.detach().clone())
-    return torch.stack(places)
+        points.append(point.detach().clone())
+    return torch.stack(points)
 
 
 @dataclass(frozen=True)
-class OnBowl:
-    """What a path did on the bowl.
+class BowlResult:
+    """Measurements of a path on the bowl.
 
-    arrived: the step from which on it stays within 0.01 of the minimum, None where it does not.
-    distance: from the minimum at the end. crossings: how often a step went across the valley's floor from
-    more than 0.01 away. past: how far it ran beyond the minimum along the valley.
+    arrived: the step from which on it stays within 0.01 of the minimum, None if it does not. distance:
+    from the minimum at the end. crossings: number of steps across the valley floor that start more than
+    0.01 away from it. past: distance by which it overshoots the minimum along the valley.
     """
 
     arrived: int | None
@@ -116,11 +119,11 @@ class OnBowl:
 
 
 @dataclass(frozen=True)
-class OnSaddle:
-    """What a path did on the saddle.
+class SaddleResult:
+    """Measurements of a path on the saddle.
 
-    left: the first step at which |y| is at least 1, None where there is none. x and y: where it was then,
-    or at the end.
+    left: the first step at which |y| is at least 1, None if there is none. x and y: the position at that
+    step, or at the end.
     """
 
     left: int | None
@@ -134,20 +137,20 @@ class OnSaddle:
         return f"left after {self.left} steps, at x = {self.x:.2g}"
 
 
-def on_bowl(places: Tensor) -> OnBowl:
-    """Return what a path (steps + 1, 2) did on the bowl, whose minimum is at 0 and valley along x."""
-    distances = places.norm(dim=1)
-    after = int((distances > NEAR).nonzero().max()) + 1
-    arrived = after if after < len(places) else None
-    across = itertools.pairwise(places[:, 1].tolist())
-    crossings = sum(one * other < 0 and abs(one) > NEAR for one, other in across)
-    past = float((-places[0, 0].sign() * places[:, 0]).max().clamp(min=0))
-    return OnBowl(arrived, float(distances[-1]), crossings, past)
+def bowl_result(points: Tensor) -> BowlResult:
+    """Return the measurements of a path (steps + 1, 2) on the bowl with minimum at 0 and valley along x."""
+    distances = points.norm(dim=1)
+    step = int((distances > NEAR).nonzero().max()) + 1
+    arrived = step if step < len(points) else None
+    pairs = itertools.pairwise(points[:, 1].tolist())
+    crossings = sum(y * next_y < 0 and abs(y) > NEAR for y, next_y in pairs)
+    past = float((-points[0, 0].sign() * points[:, 0]).max().clamp(min=0))
+    return BowlResult(arrived, float(distances[-1]), crossings, past)
 
 
-def on_saddle(places: Tensor) -> OnSaddle:
-    """Return what a path (steps + 1, 2) did on the saddle at 0, which falls away along y."""
-    away = (places[:, 1].abs() >= AWAY).nonzero().flatten().tolist()
-    left = away[0] if away else None
-    x, y = places[-1 if left is None else left].tolist()
-    return OnSaddle(left, x, y)
+def saddle_result(points: Tensor) -> SaddleResult:
+    """Return the measurements of a path (steps + 1, 2) on the saddle at 0, which descends along y."""
+    away_steps = (points[:, 1].abs() >= AWAY).nonzero().flatten().tolist()
+    left = away_steps[0] if away_steps else None
+    x, y = points[-1 if left is None else left].tolist()
+    return SaddleResult(left, x, y)

@@ -1,1 +1,1 @@
-"""What a run keeps on disk: folder, checkpoints, metrics."""
+"""The files of a run: folder, checkpoints, metrics."""

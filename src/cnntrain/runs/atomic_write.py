@@ -13,7 +13,7 @@ from ..errors import DataError
 def atomic_write(path: Path, before: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """Yield a temporary file to write; on success call `before`, then rename it to `path`.
 
-    Raises DataError where writing fails; `path` is then unchanged and the temporary file removed.
+    Raises DataError if writing fails; `path` is then unchanged and the temporary file removed.
     """
     temporary = path.with_name(f".{path.name}.writing")
     try:
@@ -42,7 +42,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's list of names to disk, where the system can."""
+    """Flush a folder's entries to disk, on systems that support it."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

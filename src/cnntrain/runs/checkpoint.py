@@ -1,8 +1,8 @@
-"""Checkpoints: written whole or not at all, verified when read, an older one kept in reserve.
+"""Checkpoints: written atomically, verified when read, with the previous one as a backup.
 
 A checkpoint is an ordinary torch file of plain types and tensors, readable by
-`torch.load(path, weights_only=True)`. Being a zip archive it can carry a comment; the comment is the
-SHA-256 of all that precedes it, so that a flipped bit anywhere is found before anything is used.
+`torch.load(path, weights_only=True)`. It is a zip archive whose comment is the SHA-256 of everything before
+it, so that a flipped bit anywhere is detected before the content is used.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ class Checkpoints:
         return any((self.folder / name).exists() for name in (LAST, PREVIOUS))
 
     def save_last(self, state: State) -> None:
-        """Make `state` the newest checkpoint; the one it replaces stays as previous.pt."""
+        """Save `state` as the newest checkpoint, last.pt; the one it replaces becomes previous.pt."""
         last = self.folder / LAST
-        with atomic_write(last, before=lambda: _keep(last, self.folder / PREVIOUS)) as temporary:
+        with atomic_write(last, before=lambda: _back_up(last, self.folder / PREVIOUS)) as temporary:
             _write(temporary, state)
 
     def save_best(self, state: State) -> None:
-        """Make `state` the checkpoint of the best epoch."""
+        """Save `state` as the checkpoint of the best epoch, best.pt."""
         with atomic_write(self.folder / BEST) as temporary:
             _write(temporary, state)
 
     def load_last(self) -> tuple[State, str | None]:
-        """Return the newest undamaged checkpoint, and a warning where that is the older one.
+        """Return the newest undamaged checkpoint, and a warning if that is previous.pt.
 
-        Raises DataError where there is none.
+        Raises DataError if there is none.
         """
         last, previous = self.folder / LAST, self.folder / PREVIOUS
         try:
@@ -68,7 +68,7 @@ class Checkpoints:
 def read(path: Path) -> State:
     """Return a checkpoint's content after verifying its SHA-256; raises DataError naming the file."""
     if not path.exists():
-        raise DataError(f"{path}: there is no such checkpoint; start the run anew")
+        raise DataError(f"{path}: there is no such checkpoint; start a new run")
     try:
         _verify(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -82,11 +82,11 @@ def read(path: Path) -> State:
 
 
 def _write(path: Path, state: State) -> None:
-    # Through a file of our own, which is closed (and its space free) whatever happens.
+    # An open file, as this context closes it (which frees its disk space) even if writing fails.
     with path.open("wb") as file:
         torch.save({"format": FORMAT, **state}, file)
     with path.open("rb+") as file:
-        # A zip archive ends with the two-byte length of its comment, 0 so far.
+        # A zip archive ends with the two-byte length of its comment, which is still 0.
         file.seek(-2, os.SEEK_END)
         file.write(COMMENT_LENGTH.to_bytes(2, "little"))
         file.seek(0)
@@ -98,30 +98,30 @@ def _write(path: Path, state: State) -> None:
 def _verify(path: Path) -> None:
     content_length = path.stat().st_size - COMMENT_LENGTH
     if content_length <= 0:
-        raise DataError(f"{path}: is damaged: it ends too early")
+        raise DataError(f"{path}: is damaged: the file is truncated")
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        left = content_length
-        while left:
-            block = file.read(min(left, 1 << 20))
+        remaining = content_length
+        while remaining:
+            block = file.read(min(remaining, 1 << 20))
             digest.update(block)
-            left -= len(block)
+            remaining -= len(block)
         comment = file.read()
     if not comment.startswith(LABEL):
-        raise DataError(f"{path}: is damaged or no checkpoint of cnntrain: it carries no SHA-256")
+        raise DataError(f"{path}: is damaged or no checkpoint of cnntrain: it has no SHA-256")
     if comment != LABEL + digest.hexdigest().encode():
         raise DataError(f"{path}: is damaged: its content does not match its SHA-256")
 
 
-def _keep(path: Path, reserve: Path) -> None:
-    """Make `reserve` another name of `path`, if it exists, without a moment in which neither is there."""
+def _back_up(path: Path, backup: Path) -> None:
+    """Make `backup` a hard link to `path`, if it exists; at least one of the two exists at any time."""
     if not path.exists():
         return
-    link = reserve.with_name(f".{reserve.name}.linking")
+    link = backup.with_name(f".{backup.name}.linking")
     link.unlink(missing_ok=True)
     try:
         os.link(path, link)
     except OSError:  # a file system without hard links
-        path.replace(reserve)
+        path.replace(backup)
         return
-    link.replace(reserve)
+    link.replace(backup)

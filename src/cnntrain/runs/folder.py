@@ -1,4 +1,4 @@
-"""The folder of a run: created exclusively, locked while a process works in it."""
+"""The folder of a run: created exclusively, locked while a process uses it."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ class RunFolder:
         self._discarded = False
 
     def read_summary(self) -> dict[str, Any] | None:
-        """Return the summary, or None where the run has not come to one."""
+        """Return the summary, or None if the run has not written one; raises DataError."""
         if not self.summary.exists():
             return None
         try:
             content = json.loads(self.summary.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise DataError(f"{self.summary}: cannot be read: {error}; remove it and go on") from error
+            raise DataError(f"{self.summary}: cannot be read: {error}; remove it and continue") from error
         return content if isinstance(content, dict) else None
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Write the summary whole or not at all; numbers that are not finite become null."""
+        """Write the summary atomically; non-finite numbers become null."""
         summary = {name: finite(value) for name, value in summary.items()}
         write_text(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
     def discard(self) -> None:
-        """Remove what a run that never began has left, and the folder itself where nothing else is in it."""
+        """Remove the files of a run that did not start; `locked` then removes the folder if it is empty."""
         for file in (self.config, self.metrics, self.summary, self.error):
             file.unlink(missing_ok=True)
         shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
@@ -60,7 +60,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process; raises DataError naming the process that has it."""
+        """Lock the folder for this process; raises DataError naming the process that holds the lock."""
         lock, owner = FileLock(self.path / LOCK), self.path / OWNER
         try:
             lock.acquire(timeout=0)
@@ -76,12 +76,12 @@ class RunFolder:
             lock.release()
             (self.path / LOCK).unlink(missing_ok=True)
             if self._discarded:
-                with suppress(OSError):  # other files are in it
+                with suppress(OSError):  # the folder contains other files
                     self.path.rmdir()
 
 
 def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> RunFolder:
-    """Return a new folder for a run; raises DataError where the place is taken or not writable."""
+    """Return a new folder for a run; raises DataError if it holds a run already or is not writable."""
     folder = RunFolder(create_folder(path, named_by_user))
     if folder.config.exists():
         raise DataError(f"{path}: already holds a run; continue it with run={path}, or name another folder")
@@ -93,8 +93,8 @@ def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> Ru
 def create_folder(path: Path, named_by_user: bool) -> Path:
     """Create a folder and return its path.
 
-    A name the user gave may be an existing folder; one that is ours (the time) gets a number where it is
-    taken: path-2, path-3, … Raises DataError where there can be no folder.
+    A path given by the user may be an existing folder; a generated one (the time) gets a number if it exists:
+    path-2, path-3, … Raises DataError if the folder cannot be created.
     """
     try:
         if named_by_user:
@@ -108,7 +108,7 @@ def create_folder(path: Path, named_by_user: bool) -> Path:
                 return candidate
     except OSError as error:
         raise DataError(f"{path}: cannot be created ({error.strerror}); name another folder") from error
-    raise AssertionError("counting never ends")
+    raise AssertionError("itertools.count does not end")
 
 
 def _owner(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""The metrics of a run: one record at a time, to metrics.jsonl and to the chosen logger."""
+"""The metrics of a run, written record by record to metrics.jsonl and to the selected logger."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..logger.sink import Row, Sink
 
 
 class JsonLines:
-    """metrics.jsonl: one JSON object a line, never NaN or Infinity."""
+    """metrics.jsonl: one JSON object per line, without NaN and Infinity."""
 
     def __init__(self, path: Path, keep_rows: int):
         _truncate(path, keep_rows)
@@ -30,7 +30,7 @@ class JsonLines:
         self.rows += 1
 
     def sync(self) -> None:
-        """Flush to disk, so that a checkpoint never counts rows that are lost."""
+        """Flush to disk, so that a checkpoint's number of rows never exceeds those on disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -39,9 +39,9 @@ class JsonLines:
 
 
 class Recorder:
-    """Decides before each step whether it is recorded, and hands records to metrics.jsonl and the logger.
+    """Selects the steps to record, and writes records to metrics.jsonl and the logger.
 
-    `keep_rows` rows of an earlier process are kept, later ones are cut off.
+    The first `keep_rows` rows of an existing metrics.jsonl are kept, later ones are removed.
     """
 
     def __init__(self, path: Path, keep_rows: int, logger: Sink | None, every_steps: int):
@@ -55,11 +55,11 @@ class Recorder:
         return self._lines.rows
 
     def due(self, step: int) -> bool:
-        """Return whether the update after `step` updates is recorded: the first, then every so many."""
+        """Return whether the update after `step` updates is recorded: the first, then each `every_steps`."""
         return step == 0 or (step + 1) % self.every_steps == 0
 
     def record(self, row: Row) -> None:
-        """Write one record; numbers that are not finite become null."""
+        """Write one record; non-finite numbers become null."""
         valid = {name: finite(value) for name, value in row.items()}
         for sink in self._sinks:
             sink.write(valid)
@@ -75,12 +75,12 @@ class Recorder:
 
 
 def finite(value: Any) -> Any:
-    """Return a value as JSON takes it: null in place of NaN and infinity."""
+    """Return a value that is valid in JSON: None in place of NaN and infinity."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _truncate(path: Path, rows: int) -> None:
-    """Cut a file of lines off after its first `rows` lines."""
+    """Truncate a text file after its first `rows` lines."""
     if not path.exists():
         return
     with path.open("rb+") as file:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one lets the current step end and the state be saved."""
+"""Handling of Ctrl-C and SIGTERM: after the first, the current step is completed and the state saved."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
-    """Remembers the first signal to stop, for the loop to see after each step; a second one ends at once."""
+    """Stores the first stop signal, which the loop checks after each step; a second one stops immediately."""
 
     def __init__(self) -> None:
         self.received: Interrupted | None = None
 
     @contextmanager
     def caught(self) -> Iterator[StopSignals]:
-        """Catch signals inside; what was set before comes back after."""
-        before = {number: signal.signal(number, self._note) for number in STOPPING}
+        """Catch signals inside the context; restores the previous handlers on exit."""
+        before = {number: signal.signal(number, self._on_signal) for number in STOPPING}
         try:
             yield self
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
-            raise interrupted_by(number, "stopped at once; the last checkpoint stands")
+            raise interrupted_by(number, "stopped immediately; the last checkpoint is intact")
         self.received = interrupted_by(number, "stopped after saving")
 
 
 @contextmanager
 def sigterm_as_exception() -> Iterator[None]:
-    """Turn SIGTERM outside the loop into Interrupted, so that locks are released on the way out."""
+    """Raise Interrupted on SIGTERM outside the training loop, so that locks are released."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise interrupted_by(number, "stopped")

@@ -1,6 +1,6 @@
-"""Learning rates as functions of the step (plateau: of the record too), after a linear warm-up (O7–O10).
+"""Learning rate as a function of the step, after a linear warm-up (O7–O10), and momentum likewise (O3).
 
-And momentum as a function of the step (O3).
+The plateau schedule also depends on the validation error of each epoch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Shape = Callable[[int], float]
 
 
 class Schedule:
-    """Step → factor on the learning rate: (step + 1)/warmup while warming up, then the shape."""
+    """The factor on the learning rate at each step: (step + 1)/warmup during warm-up, then shape(step)."""
 
     def __init__(self, shape: Shape, warmup: int):
         self.shape = shape
@@ -27,18 +27,18 @@ class Schedule:
         return self.shape(step)
 
     def after_epoch(self, val_error: float | None) -> None:
-        """Take the validation error of an epoch; only a plateau schedule looks at it."""
+        """Process the validation error of an epoch; only the plateau schedule uses it."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run cannot compute from the step."""
+        """Return the state that cannot be computed from the step."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the state of `state_dict`."""
+        """Restore the state returned by `state_dict`."""
 
 
 class Plateau(Schedule):
-    """A constant rate, times `factor` after `patience` epochs without a lower validation error (O8)."""
+    """A rate multiplied by `factor` after each `patience` epochs without a lower validation error (O8)."""
 
     def __init__(self, warmup: int, factor: float, patience: int):
         super().__init__(lambda step: self.level, warmup)
@@ -66,32 +66,32 @@ class Plateau(Schedule):
 
 
 def constant() -> Shape:
-    """Return 1 at every step."""
+    """Return the constant factor 1 as a function of the step."""
     return lambda step: 1.0
 
 
-def milestones(falls: list[int], factor: float) -> Shape:
-    """Return factor^(number of `falls` at or before the step)."""
-    return lambda step: factor ** bisect.bisect_right(falls, step)
+def milestones(steps: list[int], factor: float) -> Shape:
+    """Return factor^(number of entries of `steps` at or before the step) as a function of the step."""
+    return lambda step: factor ** bisect.bisect_right(steps, step)
 
 
 def every(steps: int, factor: float) -> Shape:
-    """Return factor^floor(step / steps)."""
+    """Return factor^floor(step / steps) as a function of the step."""
     return lambda step: factor ** (step // steps)
 
 
 def exponential(rate: float, warmup: int) -> Shape:
-    """Return e^(-rate·t), t the steps since the warm-up."""
+    """Return e^(-rate·t), t being the number of steps since the warm-up."""
     return lambda step: math.exp(-rate * (step - warmup))
 
 
 def inverse(rate: float, warmup: int) -> Shape:
-    """Return 1/(1 + rate·t), t the steps since the warm-up."""
+    """Return 1/(1 + rate·t), t being the number of steps since the warm-up."""
     return lambda step: 1 / (1 + rate * (step - warmup))
 
 
 def cosine(steps: int, warmup: int, final: float) -> Shape:
-    """Return half a cosine from 1 after the warm-up to `final` at the end of `steps`."""
+    """Return half a cosine period, from 1 at the end of the warm-up to `final` after `steps` steps."""
     length = max(1, steps - warmup)
 
     def factor(step: int) -> float:
@@ -102,7 +102,10 @@ def cosine(steps: int, warmup: int, final: float) -> Shape:
 
 
 def triangle(steps: int, warmup: int, peak: float, initial: float, final: float) -> Shape:
-    """Return a line from `initial` up to 1 at the share `peak` of the run, then down to `final`."""
+    """Return a linear rise from `initial` to 1, then a linear fall to `final`.
+
+    The maximum is at the fraction `peak` of the steps after the warm-up.
+    """
     length = max(1, steps - warmup)
 
     def factor(step: int) -> float:
@@ -115,5 +118,5 @@ def triangle(steps: int, warmup: int, peak: float, initial: float, final: float)
 
 
 def rising(start: float, end: float, steps: int) -> Shape:
-    """Return a straight line from `start` at the first step to `end` at the last of `steps`, then `end`."""
+    """Return a linear change from `start` at the first step to `end` at the last of `steps`, then `end`."""
     return lambda step: start + (end - start) * min(1.0, step / max(1, steps - 1))

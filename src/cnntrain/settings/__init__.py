@@ -1,1 +1,1 @@
-"""What a setting is, and the whole tree of settings. Nothing here imports torch."""
+"""Declaration of settings, and the complete configuration tree. Nothing here imports torch."""

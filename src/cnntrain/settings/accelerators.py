@@ -1,4 +1,4 @@
-"""Which accelerators this machine has, asked of the driver: importing torch for it would take seconds."""
+"""Accelerators of this machine, queried from the driver: importing torch for this would take seconds."""
 
 import ctypes
 import platform
@@ -8,7 +8,7 @@ from functools import cache
 
 @cache
 def cuda_devices() -> int:
-    """Return the number of CUDA devices that torch will find (ROCm's count as CUDA there)."""
+    """Return the number of CUDA devices that torch will find; torch counts ROCm devices as CUDA."""
     import importlib.metadata  # takes 15 ms to import
 
     if "rocm" in importlib.metadata.version("torch"):
@@ -26,5 +26,5 @@ def cuda_devices() -> int:
 
 
 def has_mps() -> bool:
-    """Return whether this is a Mac with Apple's own processor."""
+    """Return whether this is a Mac with an Apple processor (arm64), which has MPS."""
     return sys.platform == "darwin" and platform.machine() == "arm64"

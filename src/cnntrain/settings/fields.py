@@ -1,7 +1,7 @@
-"""What a setting is: a dataclass field with a type, a default, a range and a help text.
+"""Settings: dataclass fields with a type, a default, a range of values and a help text.
 
-`setting` declares one, `problem` checks a value against one. Everything that checks values or
-describes settings (the command line, YAML files, the composed tree, the reference) reads them here.
+`setting` declares one, `problem` checks a value against its type and rule. The command line, YAML files,
+the composed tree and the generated reference all use these functions.
 """
 
 import dataclasses
@@ -16,8 +16,9 @@ from typing import Any
 class Rule:
     """The help text and the allowed values of one setting.
 
-    `resume` says what `run=FOLDER` may do to it: "fixed" (the stored value stands) or "free"
-    (a new value changes neither weights nor metrics, so it is taken).
+    ge, gt, le, lt: bounds. length: required number of values of a list. resume: whether run=FOLDER may
+    change the setting: "fixed" (no) or "free" (yes, as it changes neither weights nor metrics). fixed: the
+    field is the name of the option and cannot be set.
     """
 
     help: str
@@ -53,12 +54,12 @@ def setting(default: Any, help: str, **rule: Any) -> Any:
 
 
 def fixed(name: str) -> Any:
-    """Declare the field `name`, which says which option of its group a dataclass is."""
-    return setting(name, "which option this is; cannot be set", fixed=True, choices=(name,))
+    """Declare the field `name`, which identifies the option of its group and cannot be set."""
+    return setting(name, "name of this option; cannot be set", fixed=True, choices=(name,))
 
 
 def rule_of(field: dataclasses.Field[Any]) -> Rule:
-    """Return the rule of a dataclass field declared by `setting`."""
+    """Return the `Rule` of a dataclass field declared by `setting`."""
     rule = field.metadata["rule"]
     assert isinstance(rule, Rule)
     return rule
@@ -82,12 +83,12 @@ def settings_of(option: type) -> dict[str, dataclasses.Field[Any]]:
 
 
 def type_of(option: type, name: str) -> Any:
-    """Return the resolved annotation of one field."""
+    """Return the resolved type annotation of one field."""
     return typing.get_type_hints(option)[name]
 
 
 def describe_type(annotation: Any) -> str:
-    """Return the words for a type, as in "whole number or null"."""
+    """Return the name of a type in messages, such as "whole number or null"."""
     if _is_union(annotation):
         return " or ".join(describe_type(part) for part in typing.get_args(annotation))
     origin = typing.get_origin(annotation)
@@ -96,7 +97,7 @@ def describe_type(annotation: Any) -> str:
         return f"list of {describe_type(item)}s"
     if origin is dict:
         return "mapping"
-    words = {
+    names = {
         int: "whole number",
         float: "number",
         bool: "true or false",
@@ -104,14 +105,13 @@ def describe_type(annotation: Any) -> str:
         type(None): "null",
         Any: "anything",
     }
-    return words[annotation]
+    return names[annotation]
 
 
 def problem(annotation: Any, rule: Rule, value: Any) -> str | None:
-    """Return what is wrong with `value` for a setting of this type and rule, or None.
+    """Return an error text for a value that breaks the type or the rule of a setting, or None.
 
-    Text is accepted where its meaning is plain ("3" for a whole number, "no" for false), as
-    OmegaConf accepts it.
+    Text that OmegaConf converts is accepted too: "3" for a whole number, "no" for false.
     """
     try:
         converted = convert(annotation, value)
@@ -138,20 +138,20 @@ def problem(annotation: Any, rule: Rule, value: Any) -> str | None:
 
 
 def setting_problems(settings: Any, prefix: str, skip: tuple[str, ...] = ()) -> list[str]:
-    """Return a line for every field of a settings dataclass that breaks its rule, but those of `skip`."""
+    """Return a line for every field of a settings dataclass that breaks its rule, except fields in `skip`."""
     problems = []
     for name, field in settings_of(type(settings)).items():
         value = getattr(settings, name)
-        wrong = None if name in skip else problem(type_of(type(settings), name), rule_of(field), value)
-        if wrong is not None:
-            problems.append(f"{prefix}{name}={value}: {wrong}")
+        error = None if name in skip else problem(type_of(type(settings), name), rule_of(field), value)
+        if error is not None:
+            problems.append(f"{prefix}{name}={value}: {error}")
     return problems
 
 
 def convert(annotation: Any, value: Any) -> Any:
-    """Return `value` as the annotated type.
+    """Return `value` converted to the annotated type.
 
-    Raises ValueError where it cannot be read as that type.
+    Raises ValueError where it cannot be converted.
     """
     if annotation is Any:
         return value
@@ -198,11 +198,11 @@ def _convert_scalar(annotation: Any, value: Any) -> Any:
         return int(value)
     if annotation is float:
         return float(value)
-    raise AssertionError(f"a setting has the unknown type {annotation}")
+    raise AssertionError(f"settings of type {annotation} are not supported")
 
 
 def _limits(rule: Rule) -> str:
-    """Return the range as it follows "must be": "in [0, 1)", "≥ 1"."""
+    """Return the range as used after "must be", such as "in [0, 1)" or "≥ 1"."""
     limits = rule.range()
     return f"in {limits}" if limits.startswith(("[", "(")) else limits
 
@@ -222,16 +222,16 @@ def _is_union(annotation: Any) -> bool:
 
 def describe_option(settings: Any) -> str:
     """Return an option's name and settings on one line."""
-    listed = [
+    assignments = [
         f"{name}={format_value(getattr(settings, name))}"
         for name in settings_of(type(settings))
         if name != "name"
     ]
-    return f"{settings.name} ({', '.join(listed)})" if listed else str(settings.name)
+    return f"{settings.name} ({', '.join(assignments)})" if assignments else str(settings.name)
 
 
 def format_value(value: Any) -> str:
-    """Return a value as it is written in YAML and on the command line."""
+    """Return a value in the notation of YAML and of the command line."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The shapes of an image on its way to the network: as stored, cropped, preprocessed, enlarged."""
+"""Image shapes from the data set to the network: stored, cropped, preprocessed, enlarged."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """The shape (height, width, channels) of an image as stored, and as the network receives it.
+    """The shape of a stored image, the changes made to it, and the shape at the network's input.
 
-    crop: the (height, width) that augmentation cuts out, None for the whole image. enlarged: the
-    (height, width) to which the preprocessed image is resized last, None where it is not.
+    image, shape: (height, width, channels) as stored and at the network's input. crop: (height, width) of
+    the crops that augmentation takes, None for whole images. enlarged: (height, width) to which
+    preprocessed images are resized, None where they are not.
     """
 
     image: Shape
@@ -23,16 +24,16 @@ class NetworkInput:
 
     @property
     def size(self) -> Size:
-        """(height, width) at the network's input."""
+        """Height and width at the network's input."""
         return self.shape[0], self.shape[1]
 
     @property
     def channels(self) -> int:
-        """Channels at the network's input."""
+        """Number of channels at the network's input."""
         return self.shape[2]
 
     def notices(self) -> list[str]:
-        """Return a line where images are enlarged for the network."""
+        """Return a message if images are enlarged for the network, else no messages."""
         if self.enlarged is None:
             return []
         height, width = self.crop or self.image[:2]

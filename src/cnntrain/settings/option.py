@@ -1,4 +1,4 @@
-"""What the options of every group have: a name, and checks of their settings against each other."""
+"""Base class of the options of all groups: a name, and checks of settings against each other."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import ClassVar
 
 
 class Notice(str):
-    """A line about settings that work, but perhaps not as expected; other lines are problems."""
+    """A message about settings that are valid but may have an unexpected effect; plain strings are errors."""
 
 
 @dataclass
 class Option:
-    """One choice of a group as a dataclass: its fields are the keys of its YAML files."""
+    """One option of a group as a dataclass; its fields are the keys of its YAML files."""
 
-    # Names under which earlier versions stored this option.
+    # Names of this option in the stored configurations of earlier versions.
     former_names: ClassVar[tuple[str, ...]] = ()
 
     name: str = ""
 
     def problems(self) -> Iterable[str]:
-        """Yield a line for each setting that contradicts another of this option, or would have no effect.
+        """Yield a message for each setting that contradicts another of this option or has no effect.
 
-        A `Notice` among them is no problem.
+        A plain string is an error, a `Notice` is not.
         """
         return ()

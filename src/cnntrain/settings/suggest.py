@@ -1,21 +1,21 @@
-"""The nearest valid choice to what the user wrote."""
+"""Suggestions for misspelled names."""
 
 import difflib
 from collections.abc import Iterable
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word most like `word`, by letters whatever their case, or None."""
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name most similar to `name`, ignoring case, or None where none is similar."""
     by_lower = {entry.lower(): entry for entry in known}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None
 
 
-def did_you_mean(word: str, known: Iterable[str], many: int = 40) -> str:
-    """Return "did you mean X?", or the list of what is known where nothing is near (at most `many`)."""
-    listed = list(known)
-    near = nearest(word, listed)
-    if near is not None:
-        return f"did you mean {near}?"
-    shown = ", ".join(listed[:many])
-    return f"choose one of {shown}{', …' if len(listed) > many else ''}"
+def did_you_mean(name: str, known: Iterable[str], many: int = 40) -> str:
+    """Return "did you mean X?", or "choose one of …" with up to `many` known names if none is similar."""
+    choices = list(known)
+    match = nearest(name, choices)
+    if match is not None:
+        return f"did you mean {match}?"
+    first = ", ".join(choices[:many])
+    return f"choose one of {first}{', …' if len(choices) > many else ''}"

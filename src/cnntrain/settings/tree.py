@@ -1,4 +1,4 @@
-"""The whole configuration as one typed tree."""
+"""The complete configuration as one typed tree."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .fields import setting
 
 JOBS = {
     "train": "train a network (the default)",
-    "evaluate": "measure a run's best network on a split: job=evaluate run=FOLDER",
-    "summary": "say what a network costs, layer by layer and in memory, without training it",
-    "optimizers": "show the optimizers on a bowl and on a saddle: pictures, and in words what each did",
+    "evaluate": "evaluate a run's best network on a split: job=evaluate run=FOLDER",
+    "summary": "print a network's parameters, operations and memory, layer by layer, before training",
+    "optimizers": "compare optimizers on two test functions, a bowl and a saddle: pictures and a summary",
 }
 
 
@@ -21,42 +21,43 @@ JOBS = {
 class Evaluate:
     """Settings of job=evaluate."""
 
-    split: str = setting("test", "the split to measure on", choices=("train", "val", "test"), resume="free")
+    split: str = setting("test", "the split to evaluate on", choices=("train", "val", "test"), resume="free")
     batch_size: int | None = setting(
         None, "images per forward pass; null: the batch size of training", ge=1, resume="free"
     )
     weights: str = setting(
         "best",
-        "of a run with averaging, the better of the two by validation, or those of the same epoch's last "
-        "step, or their average (E4)",
+        "weights of the best epoch in a run with averaging; best: the better of the two in validation; "
+        "last_step: those after its last step; average: their running average (E4)",
         choices=("best", "last_step", "average"),
         resume="free",
     )
     views: str = setting(
         "none",
-        "average predictions over several views of each image, reported beside the plain numbers: mirror: "
-        "and its mirror image; shifts: moved by a few pixels in nine ways; ten_crops: corners and middle, "
-        "mirrored too, as AlexNet's (E7)",
+        "average predictions over several views of each image, in addition to the plain evaluation; mirror: "
+        "the image and its mirror image; shifts: 9 shifts by -shift, 0 and shift pixels in both directions; "
+        "ten_crops: corners and center, each also mirrored, as in AlexNet (E7)",
         choices=("none", "mirror", "shifts", "ten_crops"),
         resume="free",
     )
     shift: int | None = setting(
-        None, "views=shifts: by how many pixels; null: a sixteenth of the side", ge=1, resume="free"
+        None, "views=shifts: shift in pixels; null: 1/16 of the shorter side", ge=1, resume="free"
     )
     dense: bool = setting(
         False,
-        "slide the network over images larger than its own input in one pass, and average the scores (E5)",
+        "apply the network convolutionally to images larger than its own input and average the scores over "
+        "all positions (E5)",
         resume="free",
     )
     dense_size: int | None = setting(
         None,
-        "dense: resize images first, to this shorter side at the network's input; null: as they come",
+        "dense: length to which the shorter side of images is resized; null: scaled as in training",
         ge=1,
         resume="free",
     )
     dense_stride: int | None = setting(
         None,
-        "dense: pixels from one place to the next, a divisor of the network's own stride; null: that one",
+        "dense: pixels between positions, a divisor of the network's own stride; null: the network's stride",
         ge=1,
         resume="free",
     )
@@ -67,11 +68,11 @@ class Summary:
     """Settings of job=summary."""
 
     image_size: int | None = setting(
-        None, "height and width to ask about, in pixels; null: the data set's", ge=1, resume="free"
+        None, "height and width of the images in pixels; null: those of the data set", ge=1, resume="free"
     )
     memory_gb: float | None = setting(
         None,
-        "find the largest data.batch_size whose training fits into this many GB; null: not asked",
+        "find the largest data.batch_size with which training fits into this many GB; null: do not",
         gt=0,
         resume="free",
     )
@@ -81,35 +82,35 @@ class Summary:
 class Optimizers:
     """Settings of job=optimizers."""
 
-    steps: int = setting(100, "updates of each optimizer on each surface", ge=1, resume="free")
+    steps: int = setting(100, "updates of each optimizer on each test function", ge=1, resume="free")
     lr: float | None = setting(
         None,
-        "one learning rate for all; null: for each one that is good on the bowl",
+        "learning rate of all optimizers; null: for each its own, chosen to work well on the bowl",
         gt=0,
         le=10,
         resume="free",
     )
 
 
-# The settings of jobs, which stand under the job's name.
+# The settings of each job, a node of the tree with the job's name.
 JOB_SETTINGS: dict[str, type] = {"evaluate": Evaluate, "summary": Summary, "optimizers": Optimizers}
 
 
 def group(package: str) -> Any:
-    """Declare a group of the tree, whose options stand in `cnntrain.<package>.settings`."""
+    """Declare a group of the tree whose options are defined in `cnntrain.<package>.settings`."""
     return field(default=MISSING, metadata={"package": package})
 
 
 @dataclass
 class Config:
-    """The configuration of one run; each group holds the dataclass of the chosen option.
+    """The configuration of one run; each group contains the settings of the chosen option.
 
-    Groups stand in the order in which a run passes through them.
+    Groups are in the order in which a run uses them.
     """
 
-    job: str = setting("train", "what to do", choices=tuple(JOBS), resume="free")
+    job: str = setting("train", "the job to run", choices=tuple(JOBS), resume="free")
     run: str | None = setting(None, "folder of an earlier run to continue or evaluate", resume="free")
-    seed: int = setting(0, "where all randomness starts", ge=0)
+    seed: int = setting(0, "seed of all random number generators", ge=0)
     data: Any = group("data")
     preprocessing: Any = group("preprocessing")
     augmentation: Any = group("augmentation")

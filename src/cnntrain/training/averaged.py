@@ -1,4 +1,4 @@
-"""Validation of the averaged weights, with batch-norm statistics of their own (E4)."""
+"""Validation of the averaged weights, with recomputed batch-norm statistics (E4)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .step import TrainingStep
 
 @dataclass(frozen=True)
 class Averaged:
-    """Averaged weights with batch-norm statistics of their own, and their validation if there is one."""
+    """Averaged weights with recomputed batch-norm statistics, and their validation result if there is one."""
 
     evaluation: Evaluation | None
     network: State
@@ -30,9 +30,9 @@ def evaluate_average(
     steps_per_epoch: int,
     validate: Callable[[], Evaluation | None],
 ) -> Averaged | None:
-    """Return the average after `epoch` epochs and what `validate` finds with it, None where there is none.
+    """Return the averaged weights after `epoch` epochs and the result of `validate`; None without average.
 
-    Its batch-norm statistics are recomputed over the first training batches of the epoch that has ended.
+    Batch-norm statistics are recomputed over the first training batches of the epoch just completed.
     """
     average = step.average
     if average is None or not average.count:
@@ -48,7 +48,7 @@ def evaluate_average(
 
 @torch.no_grad()
 def _forward_batches(step: TrainingStep, train: Batches, epoch: int, stop: int) -> None:
-    """Pass the first `stop` training batches of the epoch before `epoch` through the network."""
+    """Forward the first `stop` training batches of the epoch just completed, whose index is epoch - 1."""
     seed_torch(step.seed, "batch norm of the average", epoch)
     for images, _ in train.epoch(epoch - 1, 0, stop):
         for part in images.chunk(step.accumulate_steps):

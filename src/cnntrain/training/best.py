@@ -1,4 +1,4 @@
-"""Model selection: the checkpoint of the best epoch by validation."""
+"""Model selection: saves the checkpoint of the epoch with the lowest validation error."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ def keep_best(
     validation: Evaluation | None,
     averaged: Averaged | None,
 ) -> None:
-    """Save an epoch's weights, or their average, where their validation error is the lowest so far.
+    """Save an epoch's weights or average, whichever validates better, if its error is the lowest so far.
 
-    Without a validation split those of the newest epoch are saved, the average where there is one.
+    Without a validation split, the weights of the newest epoch are saved: the average if there is one.
     `trained_state` holds the weights of the last step as "network".
     """
     candidates: list[tuple[Evaluation | None, str, State]] = []
     if averaged is not None:
         candidates.append((averaged.evaluation, "average", averaged.network))
     candidates.append((validation, "last_step", trained_state["network"]))
-    found, which, weights = min(candidates, key=lambda candidate: _selection_error(candidate[0]))
-    if found is not None:
-        error = _selection_error(found)
+    evaluation, which, weights = min(candidates, key=lambda candidate: _selection_error(candidate[0]))
+    if evaluation is not None:
+        error = _selection_error(evaluation)
         if progress.best_error is not None and error >= progress.best_error:
             return
-        progress.best_error, progress.best_values = error, found.row("val")
+        progress.best_error, progress.best_values = error, evaluation.row("val")
     progress.best_epoch, progress.best_weights = progress.epoch, which
-    # With an average, the other candidate is stored too, for evaluate.weights.
-    both = {f"network_of_{name}": state for _, name, state in candidates if averaged is not None}
-    checkpoints.save_best(trained_state | {"network": weights} | both)
+    # With an average, both candidates are stored, for evaluate.weights.
+    stored = {f"network_of_{name}": state for _, name, state in candidates if averaged is not None}
+    checkpoints.save_best(trained_state | {"network": weights} | stored)
 
 
 def _selection_error(evaluation: Evaluation | None) -> float:
-    """Return what model selection minimizes: infinity for NaN, 0 where nothing was evaluated."""
+    """Return the error that model selection minimizes: infinity for NaN, 0 without an evaluation."""
     if evaluation is None:
         return 0.0
     return math.inf if math.isnan(evaluation.error) else evaluation.error

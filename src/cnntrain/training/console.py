@@ -1,4 +1,4 @@
-"""What training prints: a progress bar for each epoch, and a line after it."""
+"""Console output of training: a progress bar for each epoch, and a line after it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .progress import Progress
 
 
 def progress_bar(progress: Progress, steps_per_epoch: int, epochs: int) -> tqdm[Any]:
-    """Return the bar of the current epoch, shown where standard error is a terminal."""
+    """Return the progress bar of the current epoch, shown only if standard error is a terminal."""
     return tqdm(
         total=steps_per_epoch,
         initial=progress.step_in_epoch,
@@ -24,7 +24,7 @@ def progress_bar(progress: Progress, steps_per_epoch: int, epochs: int) -> tqdm[
 
 
 def show_on_bar(bar: tqdm[Any], row: Row, metric_name: str) -> None:
-    """Write loss and primary metric of a step's record behind the bar."""
+    """Show loss and primary metric of a step's record after the bar."""
     metric = format_metric(metric_name, row[f"train/{metric_name}"])
     bar.set_postfix_str(f"loss {row['train/loss']:.3f}, {metric}", refresh=False)
 

@@ -1,8 +1,8 @@
-"""How busy the machine's cores are with other processes. Imports no torch.
+"""CPU load of other processes on the machine. Does not import torch.
 
-Threads of one operation wait for each other. On cores that other processes use, a thread waits for partners
-that are not running, and a training of seconds takes minutes: with more threads than free cores, two runs of
-the default network at once on two cores took five times as long as one (benchmarks/README.md).
+Threads of one operation wait for each other. With more threads than free cores, a thread waits for others
+that are not scheduled, and training that takes seconds takes minutes: two concurrent runs of the default
+network on two cores took five times as long as one (benchmarks/README.md).
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ import os
 import time
 from pathlib import Path
 
-# How long an OpenMP thread polls for its partners before it sleeps, in iterations. GNU OpenMP's own 300 000
-# occupy a core for longer than most of our operations take; this many cost nothing on idle cores.
+# Iterations for which an OpenMP thread polls for the others before it sleeps. GNU OpenMP's default of 300 000
+# occupies a core for longer than most of our operations take; this number costs nothing on idle cores.
 SPIN_COUNT = "3000"
-# Shorter than this, clock ticks of 10 ms say little.
+# Over shorter intervals, clock ticks of 10 ms are too coarse.
 MIN_SECONDS = 0.3
 
 
 def limit_spinning() -> None:
-    """Let OpenMP's threads poll for a shorter time, unless the user has set how they wait.
+    """Shorten the polling of OpenMP threads, unless the user has set their wait policy.
 
-    Read when torch loads the OpenMP library, so this comes before torch is imported.
+    The variable is read when torch loads the OpenMP library, so call this before importing torch.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
 
 
 class LoadMeter:
-    """Measures how many cores other processes use, from one call of `others` to the next."""
+    """Measures the number of cores used by other processes, between calls of `cores_of_others`."""
 
     def __init__(self) -> None:
-        self._last = _reading()
+        self._last = _cpu_times()
 
-    def others(self) -> float:
-        """Return how many cores other processes have used on average since the last call.
+    def cores_of_others(self) -> float:
+        """Return the mean number of cores used by other processes since the last call.
 
-        0.0 where the system does not tell (Linux does), or where the last call was a moment ago.
+        0.0 if the system does not report it (Linux does), or within MIN_SECONDS of the last call.
         """
-        before, now = self._last, _reading()
+        before, now = self._last, _cpu_times()
         self._last = now
         if before is None or now is None or now[0] - before[0] < MIN_SECONDS:
             return 0.0
@@ -46,8 +46,8 @@ class LoadMeter:
         return max(0.0, (busy - own) / seconds)
 
 
-def _reading() -> tuple[float, float, float] | None:
-    """Return the time, and seconds for which cores were busy: all in all, and with this process."""
+def _cpu_times() -> tuple[float, float, float] | None:
+    """Return the time, the CPU seconds of all processes and those of this process; None if unavailable."""
     try:
         fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
         user, nice, system, _, _, irq, softirq = (int(ticks) for ticks in fields[:7])
@@ -58,5 +58,5 @@ def _reading() -> tuple[float, float, float] | None:
     return time.monotonic(), busy, own.user + own.system + own.children_user + own.children_system
 
 
-# Begins to measure when the program starts.
+# Created at import, so measurement begins when the program starts.
 LOAD = LoadMeter()

@@ -1,4 +1,4 @@
-"""The device of a run: where it computes, in which precision and memory format, and who decided."""
+"""The device of a run, its precision, memory format and number of threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..optim.eager import skip_compiler_import
@@ -19,7 +19,7 @@ from .settings import Trainer
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and in which number format a network runs."""
+    """Device, precision and memory format of a run; reason: why "auto" chose the precision, as printed."""
 
     device: torch.device
     precision: str
@@ -27,23 +27,23 @@ class Compute:
     reason: str
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Return the context of a forward pass in this precision."""
+        """Return the autocast context for a forward pass in this precision."""
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision, torch.float32)
         return torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32")
 
     def describe(self) -> str:
-        """Return the device and precision for the first lines of a run."""
+        """Return device and precision as printed at the start of a run."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         return f"{self.device}{f' ({name})' if name else ''}{threads}, {self.precision}{self.reason}"
 
 
 def prepare(settings: Trainer, threads: int | None = None) -> Compute:
-    """Return the device and precision the settings ask for, and set torch's global switches to them.
+    """Return the device and precision of the settings, and set torch's global flags accordingly.
 
-    threads: those of the run that is continued, as results can depend on their number. Every switch is set
-    whatever its value, so that a run in a sweep inherits nothing from the one before. Raises ConfigError
-    where the device is not there or cannot compute in the precision.
+    threads: the number used by the run to be resumed, since results can depend on it. Every flag is set
+    explicitly, so that a run in a sweep does not depend on the previous one. Raises ConfigError if the
+    device is not available or does not support the precision.
     """
     torch.set_num_threads(settings.threads or threads or free_threads())
     if settings.deterministic:
@@ -52,7 +52,7 @@ def prepare(settings: Trainer, threads: int | None = None) -> Compute:
     if not settings.compile:
         skip_compiler_import()
     if torch.are_deterministic_algorithms_enabled() != settings.deterministic:
-        # Even to switch it off, torch imports its whole compiler for it: a second or two.
+        # This call, even with False, imports torch's compiler, which takes a second or two.
         torch.use_deterministic_algorithms(settings.deterministic)
     torch.backends.cudnn.benchmark = not settings.deterministic
     torch.backends.cuda.matmul.allow_tf32 = settings.precision != "fp32"
@@ -71,11 +71,11 @@ def prepare(settings: Trainer, threads: int | None = None) -> Compute:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep freed memory for the next step.
+    """Make the C library keep freed memory for reuse in the next step.
 
-    glibc returns every large block to the system when it is freed and gets it back as pages that must be
-    cleared one by one: VGG-11 spends a tenth of each step on that (benchmarks/README.md). Elsewhere than
-    on glibc nothing is changed.
+    By default glibc returns every large block to the system when it is freed, and pages allocated again must
+    be zeroed one by one: VGG-11 spends a tenth of each step on that (benchmarks/README.md). Without glibc
+    nothing is changed.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -94,29 +94,34 @@ def move_to_device(network: nn.Module, compute: Compute) -> None:
     if compute.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
         for module in network.modules():
             if isinstance(module, nn.Conv2d) and _overflows_on_avx2(module):
-                # For a 1x1 kernel the memory format is a matter of strides alone.
+                # For a 1x1 kernel the memory formats differ only in the strides.
                 module.weight.data = module.weight.data.contiguous().view(-1).view(module.weight.shape)
-                module.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
+                module.register_forward_pre_hook(_in_contiguous_format)
+
+
+def _in_contiguous_format(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    """Return a layer's inputs with contiguous strides; `contiguous()` keeps others for a single channel."""
+    return (inputs[0].clone(memory_format=torch.contiguous_format),)
 
 
 def _overflows_on_avx2(module: nn.Conv2d) -> bool:
-    """Return whether oneDNN's AVX2 kernel writes beyond its buffers for this layer in channels last.
+    """Return whether oneDNN's AVX2 kernel writes beyond its buffers for this layer in channels-last format.
 
-    Seen with torch 2.14.1 for 1x1 convolutions with a stride of up to six input channels: the C library
-    aborts, or memory is overwritten in silence.
+    Observed with torch 2.14.1 for strided 1x1 convolutions with up to six input channels: the C library
+    aborts, or memory is overwritten silently.
     """
     return module.kernel_size == (1, 1) and max(module.stride) > 1 and module.in_channels // module.groups < 8
 
 
 def bf16_unit(device: torch.device) -> str | None:
-    """Return what a device computes bfloat16 with faster than float32, or None.
+    """Return the unit of a device that makes bfloat16 faster than float32, or None.
 
-    CUDA devices have it from compute capability 8.0, CPUs with AMX or AVX512-BF16.
+    CUDA devices have one from compute capability 8.0; CPUs if they support AMX or AVX512-BF16.
     """
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
         return "tensor cores"
     if device.type == "cpu":
-        # torch.cpu.get_capabilities says the same, but not in all versions we run on.
+        # torch.cpu.get_capabilities reports the same, but not in all supported versions of torch.
         if torch.cpu._is_amx_tile_supported():
             return "AMX"
         if torch.cpu._is_avx512_bf16_supported():
@@ -130,15 +135,15 @@ _threads_at_start: int | None = None
 def free_threads() -> int:
     """Return the number of cores that other processes leave free, at most torch's own number of threads.
 
-    Where the user has set OMP_NUM_THREADS, that number stands.
+    If the user has set OMP_NUM_THREADS, that number is returned.
     """
     global _threads_at_start
     if _threads_at_start is None:
-        # Before any run of this process has changed it.
+        # Read before any run of this process changes it.
         _threads_at_start = torch.get_num_threads()
     if "OMP_NUM_THREADS" in os.environ:
         return _threads_at_start
-    free = round((os.cpu_count() or 1) - LOAD.others())
+    free = round((os.cpu_count() or 1) - LOAD.cores_of_others())
     return max(1, min(_threads_at_start, free))
 
 

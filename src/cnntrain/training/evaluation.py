@@ -18,7 +18,7 @@ from .device import Compute
 class Evaluation:
     """Mean data loss over a split, its metrics by name, and their details (see metrics.Result).
 
-    error: what model selection minimizes.
+    error: the value that model selection minimizes.
     """
 
     loss: float
@@ -27,7 +27,7 @@ class Evaluation:
     details: dict[str, Any]
 
     def row(self, prefix: str) -> dict[str, float]:
-        """Return the loss and all metrics by name, as val/loss and val/accuracy for the prefix "val"."""
+        """Return the loss and all metrics by name, such as val/loss and val/accuracy for the prefix "val"."""
         values = {"loss": self.loss} | self.metrics
         return {f"{prefix}/{name}": value for name, value in values.items()}
 

@@ -1,4 +1,4 @@
-"""The rows of metrics.jsonl: one every few steps, and one an epoch."""
+"""The rows of metrics.jsonl: one per recorded step, and one per epoch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .step import StepResult, TrainingStep
 
 
 class EpochMeans:
-    """Means over the epoch so far, summed up on the device.
+    """Means over the epoch so far, accumulated on the device.
 
-    sums: total loss, primary metric, images, data loss.
+    sums over images: total loss, primary metric, number of images, data loss.
     """
 
     def __init__(self, device: torch.device):
         self.sums = torch.zeros(4, device=device)
 
     def add(self, result: StepResult) -> None:
-        """Take in one step."""
+        """Add the result of one step."""
         self.sums[0] += result.update.loss * result.images
         self.sums[1] += result.metric_sum
         self.sums[2] += result.images
@@ -33,7 +33,7 @@ class EpochMeans:
         return float(metric / images)
 
     def take(self, metric_name: str) -> Row:
-        """Return the means by name and begin anew; waits for the device."""
+        """Return the means by name and reset the sums; waits for the device."""
         loss, metric, images, data_loss = self.sums.tolist()
         self.sums.zero_()
         return {
@@ -51,7 +51,7 @@ def step_row(
     means: EpochMeans,
     images_per_second: float,
 ) -> Row:
-    """Return the record of the step after which `progress` stands; waits for the device."""
+    """Return the record of the step just completed; waits for the device."""
     update, optimizers = result.update, step.update.optimizers
     row: Row = {
         "step": progress.step,
@@ -77,7 +77,7 @@ def epoch_row(
     averaged: Averaged | None,
     images_per_second: float,
 ) -> Row:
-    """Return the record of the epoch after which `progress` stands, with validation where there is any."""
+    """Return the record of the epoch just completed, with validation results if there are any."""
     row: Row = {
         "step": progress.step,
         "epoch": progress.epoch,

@@ -15,56 +15,64 @@ from ..settings.option import Option
 
 @dataclass
 class Trainer(Option):
-    """How long, on what and how often: everything about the loop itself."""
+    """Settings of the training loop: duration, device, precision and checkpoints."""
 
     name: str = fixed("loop")
     epochs: int = setting(20, "passes over the training split", ge=1)
-    device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps; auto takes CUDA, then MPS", resume="free")
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:N or mps; auto: CUDA if available, else MPS, else CPU", resume="free"
+    )
     precision: str = setting(
         "auto",
-        "number format of the forward pass; auto: bf16 where the device is faster with it",
+        "number format of the forward pass; auto: bf16 on devices where it is faster, else fp32",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
-    channels_last: bool = setting(True, "keep images and weights in channels-last order in memory")
+    channels_last: bool = setting(True, "store images and weights in the channels-last memory format")
     compile: bool = setting(False, "compile the network with torch.compile; needs a C++ compiler")
-    deterministic: bool = setting(False, "use deterministic algorithms only (CUDA: exact resuming; slower)")
+    deterministic: bool = setting(
+        False, "use deterministic algorithms only: slower, needed on CUDA to resume exactly"
+    )
     threads: int | None = setting(
         None,
-        "CPU threads; null: as many as there are cores that other processes leave free; a run that is "
-        "continued keeps its number",
+        "CPU threads; null: the number of cores not used by other processes; a continued run keeps its "
+        "number of threads",
         ge=1,
     )
     accumulate_steps: int = setting(
-        1, "batches whose gradients are averaged for one update: more images per update, same memory", ge=1
+        1,
+        "batches whose gradients are averaged for one update: more images with the same memory",
+        ge=1,
     )
-    # 2 keeps the deepest plain network, VGG-19, alive at sgd's own rate; most gradients are shorter.
+    # With 2, even VGG-19, the deepest plain network, trains at sgd's default rate; most gradients are below.
     max_grad_norm: float | None = setting(
-        2.0, "gradients longer than this are scaled down to it; null: never", gt=0
+        2.0, "gradient clipping: maximum norm of the gradient; null: no clipping", gt=0
     )
     early_stopping_epochs: int | None = setting(
         None,
-        "stop after this many epochs without a lower validation error (of values: the mean absolute error); "
+        "stop after this many epochs without a lower validation error (for values, the mean absolute error); "
         "null: never",
         ge=1,
     )
     max_steps_per_epoch: int | None = setting(
-        None, "end each epoch after this many updates; null: a whole pass", ge=1
+        None, "maximum number of updates per epoch; null: no limit", ge=1
     )
     max_minutes: float | None = setting(
         None,
-        "save and stop after this time, to be continued with run=FOLDER; null: never",
+        "save and stop after this time; run=FOLDER continues the run; null: no limit",
         gt=0,
         resume="free",
     )
     pictures: bool = setting(
-        True, "draw what the network sees and the learning rate into the run's folder", resume="free"
+        True,
+        "save pictures of the network's input and of the learning rate in the run's folder",
+        resume="free",
     )
-    record_every_steps: int = setting(50, "updates between two rows of metrics.jsonl", ge=1, resume="free")
+    record_every_steps: int = setting(50, "updates between rows of metrics.jsonl", ge=1, resume="free")
     checkpoint_every_steps: int | None = setting(
-        None, "updates between two checkpoints, besides one per epoch; null: none", ge=1, resume="free"
+        None, "updates between checkpoints, in addition to one per epoch; null: none", ge=1, resume="free"
     )
     checkpoint_every_minutes: float | None = setting(
-        10.0, "minutes between two checkpoints, besides one per epoch; null: none", gt=0, resume="free"
+        10.0, "minutes between checkpoints, in addition to one per epoch; null: none", gt=0, resume="free"
     )
 
     def problems(self) -> Iterator[str]:

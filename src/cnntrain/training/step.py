@@ -20,7 +20,7 @@ from .update import Update, UpdateResult
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step measured, still on the device; metric_sum: the images' primary metrics, summed."""
+    """Results of a step, still on the device; metric_sum: the sum of the primary metric over the images."""
 
     update: UpdateResult
     metric_sum: Tensor
@@ -28,7 +28,7 @@ class StepResult:
 
 
 class TrainingStep:
-    """Makes one update of a network's weights from one batch.
+    """Performs one update of a network's weights from one batch.
 
     The batch is split into `accumulate_steps` parts whose gradients are averaged.
     """
@@ -58,9 +58,9 @@ class TrainingStep:
         self._forward = torch.compile(network) if compile else network
 
     def run(self, step: int, images: Tensor, labels: Tensor, recording: bool) -> StepResult:
-        """Make the update that follows `step` updates; images (B, H, W, C) uint8, labels (B, …).
+        """Perform the update that follows `step` updates; images (B, H, W, C) uint8, labels (B, …).
 
-        `recording`: the update's size is measured for a record. Raises NonFinite.
+        recording: whether the update ratio is measured for a record. Raises NonFinite.
         """
         metric_sums: list[Tensor] = []
 
@@ -72,11 +72,11 @@ class TrainingStep:
         result = self.update.apply(step, backward, recording)
         if self.average is not None:
             self.average.after_step(step + 1)
-        # A line search evaluates several times; the first evaluation is at the weights before the step.
+        # A line search evaluates the loss several times, first at the weights before the step.
         return StepResult(result, metric_sums[0], len(labels))
 
     def _backward(self, step: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the gradients of a batch's data loss; return that loss, and the sum of the primary metric."""
+        """Accumulate the gradients of a batch's data loss; return it and the sum of the primary metric."""
         seed_torch(self.seed, "step", step)
         loss_sum = torch.zeros((), device=self.compute.device)
         metric_sum = torch.zeros((), device=self.compute.device)
@@ -96,12 +96,12 @@ class TrainingStep:
         return loss_sum, metric_sum
 
     def _loss(self, outputs: Tensor | tuple[Tensor, ...], mixed: Mixed) -> tuple[Tensor, Tensor]:
-        """Return the scores and the data loss, with the weighted losses of auxiliary heads added to it."""
+        """Return the scores and the data loss, including the weighted losses of auxiliary heads."""
         if isinstance(outputs, Tensor):
             return outputs, mixed.loss(self.criterion, outputs)
         scores, *auxiliary = outputs
         weight: Any = self.network.auxiliary_weight
         loss = mixed.loss(self.criterion, scores)
-        for scores_of_head in auxiliary:
-            loss = loss + weight * mixed.loss(self.criterion, scores_of_head)
+        for head_scores in auxiliary:
+            loss = loss + weight * mixed.loss(self.criterion, head_scores)
         return scores, loss

@@ -25,9 +25,9 @@ from .update import NonFinite
 
 
 class Trainer:
-    """Trains one network to the end of its epochs, from wherever its progress stands.
+    """Trains one network from its current progress to the last epoch.
 
-    description: what a checkpoint stores of the run besides its state: configuration, names, image shape.
+    description: what checkpoints store besides the state: configuration, names, image shape.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Trainer:
 
     @property
     def network(self) -> nn.Module:
-        """The network in training."""
+        """The network being trained."""
         return self.step.network
 
     @property
@@ -93,7 +93,7 @@ class Trainer:
             raise self._diverged(error) from error
 
     def record(self, result: StepResult) -> Row:
-        """Write and return the record of the step just made; raises NonFinite where updates were skipped."""
+        """Write and return the record of the step just done; raises NonFinite if updates were skipped."""
         self.step.update.check()
         rate = self._clock.images_per_second(self.progress.images)
         row = step_row(self.step, result, self.progress, self.steps_per_epoch, self.means, rate)
@@ -101,7 +101,7 @@ class Trainer:
         return row
 
     def finish_epoch(self) -> None:
-        """Validate, keep the best network, record the epoch, adjust the schedule, save."""
+        """Validate, record the epoch, update the schedule, save the best and the newest checkpoint."""
         progress, step = self.progress, self.step
         step.update.check()
         images_per_second = self._clock.epoch_done(progress)
@@ -122,14 +122,14 @@ class Trainer:
         self._clock.resume_training(progress)
 
     def validate(self) -> Evaluation | None:
-        """Return loss and metrics over the validation split, None where there is none."""
+        """Return loss and metrics over the validation split, None if there is none."""
         if self.val_batches is None:
             return None
         step = self.step
         return evaluate_split(step.network, step.preprocess, step.criterion, self.val_batches, step.compute)
 
     def save(self) -> None:
-        """Write the newest checkpoint: all that the next step depends on."""
+        """Write the newest checkpoint: everything the next step depends on."""
         self.step.update.check()
         self._clock.saved(self.progress)
         self.recorder.sync()
@@ -146,7 +146,7 @@ class Trainer:
         )
 
     def trained_state(self) -> State:
-        """Return what prediction needs: configuration, names, weights, preprocessing, label statistics."""
+        """Return the state for prediction: configuration, names, weights, preprocessing, label statistics."""
         return self.description | {
             "network": self.network.state_dict(),
             "preprocess": self.step.preprocess.state_dict(),
@@ -154,7 +154,7 @@ class Trainer:
         }
 
     def load(self, state: State) -> None:
-        """Continue from a checkpoint's state."""
+        """Restore a checkpoint's state, to continue from it."""
         self.network.load_state_dict(state["network"])
         self.step.update.load_state_dict(state["update"])
         if self.step.average is not None:

@@ -1,8 +1,8 @@
-"""One update of the weights: finite? clip, decay, learning rate of this step, optimizer.
+"""One update of the weights: learning rate, check for non-finite values, clipping, decay, optimizer step.
 
-A non-finite loss or gradient skips the update without asking the device for an answer: on a CUDA device
-fused optimizers, our own and decay read it from a tensor; Adagrad and RMSprop, which torch does not fuse
-there, wait for the answer. On other devices the answer costs nothing and is asked for.
+A non-finite loss or gradient skips the update without synchronizing with the device: on a CUDA device, fused
+optimizers, those of this package and weight decay read a flag tensor; Adagrad and RMSprop, which torch does
+not fuse there, synchronize. On other devices synchronizing costs nothing, so the flag is read at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..optim.eager import make_step
 from ..optim.stages import LR_SCALE, OptimizerStages, Stage
 from ..regularization.penalties import WeightRegularization
 
-# fp16 halves its scale at each skipped update; this many in a row mean that no scale helps.
+# fp16 halves its loss scale at each skipped update; after this many in a row, no scale helps.
 MAX_SKIPPED_IN_A_ROW = 25
 
 
@@ -36,7 +36,7 @@ class NonFinite(Exception):
 
 @dataclass
 class UpdateResult:
-    """Losses and gradient norm of an update, still on the device; grad_norm is that before clipping."""
+    """Losses and gradient norm of an update, still on the device; grad_norm: before clipping."""
 
     loss: Tensor
     data_loss: Tensor
@@ -45,9 +45,9 @@ class UpdateResult:
 
 
 class Update:
-    """Carries gradients into weights.
+    """Applies gradients to weights.
 
-    `scaler` is there for fp16 only: its skipped steps are normal, and are counted.
+    `scaler` is enabled for fp16 only, where skipped updates are expected, and counted.
     """
 
     def __init__(
@@ -66,17 +66,17 @@ class Update:
         self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
         self.update_ratio = UpdateRatio(network)
         self._fp16 = fp16
-        # Where waiting for an answer would stall the device, it keeps the count of skipped updates itself:
-        # in a row, in all, and the first one's step, loss and gradient norm.
+        # Where synchronizing would stall the device, skipped updates are counted in a tensor on the device:
+        # in a row, in total, and the step, loss and gradient norm of the first one.
         self._counts_on_device = device.type == "cuda" or fp16
         self._skipped = torch.zeros(5, device=device)
 
     def apply(self, step: int, backward: Callable[[], Tensor], recording: bool) -> UpdateResult:
-        """Update the weights, or skip where loss or gradient is not finite.
+        """Update the weights, or skip the update if loss or gradient is not finite.
 
-        `backward` adds the gradients of the data loss at the weights as they are, and returns that loss;
-        it is called once, or at every place that a line search tries. The result's gradient norm is that
-        before clipping. Raises NonFinite at once where asking the device costs nothing; elsewhere `check`
+        `backward` accumulates the gradients of the data loss at the current weights and returns that loss;
+        it is called once, or at every point that a line search evaluates. The result's gradient norm is that
+        before clipping. Raises NonFinite at once where synchronizing costs nothing; elsewhere `check`
         raises it.
         """
         stage = self.optimizers.stage(step)
@@ -104,7 +104,7 @@ class Update:
         return result
 
     def _set_groups(self, stage: Stage, step: int) -> None:
-        """Bring learning rate and momentum of this step into the optimizer."""
+        """Set the learning rate and momentum of this step in the optimizer."""
         lr = self.optimizers.lr(step)
         for group in stage.optimizer.param_groups:
             group["lr"] = lr * group.get(LR_SCALE, 1.0)
@@ -124,19 +124,19 @@ class Update:
         return UpdateResult(data_loss + penalty, data_loss, penalty, norm)
 
     def _search(self, stage: Stage, loss: Tensor, backward: Callable[[], Tensor]) -> None:
-        """Let an optimizer try several places, the first of which is where loss and gradients now stand."""
-        first = [loss]
+        """Run a line search; its first evaluation uses the loss and gradients computed already."""
+        first_loss = [loss]
 
         def evaluate() -> Tensor:
-            if first:
-                found = first.pop()
+            if first_loss:
+                value = first_loss.pop()
             else:
                 stage.optimizer.zero_grad(set_to_none=True)
-                found = self._with_penalty(stage.optimizer, backward()).loss
-            # torch's L-BFGS lays gradients out as one vector, which those in channels-last order are not.
+                value = self._with_penalty(stage.optimizer, backward()).loss
+            # torch's L-BFGS flattens gradients with view(-1), which fails in channels-last order.
             for weight in self.weights:
                 weight.grad = None if weight.grad is None else weight.grad.contiguous()
-            return found
+            return value
 
         make_step(stage.optimizer, evaluate)
 
@@ -149,7 +149,7 @@ class Update:
         elif self._counts_on_device:
             self.regularization.decay(stage, finite)
             if optimizer.defaults.get("fused") or hasattr(type(optimizer), "found_inf"):
-                # The attributes by which a GradScaler makes a fused optimizer skip; ours read found_inf too.
+                # GradScaler makes fused optimizers skip through these attributes; ours read found_inf too.
                 optimizer.grad_scale = None  # type: ignore[attr-defined]
                 optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
                 make_step(optimizer)
@@ -160,17 +160,18 @@ class Update:
             make_step(optimizer)
 
     def _count(self, step: int, finite: Tensor, loss: Tensor, norm: Tensor) -> Tensor:
-        """Count on the device; return whether this update is to be made.
+        """Count skipped updates on the device; return whether this update is made.
 
-        But for fp16, no update follows a skipped one: the weights stay as they were until `check` is asked.
+        Except for fp16, all updates after a skipped one are skipped too: the weights stay unchanged until
+        `check` is called.
         """
         in_a_row, total = self._skipped[0], self._skipped[1]
         if not self._fp16:
             finite = finite & (total == 0)
-        bad = (~finite).float()
+        skipped = (~finite).float()
         now = torch.stack([torch.full_like(in_a_row, step), loss.float(), norm.float()])
-        details = torch.where(bad * (in_a_row == 0) > 0, now, self._skipped[2:])
-        self._skipped = torch.cat([torch.stack([(in_a_row + 1) * bad, total + bad]), details])
+        details = torch.where(skipped * (in_a_row == 0) > 0, now, self._skipped[2:])
+        self._skipped = torch.cat([torch.stack([(in_a_row + 1) * skipped, total + skipped]), details])
         return finite
 
     def check(self) -> None:
@@ -187,7 +188,7 @@ class Update:
         return int(self._skipped[1])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next update depends on besides the weights."""
+        """Return everything the next update depends on besides the weights."""
         return {
             "optimizers": [stage.optimizer.state_dict() for stage in self.optimizers.stages],
             "schedule": self.optimizers.schedule.state_dict(),
@@ -196,7 +197,7 @@ class Update:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the state of `state_dict`."""
+        """Restore the state returned by `state_dict`."""
         for stage, stored in zip(self.optimizers.stages, state["optimizers"], strict=True):
             stage.optimizer.load_state_dict(stored)
         self.optimizers.schedule.load_state_dict(state["schedule"])

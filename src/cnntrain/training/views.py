@@ -1,4 +1,4 @@
-"""Several views of an image at test time, whose predictions are averaged (E7)."""
+"""Test-time augmentation: predictions averaged over several views of an image (E7)."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from ..settings.network_input import NetworkInput
 from ..settings.tree import Evaluate
 from .device import Compute
 
-# Where training cut no smaller windows out, ten crops take this fraction of each side: 224 of 256.
+# Fraction of each side that the ten crops have if training used no crops: 224 of 256.
 CROP_FRACTION = 7 / 8
 
 
 @dataclass(frozen=True)
 class Views:
-    """A function from a batch (N, H, W, C) to its views, and their description."""
+    """A function from a batch (N, H, W, C) to the list of its views, and their description."""
 
     make: Callable[[Tensor], list[Tensor]]
     description: str
 
 
 def build_views(settings: Evaluate, network_input: NetworkInput) -> Views | None:
-    """Return the views of stored images that the settings ask for, None for none.
+    """Return the views of stored images selected by evaluate.views, None for "none".
 
-    Raises ConfigError where images are too small for them.
+    Raises ConfigError if images are too small for them.
     """
     height, width, _ = network_input.image
     smallest = (settings.shift or 1) + 1
     if settings.views != "none" and min(height, width) < smallest:
-        written = "views" if settings.shift is None else "shift"
-        value = getattr(settings, written)
-        raise ConfigError([f"evaluate.{written}={value}: images of {height}x{width} are too small for it"])
+        setting = "views" if settings.shift is None else "shift"
+        value = getattr(settings, setting)
+        raise ConfigError([f"evaluate.{setting}={value}: images of {height}x{width} are too small for it"])
     shift = max(1, min(height, width) // 16) if settings.shift is None else settings.shift
     crop = network_input.crop or (max(1, round(height * CROP_FRACTION)), max(1, round(width * CROP_FRACTION)))
     return {
         "none": None,
         "mirror": Views(mirrored, "2 views: the image and its mirror image"),
         "shifts": Views(
-            lambda images: shifted(images, shift), f"9 views: shifted by {shift} pixels each way"
+            lambda images: shifted(images, shift), f"9 views: shifted by {shift} pixels in each direction"
         ),
         "ten_crops": Views(
             lambda images: ten_crops(images, crop, None if network_input.crop else (height, width)),
@@ -55,22 +55,22 @@ def build_views(settings: Evaluate, network_input: NetworkInput) -> Views | None
 
 
 def mirrored(images: Tensor) -> list[Tensor]:
-    """Return the images, and their left-right mirror images."""
+    """Return the images and their left-right mirror images."""
     return [images, images.flip(2)]
 
 
 def shifted(images: Tensor, shift: int) -> list[Tensor]:
-    """Return the images moved by -shift, 0 and shift pixels down and right, padded with black."""
+    """Return the images shifted by -shift, 0 and shift pixels down and right, padded with zeros."""
     height, width = images.shape[1:3]
     padded = F.pad(images, (0, 0, shift, shift, shift, shift))
-    moves = (0, shift, 2 * shift)
-    return [padded[:, top : top + height, left : left + width] for top in moves for left in moves]
+    offsets = (0, shift, 2 * shift)
+    return [padded[:, top : top + height, left : left + width] for top in offsets for left in offsets]
 
 
 def ten_crops(images: Tensor, crop: tuple[int, int], size: tuple[int, int] | None) -> list[Tensor]:
-    """Return the four corners and the center, (height, width) = crop, and their mirror images.
+    """Return crops of (height, width) = crop at the four corners and the center, and their mirror images.
 
-    Where `size` is given they are enlarged to it, in float32 (Krizhevsky et al. 2012, section 4.1).
+    If `size` is given, they are resized to it, in float32 (Krizhevsky et al. 2012, section 4.1).
     """
     from torchvision.transforms.v2.functional import ten_crop  # takes a second to import
 

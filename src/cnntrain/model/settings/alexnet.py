@@ -11,29 +11,30 @@ from .base import ACTIVATIONS, CIFAR, FORMS, IMAGENET, NORMALIZATIONS, POOLINGS,
 if TYPE_CHECKING:
     from torch import nn
 
-LRN_AFTER = "lrn: after the first two layers; batch: before each activation; none (L6)"
-AFTER_LAYERS = "what follows each layer but the last (L5)"
-OVERLAPPING = "kind of the pooling: windows of 3x3, stride 2 (L4)"
+NORMALIZATION_HELP = (
+    "lrn: local response normalization after the first two layers; batch: before each activation (L6)"
+)
+ACTIVATION_HELP = "activation after each layer except the last (L5)"
+POOLING_HELP = "type of the pooling, which has 3x3 windows with stride 2 (L4)"
 
 
 @dataclass
 class AlexNet(Scalable):
-    """AlexNet: five convolutions in two groups, response norm, overlapping pooling, dropout (2012; N3)."""
+    """AlexNet: five convolutions (three in two groups), local response normalization, overlapping pooling and
+    dropout (Krizhevsky et al. 2012; N3)."""
 
     paper = "Krizhevsky, Sutskever, Hinton 2012"
     published = IMAGENET
 
     name: str = fixed("alexnet")
     filters: list[int] = setting([96, 256, 384, 384, 256], "filters of the five convolutions", ge=1, length=5)
-    groups: int = setting(
-        2, "parts that the second, fourth and fifth convolution are split into (L2)", choices=(1, 2)
-    )
-    normalization: str = setting("lrn", LRN_AFTER, choices=NORMALIZATIONS)
-    activation: str = setting("relu", AFTER_LAYERS, choices=ACTIVATIONS)
-    pooling: str = setting("max", OVERLAPPING, choices=POOLINGS)
+    groups: int = setting(2, "groups of the second, fourth and fifth convolution (L2)", choices=(1, 2))
+    normalization: str = setting("lrn", NORMALIZATION_HELP, choices=NORMALIZATIONS)
+    activation: str = setting("relu", ACTIVATION_HELP, choices=ACTIVATIONS)
+    pooling: str = setting("max", POOLING_HELP, choices=POOLINGS)
     form: str = setting(
         "auto",
-        "first filters, imagenet: 11x11 at stride 4; small: 5x5 at stride 1; auto: imagenet from 128 pixels",
+        "first filters; imagenet: 11x11, stride 4; small: 5x5, stride 1; auto: imagenet from 128 pixels on",
         choices=FORMS,
     )
 
@@ -62,7 +63,7 @@ class AlexNet(Scalable):
 
 @dataclass
 class ZfNet(Scalable):
-    """ZFNet: AlexNet with first filters of 7x7 and stride 2, ungrouped (Zeiler & Fergus 2014; N4)."""
+    """ZFNet: AlexNet with first filters of 7x7 and stride 2, without groups (Zeiler & Fergus 2014; N4)."""
 
     paper = "Zeiler, Fergus 2014"
     published = IMAGENET
@@ -70,16 +71,16 @@ class ZfNet(Scalable):
     name: str = fixed("zfnet")
     filters: list[int] = setting(
         [96, 256, 384, 384, 256],
-        "filters of the five convolutions; the paper's wide form has 512, 1024, 512 at the end",
+        "filters of the five convolutions; in the paper's wide form the last three are 512, 1024, 512",
         ge=1,
         length=5,
     )
-    normalization: str = setting("lrn", LRN_AFTER, choices=NORMALIZATIONS)
-    activation: str = setting("relu", AFTER_LAYERS, choices=ACTIVATIONS)
-    pooling: str = setting("max", OVERLAPPING, choices=POOLINGS)
+    normalization: str = setting("lrn", NORMALIZATION_HELP, choices=NORMALIZATIONS)
+    activation: str = setting("relu", ACTIVATION_HELP, choices=ACTIVATIONS)
+    pooling: str = setting("max", POOLING_HELP, choices=POOLINGS)
     form: str = setting(
         "auto",
-        "first filters, imagenet: 7x7 at stride 2; small: 3x3 at stride 1; auto: imagenet from 128 pixels",
+        "first filters; imagenet: 7x7, stride 2; small: 3x3, stride 1; auto: imagenet from 128 pixels on",
         choices=FORMS,
     )
 
@@ -107,19 +108,22 @@ class ZfNet(Scalable):
 
 @dataclass
 class Nin(Scalable):
-    """Network in Network: 1x1 convolutions after each filter, and no fully connected layer (2014; N5)."""
+    """Network in Network: two 1x1 convolutions after each convolution, no fully connected layer (Lin et al.
+    2014; N5)."""
 
     paper = "Lin, Chen, Yan 2014"
     published = CIFAR
 
     name: str = fixed("nin")
     normalization: str = setting(
-        "none", "batch: before each activation; lrn: after each block (L6)", choices=NORMALIZATIONS
+        "none",
+        "batch: before each activation; lrn: local response normalization after each block (L6)",
+        choices=NORMALIZATIONS,
     )
-    activation: str = setting("relu", "what follows each layer (L5)", choices=ACTIVATIONS)
+    activation: str = setting("relu", "activation after each layer (L5)", choices=ACTIVATIONS)
     form: str = setting(
         "auto",
-        "small: three blocks, first filters 5x5; imagenet: four, 11x11 with stride 4; "
+        "small: three blocks, first filters 5x5; imagenet: four blocks, first filters 11x11 with stride 4; "
         "auto: imagenet from 128 pixels on",
         choices=FORMS,
     )

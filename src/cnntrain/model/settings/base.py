@@ -1,4 +1,4 @@
-"""What the settings of every network have, and the choice of its form by the size of the images."""
+"""Base classes of the settings of networks, and the choice of a network's form by the image size."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ACTIVATIONS = ("relu", "tanh", "scaled_tanh", "sigmoid", "leaky_relu", "elu", "m
 NORMALIZATIONS = ("none", "batch", "lrn")
 POOLINGS = ("max", "average", "l2")
 FORMS = ("auto", "small", "imagenet")
-IMAGENET_FORM_FROM = 128
+IMAGENET_FORM_MIN_SIZE = 128
 
 
 @dataclass(frozen=True)
 class Published:
-    """The input and the classes for which a paper states its network's parameters."""
+    """The input and the number of classes for which a paper states its network's parameter count."""
 
     channels: int
     side: int
@@ -34,39 +34,39 @@ MNIST = Published(1, 32, 10)
 
 
 def chosen_form(form: str, image_size: tuple[int, int]) -> str:
-    """Return "small" or "imagenet": what `form` says, or what suits the images where it says "auto"."""
+    """Return `form`, but for "auto" the form by image size: "imagenet" from 128 pixels on, else "small"."""
     if form != "auto":
         return form
-    return "imagenet" if min(image_size) >= IMAGENET_FORM_FROM else "small"
+    return "imagenet" if min(image_size) >= IMAGENET_FORM_MIN_SIZE else "small"
 
 
 @dataclass
 class Model(Option):
-    """What every network has."""
+    """Settings and methods common to all networks."""
 
-    # The paper in a few words, None where there is none; and the input its counts are for.
+    # Authors and year of the paper, None without a paper; and the input of its parameter counts.
     paper: ClassVar[str | None] = None
     published: ClassVar[Published | None] = None
 
     def min_size(self, image_size: tuple[int, int]) -> int:
-        """Return the smallest height and width taken by the form used for images of (height, width)."""
+        """Return the smallest height and width that the form used for images of (height, width) accepts."""
         raise NotImplementedError
 
     def nonlinearity(self) -> str:
-        """Return what follows its layers, one of ACTIVATIONS or "linear"; relu where it is no setting."""
-        chosen: str = getattr(self, "activation", "relu")
-        return chosen
+        """Return its activation, one of ACTIVATIONS or "linear"; relu where it is not a setting."""
+        activation: str = getattr(self, "activation", "relu")
+        return activation
 
     def input_problems(self, in_channels: int, classes: int, image_size: tuple[int, int]) -> list[str]:
-        """Return a line for each setting that does not fit images of this shape or this number of classes."""
+        """Return an error for each setting that does not fit this image shape or number of classes."""
         return []
 
     def has_residual_blocks(self) -> bool:
-        """Return whether blocks add to their input, so that they can be skipped."""
+        """Return whether it has residual blocks, which stochastic depth can skip."""
         return False
 
     def tiny(self) -> Self:
-        """Return the same kind of network, as small as makes sense: for tests and first tries."""
+        """Return settings of a small network of the same type, for tests and first experiments."""
         return self
 
     def build(
@@ -74,28 +74,28 @@ class Model(Option):
     ) -> nn.Module:
         """Return the network from images (N, in_channels, height, width) to scores (N, classes).
 
-        `dropout` is the rate of all its dropout layers, or of one before the last linear layer where it
-        has none; None leaves the network's own. Raises ConfigError where the settings cannot be built.
+        `dropout` is the rate of all its dropout layers, or of one added before the last linear layer if it
+        has none; None keeps the network's default. Raises ConfigError where the network cannot be built.
         """
         raise NotImplementedError
 
     def rebuild(
         self, in_channels: int, classes: int, image_size: tuple[int, int], dropout: float | None
     ) -> nn.Module:
-        """Return the network that `build` returned, for weights that follow: none are read or downloaded."""
+        """Return the network of `build` without reading or downloading weights, which the caller loads."""
         return self.build(in_channels, classes, image_size, dropout)
 
     def parameter_groups(self, network: nn.Module) -> list[tuple[list[Tensor], float]]:
-        """Return the weights to train, in groups that each have a factor of optim.lr."""
+        """Return the trainable weights in groups, each with its factor on optim.lr."""
         return [([weight for weight in network.parameters() if weight.requires_grad], 1.0)]
 
 
 @dataclass
 class Scalable(Model):
-    """What the networks have whose layers can all be made narrower or wider."""
+    """Settings common to the networks in which the width of all layers can be scaled."""
 
     width: float = setting(
-        1.0, "multiplies the filters and hidden units of every layer but the last; 1 is the paper's", gt=0
+        1.0, "factor on the filters or hidden units of every layer except the last; 1: as in the paper", gt=0
     )
 
     def tiny(self) -> Self:
@@ -103,7 +103,7 @@ class Scalable(Model):
 
 
 def enlarged_size(model: Model, size: tuple[int, int]) -> tuple[int, int] | None:
-    """Return the (height, width) to which images of `size` are enlarged for the network, None if not."""
+    """Return the (height, width) to which images of `size` are enlarged for the network, or None."""
     smallest = model.min_size(size)
     if min(size) >= smallest:
         return None

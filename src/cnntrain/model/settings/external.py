@@ -1,4 +1,4 @@
-"""Settings of networks from elsewhere: torchvision's, timm's, and your own."""
+"""Settings of external networks: those of torchvision and timm, and the user's own (N14)."""
 
 from __future__ import annotations
 
@@ -15,33 +15,35 @@ if TYPE_CHECKING:
 
 TIMM_MISSING = "model=timm: is not installed; pip install 'cnntrain[timm]'"
 
-# Networks that halve the map five times end with 2x2 pixels; some need more for their arithmetic.
+# Networks that halve the feature map five times reduce 64 pixels to 2x2; a few need larger images.
 _MIN_SIZE = 64
 _TORCHVISION_MIN_SIZES = {"inception_v3": 75}
 _TIMM_MIN_SIZES = {"inception_v3": 75, "inception_resnet_v2": 75, "inception_v4": 75}
 _TORCHVISION_FIXED_SIZE = 224
 
-_FREEZE = (
-    "layers that keep their weights and statistics: patterns of names of layers or of modules around them, "
-    "as in [conv1, layer1.*]; ['*']: all but the head, which always trains"
+_FREEZE_HELP = (
+    "layers whose weights and statistics are not trained: patterns of names of layers or of their parent "
+    "modules, such as [conv1, layer1.*]; ['*']: all except the head, which is always trained"
 )
 
 
 @dataclass
 class Pretrained(Model):
-    """What the networks of a library have: weights from elsewhere, trained further in whole or in part."""
+    """Settings common to networks of a library: pretrained weights, all or some of which are fine-tuned."""
 
     arch: str = ""
     weights: str | None = None
-    freeze: list[str] = setting([], _FREEZE)
-    head_lr: float = setting(1.0, "learning rate of the head (the layer of the scores), times optim.lr", gt=0)
+    freeze: list[str] = setting([], _FREEZE_HELP)
+    head_lr: float = setting(
+        1.0, "factor on optim.lr for the head (the layer that computes the scores)", gt=0
+    )
 
     def parameter_groups(self, network: nn.Module) -> list[tuple[list[Tensor], float]]:
-        from ..fine_tuning import of_head
+        from ..fine_tuning import head_parameter_names
 
         if self.head_lr == 1:
             return super().parameter_groups(network)
-        names = of_head(network)
+        names = head_parameter_names(network)
         head: list[Tensor] = []
         others: list[Tensor] = []
         for name, weight in network.named_parameters():
@@ -52,12 +54,13 @@ class Pretrained(Model):
 
 @dataclass
 class TorchvisionModel(Pretrained):
-    """Any classification network of torchvision, with new, published or own weights (N14)."""
+    """Any classification network of torchvision, with random or pretrained weights (N14)."""
 
     name: str = fixed("torchvision")
-    arch: str = setting("resnet18", "name of the network in torchvision.models, as in mobilenet_v3_small")
+    arch: str = setting("resnet18", "name of the network in torchvision.models, such as mobilenet_v3_small")
     weights: str | None = setting(
-        None, "default, another name of published weights, or a file with a state dict; null: new weights"
+        None,
+        "pretrained weights: default, a name in torchvision, or a state dict file; null: random weights",
     )
 
     def problems(self) -> list[str]:
@@ -95,18 +98,18 @@ class TorchvisionModel(Pretrained):
         )
 
     def _has_fixed_size(self) -> bool:
-        """Return whether the network takes one image size only, as its position embeddings are learned."""
+        """Return whether the network accepts one image size only, as it has learned position embeddings."""
         return self.arch.startswith(("vit_", "maxvit_"))
 
 
 @dataclass
 class TimmModel(Pretrained):
-    """Any classification network of timm, with new, published or own weights (N14)."""
+    """Any classification network of timm, with random or pretrained weights (N14)."""
 
     name: str = fixed("timm")
-    arch: str = setting("resnet18", "name of the network in timm.list_models(), as in convnext_atto")
+    arch: str = setting("resnet18", "name of the network in timm.list_models(), such as convnext_atto")
     weights: str | None = setting(
-        None, "default, another tag of published weights, or a file with a state dict; null: new weights"
+        None, "pretrained weights: default, a tag in timm, or a state dict file; null: random weights"
     )
 
     def problems(self) -> list[str]:
@@ -155,7 +158,7 @@ class TimmModel(Pretrained):
         return pretrained_cfg(self.arch, self.weights)
 
     def _fixed_size(self) -> tuple[int, int] | None:
-        """Return the only (height, width) that the network takes, None where it takes several."""
+        """Return the only (height, width) that the network accepts, None where it accepts others."""
         cfg = self._pretrained_cfg()
         return tuple(cfg.input_size[1:]) if cfg is not None and cfg.fixed_input_size else None
 
@@ -166,9 +169,9 @@ def timm_installed() -> bool:
 
 
 def _fixed_size_problem(arch: str, fixed_size: tuple[int, int], image_size: tuple[int, int]) -> str:
-    (height, width), (own_height, own_width) = fixed_size, image_size
+    (height, width), (image_height, image_width) = fixed_size, image_size
     return (
-        f"model.arch={arch}: takes images of {height}x{width} only, these have {own_height}x{own_width}; "
+        f"model.arch={arch}: takes images of {height}x{width} only, these have {image_height}x{image_width}; "
         "choose a network without transformer blocks"
     )
 
@@ -178,8 +181,8 @@ class Custom(Model):
     """A network of your own: the module that factory(in_channels=…, classes=…, **arguments) returns."""
 
     name: str = fixed("custom")
-    factory: str = setting("", "where the function is: package.module:function, from here or installed")
-    arguments: dict[str, Any] = setting({}, "what it is called with beside in_channels and classes")
+    factory: str = setting("", "package.module:function, in the working directory or installed")
+    arguments: dict[str, Any] = setting({}, "its keyword arguments besides in_channels and classes")
 
     def min_size(self, image_size: tuple[int, int]) -> int:
         return 1

@@ -1,4 +1,4 @@
-"""Settings of the linear classifier, the perceptron and the convolutional pattern (N1, L10)."""
+"""Settings of the linear classifier, the multi-layer perceptron and the generic CNN (N1, L10)."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Linear(Model):
 
 @dataclass
 class Mlp(Model):
-    """The multi-layer perceptron: scores = W2·act(W1·x + b1) + b2, and deeper (N1)."""
+    """The multi-layer perceptron: scores = W2·act(W1·x + b1) + b2, or more layers (N1)."""
 
     name: str = fixed("mlp")
     hidden: list[int] = setting([128], "units of each hidden layer", ge=1)
-    activation: str = setting("relu", "what follows each hidden layer (L5)", choices=ACTIVATIONS)
+    activation: str = setting("relu", "activation after each hidden layer (L5)", choices=ACTIVATIONS)
 
     def min_size(self, image_size: tuple[int, int]) -> int:
         return 1
@@ -53,34 +53,35 @@ class Mlp(Model):
 
 @dataclass
 class ConvNet(Model):
-    """INPUT → [[CONV → act]·N → POOL?]·M → [FC → act]·K → FC, all of N, M and K chosen here (L10)."""
+    """INPUT → [[CONV → act]·N → POOL?]·M → [FC → act]·K → FC, where N, M and K are settings (L10)."""
 
     name: str = fixed("convnet")
-    channels: list[int] = setting([32, 64], "filters in each of the M blocks; []: no convolution", ge=1)
-    convs_per_block: int = setting(2, "convolutions in each block (N)", ge=1)
+    channels: list[int] = setting([32, 64], "filters in each of the M blocks; []: no convolutions", ge=1)
+    convs_per_block: int = setting(2, "convolutions per block (N)", ge=1)
     kernel_size: int = setting(3, "side of the filters", ge=1)
     padding: str = setting(
-        "same", "same: zeros around the map keep its size; valid: no zeros", choices=("same", "valid")
+        "same", "same: zero padding that keeps the map's size; valid: no padding", choices=("same", "valid")
     )
-    dilation: int = setting(1, "pixels from one filter weight to the next; 1 is the plain filter (L2)", ge=1)
+    dilation: int = setting(1, "dilation of the filters; 1: no dilation (L2)", ge=1)
     locally_connected: int = setting(
-        0, "how many of the last convolutions have a filter of their own at each place (L3)", ge=0
+        0, "number of last convolutions with separate filters at each position (L3)", ge=0
     )
     pooling: str = setting(
         "max",
-        "what halves the map after each block (L4); stride: nothing, but the last convolution has stride 2",
+        "pooling after each block, which halves the map (L4); stride: none, but the block's last convolution "
+        "has stride 2; none: the map keeps its size",
         choices=(*POOLINGS, "stride", "none"),
     )
     pooling_size: int = setting(
-        2, "side of the pooling windows, whose stride is 2; 3: overlapping", ge=2, le=3
+        2, "side of the pooling windows, whose stride is 2; 3: overlapping windows", ge=2, le=3
     )
     normalization: str = setting(
         "batch",
         "batch: before each activation; lrn: local response normalization after it (L6)",
         choices=NORMALIZATIONS,
     )
-    hidden: list[int] = setting([], "units of each of the K fully connected layers before the last", ge=1)
-    activation: str = setting("relu", "what follows each layer but the last (L5)", choices=ACTIVATIONS)
+    hidden: list[int] = setting([], "units of the K fully connected layers before the last one", ge=1)
+    activation: str = setting("relu", "activation after each layer except the last (L5)", choices=ACTIVATIONS)
 
     def min_size(self, image_size: tuple[int, int]) -> int:
         from ..sizes import convnet_windows, min_input

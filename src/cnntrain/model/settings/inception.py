@@ -1,4 +1,4 @@
-"""Settings of the Inception networks, of which GoogLeNet is the first (N7–N10)."""
+"""Settings of the Inception networks: GoogLeNet (Inception v1) and Inception v2 to v4 (N7–N10)."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from .base import FORMS, IMAGENET, Published, Scalable, chosen_form
 if TYPE_CHECKING:
     from torch import nn
 
-STEM = (
-    "stem, small: one pooling is all that shrinks the map; imagenet: the paper's; "
+STEM_HELP = (
+    "stem; small: one pooling, the only layer that reduces the map; imagenet: as in the paper; "
     "auto: imagenet from 128 pixels on"
 )
-HEADS = "train with more heads in the middle of the network, which are not used afterwards"
-HEADS_WEIGHT = "what the loss of each auxiliary head counts, the output's counting 1"
+AUXILIARY_HELP = "train with auxiliary heads on intermediate feature maps, which are not used in evaluation"
+AUXILIARY_WEIGHT_HELP = "weight of the loss of each auxiliary head, relative to the loss of the output"
 AUXILIARY_WEIGHT = 0.3
 
-# In the small forms the blocks see a half, a quarter and an eighth of the image's side. Padding lets most
-# of them take less than the 8 pixels that leave a whole one at the end, but they would see padding alone.
+# In the small forms the feature maps have a half, a quarter and an eighth of the image's side, so 8 pixels
+# leave 1x1. Most would run on smaller images thanks to padding, but the last blocks would see padding only.
 MIN_SIZE_SMALL_FORM = 8
 
 
 def _heads_problems(auxiliary: bool, auxiliary_weight: float) -> list[str]:
-    """Return a line where a weight is set for heads that are left out."""
+    """Return an error if a weight is set for auxiliary heads that are left out."""
     if auxiliary or auxiliary_weight == AUXILIARY_WEIGHT:
         return []
-    line = f"model.auxiliary_weight={auxiliary_weight:g}: there are no auxiliary heads to weigh"
+    line = f"model.auxiliary_weight={auxiliary_weight:g}: there are no auxiliary heads"
     return [f"{line}; write model.auxiliary=true"]
 
 
 @dataclass
 class GoogLeNet(Scalable):
-    """GoogLeNet: blocks of 1x1, 3x3, 5x5 and pooling side by side, two auxiliary heads (2015; N7)."""
+    """GoogLeNet: blocks with parallel 1x1, 3x3, 5x5 and pooling branches; two auxiliary heads (Szegedy et al.
+    2015; N7)."""
 
     paper = "Szegedy et al. 2015"
     published = IMAGENET
@@ -42,12 +43,12 @@ class GoogLeNet(Scalable):
     name: str = fixed("googlenet")
     variant: str = setting(
         "paper",
-        "paper: biases, 5x5 filters, response norm; torchvision: batch norm, 3x3 in place of 5x5",
+        "paper: biases, 5x5 filters, local response normalization; torchvision: batch norm, 3x3 for 5x5",
         choices=("paper", "torchvision"),
     )
-    auxiliary: bool = setting(True, HEADS)
-    auxiliary_weight: float = setting(AUXILIARY_WEIGHT, HEADS_WEIGHT, gt=0)
-    form: str = setting("auto", STEM, choices=FORMS)
+    auxiliary: bool = setting(True, AUXILIARY_HELP)
+    auxiliary_weight: float = setting(AUXILIARY_WEIGHT, AUXILIARY_WEIGHT_HELP, gt=0)
+    form: str = setting("auto", STEM_HELP, choices=FORMS)
 
     def min_size(self, image_size: tuple[int, int]) -> int:
         if chosen_form(self.form, image_size) == "small":
@@ -76,16 +77,17 @@ class GoogLeNet(Scalable):
 
 @dataclass
 class InceptionV2(Scalable):
-    """Inception v2, BN-Inception: GoogLeNet with batch norm, and two 3x3 in place of 5x5 (2015; N8)."""
+    """Inception v2 (BN-Inception): GoogLeNet with batch norm, and two 3x3 convolutions instead of one 5x5
+    (Ioffe & Szegedy 2015; N8)."""
 
     paper = "Ioffe, Szegedy 2015"
     published = IMAGENET
 
     name: str = fixed("inception_v2")
-    form: str = setting("auto", STEM, choices=FORMS)
+    form: str = setting("auto", STEM_HELP, choices=FORMS)
 
     def min_size(self, image_size: tuple[int, int]) -> int:
-        # As in the small form: a whole pixel at the end, after five halvings.
+        # Five halvings of 32 pixels leave 1x1, as three of 8 pixels do in the small form.
         return 32 if chosen_form(self.form, image_size) == "imagenet" else MIN_SIZE_SMALL_FORM
 
     def build(
@@ -99,15 +101,16 @@ class InceptionV2(Scalable):
 
 @dataclass
 class InceptionV3(Scalable):
-    """Inception v3: 7x7 as 1x7 and 7x1, one auxiliary head; for images of 299x299 (2016; N9)."""
+    """Inception v3: 7x7 convolutions factorized into 1x7 and 7x1, one auxiliary head; for images of 299x299
+    (Szegedy et al. 2016; N9)."""
 
     paper = "Szegedy et al. 2016"
     published = Published(3, 299, 1000)
 
     name: str = fixed("inception_v3")
-    auxiliary: bool = setting(True, HEADS)
-    auxiliary_weight: float = setting(AUXILIARY_WEIGHT, HEADS_WEIGHT, gt=0)
-    form: str = setting("auto", STEM, choices=FORMS)
+    auxiliary: bool = setting(True, AUXILIARY_HELP)
+    auxiliary_weight: float = setting(AUXILIARY_WEIGHT, AUXILIARY_WEIGHT_HELP, gt=0)
+    form: str = setting("auto", STEM_HELP, choices=FORMS)
 
     def min_size(self, image_size: tuple[int, int]) -> int:
         return 75 if chosen_form(self.form, image_size) == "imagenet" else MIN_SIZE_SMALL_FORM
@@ -133,14 +136,15 @@ class InceptionV3(Scalable):
 
 @dataclass
 class InceptionV4(Scalable):
-    """Inception v4: three kinds of block, more of each; for images of 299x299 (2017; N10)."""
+    """Inception v4: a new stem, and more blocks of each of the three types than v3; for images of 299x299
+    (Szegedy et al. 2017; N10)."""
 
     paper = "Szegedy, Ioffe, Vanhoucke, Alemi 2017"
     published = Published(3, 299, 1000)
 
     name: str = fixed("inception_v4")
-    blocks: list[int] = setting([4, 7, 3], "blocks of kind A, B and C", ge=1, length=3)
-    form: str = setting("auto", STEM, choices=FORMS)
+    blocks: list[int] = setting([4, 7, 3], "number of Inception-A, -B and -C blocks", ge=1, length=3)
+    form: str = setting("auto", STEM_HELP, choices=FORMS)
 
     def min_size(self, image_size: tuple[int, int]) -> int:
         return 75 if chosen_form(self.form, image_size) == "imagenet" else MIN_SIZE_SMALL_FORM

@@ -1,4 +1,4 @@
-"""Settings of LeNet-5, in its original and in today's form (N2)."""
+"""Settings of LeNet-5, in its original and in its modern form (N2)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class LeNet5(Model):
-    """LeNet-5 in today's form: 6 and 16 filters of 5x5, then 400-120-84-10 (LeCun et al. 1998; N2)."""
+    """LeNet-5 in its modern form: 6 and 16 filters of 5x5, then 400-120-84-10 (LeCun et al. 1998; N2)."""
 
     paper = "LeCun, Bottou, Bengio, Haffner 1998"
     published = MNIST
 
     name: str = fixed("lenet5")
-    activation: str = setting("tanh", "what follows each layer but the last", choices=ACTIVATIONS)
-    pooling: str = setting("average", "what halves the map after each convolution (L4)", choices=POOLINGS)
+    activation: str = setting("tanh", "activation after each layer except the last", choices=ACTIVATIONS)
+    pooling: str = setting("average", "type of the 2x2 pooling after each convolution (L4)", choices=POOLINGS)
 
     def min_size(self, image_size: tuple[int, int]) -> int:
         return 28
@@ -36,7 +36,8 @@ class LeNet5(Model):
 
 @dataclass
 class LeNet5Original(Model):
-    """LeNet-5 as published: C3's table, trainable subsampling, distances to drawn digits (1998; N2)."""
+    """LeNet-5 as published: sparse connections in C3, trainable subsampling, and distances to drawn digits as
+    output (LeCun et al. 1998; N2)."""
 
     paper = "LeCun, Bottou, Bengio, Haffner 1998"
     published = MNIST
@@ -44,8 +45,8 @@ class LeNet5Original(Model):
     name: str = fixed("lenet5_original")
     activation: str = setting(
         "scaled_tanh",
-        "what follows each layer but the last; scaled_tanh: 1.7159·tanh(2a/3), which reaches the codes ±1; "
-        "sigmoid: cannot reach them, and hardly trains",
+        "activation after each layer except the last; scaled_tanh: 1.7159·tanh(2a/3), whose range contains "
+        "the target codes ±1; sigmoid: its range does not, and it hardly trains",
         choices=("scaled_tanh", "sigmoid"),
     )
 

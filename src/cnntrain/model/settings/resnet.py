@@ -1,4 +1,4 @@
-"""Settings of the residual networks, for ImageNet and for 32x32 images (N11–N13)."""
+"""Settings of the residual networks for ImageNet and for 32x32 images (N11–N13)."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from .base import CIFAR, FORMS, IMAGENET, Scalable, chosen_form
 if TYPE_CHECKING:
     from torch import nn
 
-SHORTCUTS = (
-    "where shapes differ, A: zeros for new channels, B: 1x1 convolution; C: 1x1 convolution everywhere; "
-    "none: no shortcuts, the plain network"
+SHORTCUT_HELP = (
+    "A: identity, with zeros for added channels; B: identity, or a 1x1 convolution where shapes differ; C: "
+    "1x1 convolutions everywhere; none: a plain network without shortcuts"
 )
-STEM = "stem, small: 3x3; imagenet: 7x7 with stride 2, then pooling; auto: imagenet from 128 pixels on"
+STEM_HELP = "stem; small: 3x3; imagenet: 7x7 with stride 2, then pooling; auto: imagenet from 128 pixels on"
 
 
 def _depth_problems(depth: int, layers_per_block: int) -> list[str]:
-    """Return a line where three equal stages cannot have `depth` layers."""
+    """Return an error if `depth` layers cannot be divided into three equal stages."""
     multiple = 3 * layers_per_block
-    beyond = (depth - 2) % multiple
-    if depth > multiple and not beyond:
+    excess = (depth - 2) % multiple
+    if depth > multiple and not excess:
         return []
-    below = max(depth - beyond, multiple + 2)
-    words = f"{below} or {below + multiple}" if below < depth else str(below)
-    return [f"model.depth={depth}: must be {multiple}n + 2; write {words}"]
+    below = max(depth - excess, multiple + 2)
+    valid = f"{below} or {below + multiple}" if below < depth else str(below)
+    return [f"model.depth={depth}: must be {multiple}n + 2; write {valid}"]
 
 
 @dataclass
 class CifarResNet(Scalable):
-    """The residual networks for 32x32 images: three stages of 16, 32 and 64 filters (He et al. 2016; N12)."""
+    """Residual networks for 32x32 images: three stages of 16, 32 and 64 filters (He et al. 2016; N12)."""
 
     paper = "He, Zhang, Ren, Sun 2016"
     published = CIFAR
 
     name: str = fixed("cifar_resnet")
     depth: int = setting(20, "layers with weights: 6n + 2", ge=8)
-    shortcut: str = setting("A", SHORTCUTS, choices=("A", "B", "C", "none"))
+    shortcut: str = setting("A", SHORTCUT_HELP, choices=("A", "B", "C", "none"))
 
     def has_residual_blocks(self) -> bool:
         return self.shortcut != "none"
@@ -64,15 +64,15 @@ class CifarResNet(Scalable):
 
 @dataclass
 class ResNet(Scalable):
-    """The residual networks for ImageNet, with identity shortcuts (He et al. 2016; N11)."""
+    """Residual networks for ImageNet, with identity shortcuts (He et al. 2016; N11)."""
 
     paper = "He, Zhang, Ren, Sun 2016"
     published = IMAGENET
 
     name: str = fixed("resnet")
     depth: int = setting(18, "layers with weights", choices=(18, 34, 50, 101, 152))
-    shortcut: str = setting("B", SHORTCUTS, choices=("A", "B", "C", "none"))
-    form: str = setting("auto", STEM, choices=FORMS)
+    shortcut: str = setting("B", SHORTCUT_HELP, choices=("A", "B", "C", "none"))
+    form: str = setting("auto", STEM_HELP, choices=FORMS)
 
     def has_residual_blocks(self) -> bool:
         return self.shortcut != "none"
@@ -102,8 +102,8 @@ class CifarPreactResNet(Scalable):
     published = CIFAR
 
     name: str = fixed("cifar_preact_resnet")
-    depth: int = setting(110, "layers with weights: 6n + 2, of bottlenecks 9n + 2", ge=8)
-    bottleneck: bool = setting(False, "blocks of 1x1, 3x3, 1x1 with four times the filters")
+    depth: int = setting(110, "layers with weights: 6n + 2, with bottlenecks 9n + 2", ge=8)
+    bottleneck: bool = setting(False, "bottleneck blocks: 1x1, 3x3, and 1x1 with four times the filters")
 
     def has_residual_blocks(self) -> bool:
         return True
@@ -136,7 +136,7 @@ class PreactResNet(Scalable):
 
     name: str = fixed("preact_resnet")
     depth: int = setting(18, "layers with weights", choices=(18, 34, 50, 101, 152, 200))
-    form: str = setting("auto", STEM, choices=FORMS)
+    form: str = setting("auto", STEM_HELP, choices=FORMS)
 
     def has_residual_blocks(self) -> bool:
         return True

@@ -20,16 +20,17 @@ class Vgg(Scalable):
     published = IMAGENET
 
     name: str = fixed("vgg")
-    depth: int = setting(11, "layers with weights, in the imagenet form", choices=(11, 13, 16, 19))
+    depth: int = setting(11, "layers with weights in the imagenet form", choices=(11, 13, 16, 19))
     normalization: str = setting(
         "none",
-        "batch: after each convolution; lrn: after the first alone, the paper's A-LRN (L6)",
+        "batch: after each convolution; lrn: local response normalization after the first one only, the "
+        "paper's A-LRN (L6)",
         choices=NORMALIZATIONS,
     )
-    activation: str = setting("relu", "what follows each layer but the last (L5)", choices=ACTIVATIONS)
+    activation: str = setting("relu", "activation after each layer except the last (L5)", choices=ACTIVATIONS)
     form: str = setting(
         "auto",
-        "small: one linear layer; imagenet: three of them; auto: imagenet from 128 pixels on",
+        "head; small: one linear layer; imagenet: three linear layers; auto: imagenet from 128 pixels on",
         choices=FORMS,
     )
 

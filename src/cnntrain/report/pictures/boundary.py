@@ -1,4 +1,4 @@
-"""What a classifier makes of a plane: the regions of its classes under the points it learnt from (D9)."""
+"""Decision regions of a classifier of points in a plane, with its training points on top (D9)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .png import write_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Points to a side of the grid on which the classifier is asked.
+# Points per side of the grid on which the classifier is evaluated.
 GRID = 200
-# Share of its class's colour in a region where the classifier is certain.
+# Fraction of the class's colour, mixed with white, where its probability is 1.
 STRENGTH = 0.45
-# Points beyond these would hide the regions.
-MOST_POINTS = 1000
+# More points than this would hide the regions.
+MAX_POINTS = 1000
 
 
 def draw_boundary(
@@ -27,8 +27,8 @@ def draw_boundary(
 ) -> None:
     """Write the decision regions over the square of -1…1 as one PNG, points on top.
 
-    classify: points (M, 2) → class probabilities (M, K), whose mixture is the colour of each place; lines
-    are where the most probable class changes. points (N, 2), labels (N,): the first 1000 are shown.
+    classify: points (M, 2) → class probabilities (M, K), which weight the classes' colours; lines are
+    where the most probable class changes. points (N, 2), labels (N,): the first 1000 are drawn.
     Raises DataError.
     """
     write_figure(path, boundary_figure(classify, points, labels, class_names))
@@ -43,29 +43,29 @@ def boundary_figure(
     figure = Figure(figsize=(6, 6), dpi=120, layout="constrained")
     axes = figure.subplots()
     colours = _colours(len(class_names))
-    # The middles of GRID cells a side, from the lower left.
-    middles = (torch.arange(GRID) + 0.5) * (2 / GRID) - 1
-    y, x = torch.meshgrid(middles, middles, indexing="ij")
+    # Centers of GRID cells per side, starting at the lower left.
+    centers = (torch.arange(GRID) + 0.5) * (2 / GRID) - 1
+    y, x = torch.meshgrid(centers, centers, indexing="ij")
     probabilities = classify(torch.stack([x.flatten(), y.flatten()], 1)).float().cpu()
     probabilities = probabilities.view(GRID, GRID, len(class_names))
-    shades = 1 - STRENGTH * (1 - torch.tensor(colours))
+    region_colours = 1 - STRENGTH * (1 - torch.tensor(colours))
     axes.imshow(
-        (probabilities @ shades).clamp(0, 1).numpy(),
+        (probabilities @ region_colours).clamp(0, 1).numpy(),
         origin="lower",
         extent=(-1, 1, -1, 1),
         interpolation="nearest",
     )
     for label in range(len(class_names) if len(class_names) > 2 else 1):
         others = torch.cat([probabilities[..., :label], probabilities[..., label + 1 :]], 2)
-        lead = probabilities[..., label] - others.amax(2)
-        if lead.min() < 0 < lead.max():
-            axes.contour(middles, middles, lead.numpy(), levels=[0.0], colors="black", linewidths=1.2)
-    shown, shown_labels = points[:MOST_POINTS], labels[:MOST_POINTS]
+        margin = probabilities[..., label] - others.amax(2)
+        if margin.min() < 0 < margin.max():
+            axes.contour(centers, centers, margin.numpy(), levels=[0.0], colors="black", linewidths=1.2)
+    points, labels = points[:MAX_POINTS], labels[:MAX_POINTS]
     for label, (name, colour) in enumerate(zip(class_names, colours, strict=True)):
-        chosen = shown[shown_labels == label]
+        class_points = points[labels == label]
         axes.scatter(
-            chosen[:, 0].numpy(),
-            chosen[:, 1].numpy(),
+            class_points[:, 0].numpy(),
+            class_points[:, 1].numpy(),
             s=18,
             color=colour,
             edgecolors="white",
@@ -80,10 +80,10 @@ def boundary_figure(
 
 
 def _colours(classes: int) -> list[tuple[float, float, float]]:
-    """Return a colour for each class, red, green and blue of 0…1."""
+    """Return a colour for each class as red, green and blue in 0…1."""
     from matplotlib import colormaps
 
     if classes <= 10:
-        listed: Any = colormaps["tab10"]
-        return [tuple(colour) for colour in listed.colors[:classes]]
+        tab10: Any = colormaps["tab10"]
+        return [tuple(colour) for colour in tab10.colors[:classes]]
     return [colormaps["hsv"](label / classes)[:3] for label in range(classes)]

@@ -1,4 +1,4 @@
-"""Paths over a surface, as a map of contour lines a path and the heights over the steps (O12)."""
+"""Paths over a surface: a contour map for each path, and the heights of all over the steps (O12)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 GRID = 200
 COLUMNS = 3
-# Below this a height is as good as nothing; on the logarithmic axis it would take all the room.
+# Smaller heights are drawn at this value: they would take up most of a logarithmic axis.
 LOWEST = 1e-8
 
 
 @dataclass(frozen=True)
 class View:
-    """What a picture shows: a part of the plane, the contour lines, and how heights are scaled.
+    """Settings of a picture: the part of the plane, the contour lines, and the scale of heights.
 
-    window: the least and greatest x, then y. goal: a place to be marked.
+    window: the smallest and largest x, then y. goal: a point to mark.
     """
 
     title: str
@@ -38,9 +38,9 @@ class View:
 def draw_landscape(
     path: Path, view: View, height: Callable[[Tensor], Tensor], paths: dict[str, Tensor]
 ) -> None:
-    """Write one map for each path, and the heights of all over their steps, as one PNG.
+    """Write a contour map for each path, and the heights of all over their steps, as one PNG.
 
-    height: points (…, 2) → heights (…); paths: name → points (steps + 1, 2), first the start. Raises
+    height: points (…, 2) → heights (…); paths: name → points (steps + 1, 2) from the start on. Raises
     DataError.
     """
     write_figure(path, landscape_figure(view, height, paths))
@@ -53,13 +53,13 @@ def landscape_figure(view: View, height: Callable[[Tensor], Tensor], paths: dict
     rows = -(-len(paths) // COLUMNS)
     figure = Figure(figsize=(12, 2.6 * rows + 3.6), dpi=110, layout="constrained")
     figure.suptitle(view.title)
-    maps, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.6 * rows, 3.6))[:, 0]
-    panels = maps.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).flatten()
-    heights = below.subplots()
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.6 * rows, 3.6))[:, 0]
+    panels = upper.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).flatten()
+    heights = lower.subplots()
     for number, (panel, (name, points)) in enumerate(zip(panels, paths.items(), strict=False)):
         _map(panel, view, height, name, points, f"C{number}")
-        shown = height(points)
-        heights.plot(shown.clamp(min=LOWEST) if view.log_heights else shown, color=f"C{number}", label=name)
+        values = height(points)
+        heights.plot(values.clamp(min=LOWEST) if view.log_heights else values, color=f"C{number}", label=name)
     for panel in panels[len(paths) :]:
         panel.set_axis_off()
     heights.set_xlabel("step")

@@ -1,4 +1,4 @@
-"""The pictures in a run's folder: images as the network receives them, the schedule, the boundary."""
+"""Pictures in a run's folder: the network's input images, the schedule, the decision boundary."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from ...optim.stages import OptimizerStages
 from ...preprocessing.settings import Projection
 from ...settings.tree import Config
 from .boundary import draw_boundary
-from .illustration import as_trained_on, illustrate
+from .illustration import augmentation_rows, illustrate
 from .schedule import draw_rates
 from .sheet import save_sheet
 
 SCHEDULE, IMAGES, PREPROCESSING = "schedule.png", "images.png", "preprocessing.png"
 BOUNDARY = "decision_boundary.png"
-# As many points as a curve of a picture can show.
+# More points on a curve could not be distinguished in the picture.
 MAX_POINTS = 1000
 MIN_SIDE = 4
 
 
 def draw_start(folder: Path, config: Config, assembled: Assembled) -> list[str]:
-    """Draw the images that the network receives; return the names of the files. Raises DataError."""
+    """Draw the network's input images; return the names of the files. Raises DataError."""
     trainer, train = assembled.trainer, assembled.splits.train
     step, names = trainer.step, []
     if min(train.shape[:2]) >= MIN_SIDE:
         augment = trainer.train_batches.augment
-        rows = as_trained_on(step.preprocess, augment, config.regularization, train, config.seed)
+        rows = augmentation_rows(step.preprocess, augment, config.regularization, train, config.seed)
         save_sheet(folder / IMAGES, rows)
         names.append(IMAGES)
     if isinstance(config.preprocessing, Projection):
@@ -43,7 +43,7 @@ def draw_start(folder: Path, config: Config, assembled: Assembled) -> list[str]:
 def draw_schedule(folder: Path, config: Config, assembled: Assembled) -> list[str]:
     """Draw the planned learning rate and momentum; return the names of the files. Raises DataError.
 
-    After training, as importing matplotlib takes as long as a short training.
+    Called after training, as importing matplotlib takes as long as a short training.
     """
     trainer = assembled.trainer
     optimizers = trainer.step.update.optimizers
@@ -54,7 +54,7 @@ def draw_schedule(folder: Path, config: Config, assembled: Assembled) -> list[st
 def draw_optimizer_schedule(
     path: Path, optimizers: OptimizerStages, steps_per_epoch: int, epochs: int
 ) -> None:
-    """Draw learning rate and momentum of every update; a plateau schedule as if it never fell."""
+    """Draw learning rate and momentum of every update; a plateau schedule is drawn without reductions."""
     steps = range(0, steps_per_epoch * epochs, max(1, steps_per_epoch * epochs // MAX_POINTS))
     momenta = [momentum for step in steps if (momentum := optimizers.momentum(step)) is not None]
     draw_rates(
@@ -66,7 +66,7 @@ def draw_optimizer_schedule(
 
 
 def draw_end(folder: Path, config: Config, assembled: Assembled) -> list[str]:
-    """Draw what the best network makes of points in a plane (D9); return the names of the files."""
+    """Draw the decision boundary of the best network on toy2d (D9); return the names of the files."""
     if config.data.name != "toy2d":
         return []
     step, train = assembled.trainer.step, assembled.splits.train

@@ -1,4 +1,4 @@
-"""PNG files that are there whole or not at all."""
+"""PNG files, written atomically."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 def write_figure(path: Path, figure: Figure) -> None:
-    """Write a figure of matplotlib; raises DataError naming the file where the disk refuses."""
+    """Write a matplotlib figure; raises DataError naming the file if it cannot be written."""
     content = io.BytesIO()
     figure.savefig(content, format="png")
     _write(path, content.getvalue())
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write an image of Pillow; raises DataError naming the file where the disk refuses."""
+    """Write a Pillow image; raises DataError naming the file if it cannot be written."""
     content = io.BytesIO()
     image.save(content, format="PNG")
     _write(path, content.getvalue())
 
 
 def _write(path: Path, content: bytes) -> None:
-    # Drawn before the file is opened, so that an error of drawing is not reported as one of the disk.
+    # Drawn before the file is opened, so that an error in drawing is not reported as a write error.
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The learning rate over a run, and the momentum where it changes too."""
+"""The learning rate over a run, and the momentum of optimizers that have one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ RATE, MOMENTUM = "tab:blue", "tab:orange"
 def draw_rates(path: Path, lrs: list[float], momenta: list[float] | None, steps_per_epoch: float) -> None:
     """Write learning rate (left axis) and momentum (right axis) of every update over epochs as one PNG.
 
-    lrs[i] and momenta[i] are those of the update that follows i updates. Raises DataError.
+    lrs[i], momenta[i]: of the update after i updates. momenta: None for an optimizer without momentum.
+    Raises DataError.
     """
     write_figure(path, schedule_figure(lrs, momenta, steps_per_epoch))
 

@@ -1,4 +1,4 @@
-"""A sheet of images: rows with a name each."""
+"""A sheet of images in named rows."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .png import write_image
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# In pixels: small images come to about SIDE; GAP lies between images and around the sheet.
+# In pixels: small images are enlarged to about SIDE; GAP is between images and around the sheet.
 SIDE = 64
 GAP = 4
 FONT_SIZE = 14
 
 
 def save_sheet(path: Path, rows: dict[str, Tensor]) -> None:
-    """Write rows of images as one PNG, each row's name at its left.
+    """Write rows of images as one PNG, with each row's name to its left.
 
-    rows: name → (n, H, W, C) of 0…1; C = 3 is colour, of any other number the first channel is shown grey.
-    Images are enlarged by a whole factor to about 64 pixels. Raises DataError.
+    rows: name → (n, H, W, C) in 0…1; C = 3 is colour, else the first channel is drawn in grey. Images are
+    enlarged by an integer factor to about 64 pixels. Raises DataError.
     """
     write_image(path, compose_sheet(rows))
 
@@ -48,9 +48,9 @@ def compose_sheet(rows: dict[str, Tensor]) -> Image:
 
 
 def _font_file() -> Path:
-    """Return matplotlib's font, found without importing matplotlib.
+    """Return the path of matplotlib's font, without importing matplotlib.
 
-    It has far more letters than Pillow's own, and names of classes are the user's.
+    It has more characters than Pillow's font, and class names are arbitrary.
     """
     matplotlib = importlib.util.find_spec("matplotlib")
     assert matplotlib is not None
@@ -59,13 +59,13 @@ def _font_file() -> Path:
 
 
 def _strip(images: Tensor) -> Tensor:
-    """Return images side by side with white gaps, uint8 (height, width, 3)."""
+    """Return images side by side with white gaps, uint8 (height, width, 3); see `save_sheet`."""
     count, height, width, channels = images.shape
     if channels != 3:
         images = images[..., :1].expand(-1, -1, -1, 3)
     factor = max(1, round(SIDE / max(height, width)))
-    large = images.cpu().repeat_interleave(factor, 1).repeat_interleave(factor, 2)
-    pixels = (large * 255).round().clamp(0, 255).to(torch.uint8)
+    enlarged = images.cpu().repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    pixels = (enlarged * 255).round().clamp(0, 255).to(torch.uint8)
     height, width = height * factor, width * factor
     strip = torch.full((height, count * (width + GAP) - GAP, 3), 255, dtype=torch.uint8)
     for number, image in enumerate(pixels):
