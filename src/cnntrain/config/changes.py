@@ -1,4 +1,4 @@
-"""Overrides laid over the configuration of an earlier run: which it takes, and which it refuses."""
+"""Overrides of the configuration of an earlier run: which are accepted, and which are refused."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .configure import configure
 from .options import typed
 from .select import select
 
-# Changing these continues a run that had come to its end.
+# Changing these continues a finished run.
 CONTINUABLE = ("trainer.epochs", "trainer.early_stopping_epochs")
 
 
 def changed(stored: Config, overrides: list[str], composer: Composer) -> Config:
-    """Return the stored configuration of a run with overrides laid over it, for the job they name.
+    """Return the stored configuration of a run with overrides applied, for the job they name.
 
-    A continued run takes settings that change neither weights nor metrics, and more epochs. An evaluation
-    takes other data as well: settings of the run's data set, or another data set by data=NAME. Raises
+    A continued run accepts settings that change neither weights nor metrics, and more epochs. An evaluation
+    accepts other data as well: settings of the run's data set, or another data set by data=NAME. Raises
     ConfigError with both values for each other change.
     """
     of_data = [override for override in overrides if override.startswith(("data=", "data."))]
@@ -87,7 +87,7 @@ def _stored_choices(stored: Config, choices: Choices) -> dict[str, Choice]:
 
 
 def _change_group(tree: Any, override: str, choices: Choices) -> str | None:
-    """Choose another option of a group, which only the logger may be; return what is wrong."""
+    """Change the option of a group, allowed for the logger only; return an error, or None."""
     group, _, name = override.lstrip("+").partition("=")
     choice = choices.find(group, name)
     if choice is None:

@@ -17,7 +17,7 @@ from . import stored
 from .network_input import input_problems, resolve_network_input
 from .options import OPTIONS
 
-# CutMix pastes a box of whole pixels: on smaller images it would be all of the image or none of it.
+# CutMix pastes a box of whole pixels, which in smaller images would be the whole image or empty.
 MIN_CUTMIX_SIZE = 4
 
 
@@ -25,7 +25,7 @@ MIN_CUTMIX_SIZE = 4
 class Checked:
     """A checked configuration, which jobs take.
 
-    notices: what the user should know of it. folder: that of a new run. named_by_user: whether the user
+    notices: printed for the user. folder: that of a new run. named_by_user: whether the user
     named that folder.
     """
 
@@ -43,7 +43,7 @@ def check(config: Config, problems: list[str], folder: Path, named_by_user: bool
     notices: list[str] = []
     wrong = rule_problems(config)
     if not wrong:
-        # Also where overrides were wrong: the tree then has defaults in their place.
+        # Also if overrides were invalid: the tree has defaults in place of them.
         wrong, notices = cross_checks(config)
     if problems or wrong:
         raise ConfigError([*problems, *wrong])
@@ -59,19 +59,19 @@ def rule_problems(config: Config) -> list[str]:
 
 
 def cross_checks(config: Config) -> tuple[list[str], list[str]]:
-    """Return what cannot work together, and notices of what works otherwise than the user may expect."""
+    """Return errors for settings that contradict each other, and notices of likely mistakes."""
     lines = [line for group in GROUPS for line in getattr(config, group).problems()]
     lines += [line for check in CHECKS for line in check(config)]
     return _without_notices(lines), [line for line in lines if isinstance(line, Notice)]
 
 
 def option_problems(config: Config) -> list[str]:
-    """Return what cannot work together within the options of a configuration."""
+    """Return errors for settings that contradict each other within one option."""
     return _without_notices([line for group in GROUPS for line in getattr(config, group).problems()])
 
 
 def check_source_run(config: Config) -> None:
-    """Raise DataError where the run whose weights are to be taken is not there or has no checkpoint."""
+    """Raise DataError if the run to initialize from does not exist or has no checkpoint."""
     source = config.initialization.source_run()
     if source is None:
         return
@@ -84,34 +84,31 @@ def check_source_run(config: Config) -> None:
 
 
 def job_problems(config: Config) -> Iterator[str]:
-    """Yield a line for each setting of a job that has no effect or cannot be.
+    """Yield an error for each setting of a job that is invalid or has no effect.
 
     Settings of job=evaluate are stored in the run's folder for its evaluation, whatever the job.
     """
     for name in ("dense_size", "dense_stride"):
         value = getattr(config.evaluate, name)
         if value is not None and not config.evaluate.dense:
-            yield f"evaluate.{name}={value}: acts in dense evaluation only; add evaluate.dense=true"
+            yield f"evaluate.{name}={value}: applies to dense evaluation only; add evaluate.dense=true"
     if config.evaluate.shift is not None and config.evaluate.views != "shifts":
-        yield f"evaluate.shift={config.evaluate.shift}: acts on evaluate.views=shifts only; write null"
+        yield f"evaluate.shift={config.evaluate.shift}: applies to evaluate.views=shifts only; write null"
     if config.evaluate.dense and config.evaluate.views != "none":
-        yield f"evaluate.views={config.evaluate.views}: dense evaluation has views of its own; keep one"
+        yield f"evaluate.views={config.evaluate.views}: cannot be combined with evaluate.dense=true; keep one"
     if config.evaluate.dense and config.loss.name == "hierarchical_softmax":
-        yield (
-            "evaluate.dense=true: a hierarchical softmax ends in a tree, which cannot be slid over an image; "
-            "write false"
-        )
+        yield ("evaluate.dense=true: a hierarchical softmax has no convolutional form; write false")
     for job, settings in JOB_SETTINGS.items():
         if job in (config.job, "evaluate"):
             continue
         for name, entry in settings_of(settings).items():
             value = getattr(getattr(config, job), name)
             if value != default_of(entry):
-                yield f"{job}.{name}={format_value(value)}: acts in job={job} only; add job={job}"
+                yield f"{job}.{name}={format_value(value)}: applies to job={job} only; add job={job}"
 
 
 def whole_batch_problems(config: Config, images: int) -> Iterator[str]:
-    """Yield a line where an optimizer needs all training images in one batch, and does not get them."""
+    """Yield an error if an optimizer needs all training images in one batch and the batch is smaller."""
     optim = config.optim
     batch = config.data.batch_size * config.trainer.accumulate_steps
     if optim.line_search and not optim.mini_batches and batch < images:
@@ -122,7 +119,7 @@ def whole_batch_problems(config: Config, images: int) -> Iterator[str]:
 
 
 def training_images(config: Config) -> int | None:
-    """Return the number of training images, None where only reading the data can tell."""
+    """Return the number of training images, None if it is unknown before the data are read."""
     info = config.data.info()
     if info is None or info.train_images is None:
         return None
@@ -175,19 +172,22 @@ def _crop_size(config: Config) -> Iterator[str]:
         return
     if getattr(config.preprocessing, "per", "channel") == "pixel":
         yield (
-            f"preprocessing.per=pixel: augmentation.crop_size={crop_size} leaves no pixel in its place; "
-            "write preprocessing.per=channel"
+            "preprocessing.per=pixel: needs whole images, not crops "
+            f"(augmentation.crop_size={crop_size}); write preprocessing.per=channel"
         )
     if isinstance(config.preprocessing, Projection):
         yield (
-            f"preprocessing={config.preprocessing.name}: augmentation.crop_size={crop_size} leaves no pixel "
-            "in its place; write preprocessing=standardize"
+            f"preprocessing={config.preprocessing.name}: needs whole images, not crops "
+            f"(augmentation.crop_size={crop_size}); write preprocessing=standardize"
         )
     info = config.data.info()
     if info is not None and info.height == info.width == crop_size:
         has_size = hasattr(config.data, "image_size")
         hint = f"; data.image_size={crop_size * 8 // 7} leaves room" if has_size else ""
-        yield Notice(f"augmentation.crop_size={crop_size}: images of that size leave nothing to cut{hint}")
+        yield Notice(
+            f"augmentation.crop_size={crop_size}: is the size of the images, so each crop is a whole "
+            f"image{hint}"
+        )
 
 
 def _network(config: Config) -> Iterator[str]:
@@ -210,7 +210,7 @@ def _network(config: Config) -> Iterator[str]:
     if config.regularization.cutmix and min(network_input.size) < MIN_CUTMIX_SIZE:
         yield (
             f"regularization.cutmix={config.regularization.cutmix:g}: images of "
-            f"{network_input.size[0]}x{network_input.size[1]} have no room for a box; write 0, or mixup"
+            f"{network_input.size[0]}x{network_input.size[1]} are too small for CutMix; write 0, or use mixup"
         )
 
 
@@ -270,7 +270,7 @@ def _optimizer(config: Config) -> Iterator[str]:
     if config.regularization.changes_weights():
         yield (
             f"optim={optim.name}: weight_decay and max_norm of regularization change weights between its "
-            "line searches, which takes them for curvature; write regularization.l2"
+            "line searches, which distorts its curvature estimate; write regularization.l2"
         )
 
 

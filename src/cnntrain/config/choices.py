@@ -12,7 +12,7 @@ from .options import option
 from .yaml_files import read_yaml
 
 EXPERIMENT = "experiment"
-# Names the choice of every group where nothing else is said.
+# The file that names the default choice of every group.
 DEFAULT_CHOICES = "config.yaml"
 SCHEMA = re.compile(r"^/?schema/(?P<group>\w+)/(?P<name>\w+)@_here_$")
 
@@ -76,7 +76,7 @@ class Choices:
         self._found: dict[tuple[str, str], Choice | None] = {}
 
     def names(self, group: str) -> list[str]:
-        """Return the names that can stand behind `group=`, in natural order."""
+        """Return the names of the choices of a group, in natural order."""
         found = {path.stem for folder in self._folders for path in (folder / group).glob("*.yaml")}
         return sorted(found, key=_natural)
 

@@ -1,4 +1,4 @@
-"""Step 1 of 4, parse: the program's arguments sorted into flags and overrides."""
+"""Step 1 of 4, parse: the program's arguments are split into flags and overrides."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ FLAGS_WITH_VALUE = {
 class CommandLine:
     """The arguments of the program.
 
-    flags: those without a value. values: those with one. user_folder: that of --config-dir. overrides:
-    key=value in their order, without run=FOLDER. run: the folder of an earlier run that run=FOLDER names.
-    job: what job=NAME names.
+    flags: those without a value. values: flags with a value, by name. user_folder: that of
+    --config-dir. overrides: key=value in the given order, without run=FOLDER. run: FOLDER of run=FOLDER.
+    job: NAME of job=NAME.
     """
 
     flags: frozenset[str] = frozenset()
@@ -43,7 +43,7 @@ class CommandLine:
 
 
 def parse(arguments: list[str]) -> CommandLine:
-    """Return the arguments sorted; raises ConfigError for unknown flags and a missing --config-dir."""
+    """Return the parsed arguments; raises ConfigError for unknown flags and a missing --config-dir."""
     flags, values, overrides, problems = set[str](), dict[str, str](), list[str](), list[str]()
     remaining = iter(range(len(arguments)))
     for i in remaining:

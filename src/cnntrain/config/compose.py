@@ -1,4 +1,4 @@
-"""Step 3 of 4, compose: Hydra composes the selected files, and the given settings are laid over the tree."""
+"""Step 3 of 4, compose: Hydra composes the selected files, then settings override its values."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _ConfigLoader(ConfigLoaderImpl):
 
 @dataclass(frozen=True)
 class Composed:
-    """The typed configuration of one run, and where Hydra's part of it puts a run's and a sweep's folder."""
+    """The typed configuration of one run, and Hydra's folders of the run and of the sweep."""
 
     config: Config
     run_folder: Path
@@ -54,7 +54,7 @@ class Composed:
 
 
 class Composer:
-    """Composes selections over our files and the user's; trees that were composed once are kept.
+    """Composes selections over our files and the user's; composed trees are cached.
 
     Files begin with a schema, schema/<group>/<name>, that Hydra finds in its ConfigStore. Storing all of
     them takes longer than composing a run, so a run stores those that it needs.
@@ -66,7 +66,7 @@ class Composer:
 
     @cached_property
     def hydra(self) -> Hydra:
-        """Hydra itself, over our files and the user's; it also runs the jobs of a sweep."""
+        """The Hydra instance with our files and the user's on its search path; it also runs sweeps."""
         ConfigStore.instance().store(group="schema", name="root", node=Config)
         hydra_version.setbase("1.3")
         path = create_config_search_path(str(built_in_folder()))
@@ -105,7 +105,7 @@ class Composer:
         self.hydra.show_cfg(CONFIG_NAME, hydra_overrides(overrides), part, None, resolve)
 
     def multirun(self, task: TaskFunction, overrides: list[str], folder: Path) -> list[JobReturn]:
-        """Run a task for every job of a sweep by Hydra's sweeper and launcher; return what came of each."""
+        """Run a task for every job of a sweep by Hydra's sweeper and launcher; return their results."""
         _store_all_schemas()
         in_folder = [*hydra_overrides(overrides), f"hydra.sweep.dir='{folder}'"]
         batches = self.hydra.multirun(CONFIG_NAME, task, in_folder, with_log_configuration=False)
@@ -162,13 +162,13 @@ def _store_all_schemas() -> None:
 
 
 def hydra_overrides(overrides: list[str]) -> list[str]:
-    """Return overrides as Hydra takes them: with ++ only where a key is added to a free mapping."""
-    taken = []
+    """Return overrides in Hydra's syntax: ++ only where a key is added to a mapping of free keys."""
+    converted = []
     for override in overrides:
         key, equals, value = override.lstrip("+").partition("=")
         in_mapping = (key.count(".") >= 2 or value.startswith("{")) and not key.startswith("hydra.")
-        taken.append(f"{'++' if in_mapping else ''}{key}{equals}{value}")
-    return taken
+        converted.append(f"{'++' if in_mapping else ''}{key}{equals}{value}")
+    return converted
 
 
 def _one_line(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from .select import select
 
 @dataclass(frozen=True)
 class CheckedSweep:
-    """The checked jobs of a sweep, the overrides that make them, and the folder of its jobs' folders."""
+    """The checked jobs of a sweep, its overrides, and the folder of its jobs."""
 
     jobs: list[Checked]
     overrides: list[str]
@@ -57,9 +57,9 @@ def configure_sweep(overrides: list[str], composer: Composer) -> CheckedSweep:
 
 
 def combinations(overrides: list[str], loader: ConfigLoader) -> list[list[str]]:
-    """Return the overrides of every job of a sweep: each with commas takes each of its values.
+    """Return the overrides of every job of a sweep: one for each combination of comma-separated values.
 
-    An interval, which only some sweepers take, stands with both its ends. `loader` resolves glob(…).
+    An interval, which only some sweepers support, is represented by both its ends. `loader` resolves glob(…).
     """
     parser = OverridesParser.create(config_loader=loader)
     alternatives: list[list[str]] = []

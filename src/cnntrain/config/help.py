@@ -1,4 +1,4 @@
-"""The text of `cnntrain --help`: the groups, their choices with a sentence each, examples."""
+"""The text of `cnntrain --help`: the groups, their choices with descriptions, examples."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ cnntrain model=vgg11 optim=adam                  any choice below, by name
 cnntrain data=cifar10 model=resnet20 trainer.epochs=10 optim.lr=0.1
 cnntrain -m model=lenet5,vgg11 optim.lr=0.01,0.001    every combination (a sweep)
 cnntrain run=outputs/DATE/TIME                   continue an interrupted run
-cnntrain run=outputs/DATE/TIME trainer.epochs=40      go further
-cnntrain job=evaluate run=outputs/DATE/TIME      measure its best network again, class by class
-cnntrain job=summary model=vgg16 data=imagenet   what a network costs, before it is trained
+cnntrain run=outputs/DATE/TIME trainer.epochs=40      train it for more epochs
+cnntrain job=evaluate run=outputs/DATE/TIME      evaluate its best network, with metrics per class
+cnntrain job=summary model=vgg16 data=imagenet   layers, parameters, multiply-adds and memory of a network
 cnntrain data=folder data.path=photos data.image_size=64     your own images, a folder per class"""
 
 FLAGS = """\
@@ -50,8 +50,8 @@ def help_text(user_folder: Path | None = None) -> str:
 def _table(rows: list[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in rows)
     lines = []
-    for name, sentence in rows:
-        wrapped = textwrap.wrap(sentence, 96 - width) or [""]
+    for name, description in rows:
+        wrapped = textwrap.wrap(description, 96 - width) or [""]
         lines.append(f"  {name:<{width}}  {wrapped[0]}")
         lines += [" " * (width + 4) + line for line in wrapped[1:]]
     return "\n".join(lines)

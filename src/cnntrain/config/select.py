@@ -1,6 +1,6 @@
-"""Step 2 of 4, select: which choice is in force in each group, and which settings the overrides give.
+"""Step 2 of 4, select: the effective choice of each group, and the settings that the overrides give.
 
-Each override is parsed by Hydra's own parser and checked against the choice in force; nothing is composed.
+Each override is parsed by Hydra's own parser and checked against the effective choice; nothing is composed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from .yaml_files import read_yaml
 class Selection:
     """What the overrides of one run select.
 
-    chosen: the choice in force in each group. given: the choices that the overrides name, the experiment
+    chosen: the effective choice of each group. given: the choices that the overrides name, the experiment
     included. settings: dotted key → value. hydra: overrides of Hydra's own configuration. problems: a line
-    for each override that is wrong. file_problems: a line for each thing wrong in the user's files in force.
+    for each override that is wrong. file_problems: a line for each error in the user's selected files.
     """
 
     chosen: dict[str, Choice] = field(default_factory=dict)
@@ -42,12 +42,12 @@ class Selection:
 def select(overrides: list[str], choices: Choices, stored: dict[str, Choice] | None = None) -> Selection:
     """Return what the overrides select; `stored` are the choices of an earlier run, which they cannot change.
 
-    The choice in force in a group is that of the command line, else the experiment's, else the default.
+    The effective choice of a group is that of the command line, else the experiment's, else the default.
     """
     selection = Selection()
     parsed = list(_parsed(overrides, selection.problems))
     settings: list[Override] = []
-    undecided: set[str] = set()
+    invalid: set[str] = set()
     for override, text in parsed:
         group = override.key_or_group
         if group in (*GROUPS, EXPERIMENT) and _is_plain(override):
@@ -56,11 +56,11 @@ def select(overrides: list[str], choices: Choices, stored: dict[str, Choice] | N
             wrong = _sort_setting(override, text, selection, settings)
         if wrong is not None:
             selection.problems.append(wrong)
-            undecided.add(group)
-    selection.chosen = _choices_in_force(selection.given, choices) if stored is None else stored
+            invalid.add(group)
+    selection.chosen = _effective_choices(selection.given, choices) if stored is None else stored
     for override in settings:
         group = override.key_or_group.partition(".")[0]
-        if group in undecided:
+        if group in invalid:
             wrong = _wrong_for_every_option(override)
         else:
             wrong = _select_setting(override, choices, selection)
@@ -92,12 +92,12 @@ def _parsed(overrides: list[str], problems: list[str]) -> list[tuple[Override, s
 
 
 def _is_plain(override: Override) -> bool:
-    """Return whether an override is one value for one key in its own place."""
+    """Return whether an override is one value for one key, without a package."""
     return override.package is None and not override.is_sweep_override()
 
 
 def _select_group(override: Override, text: str, choices: Choices, selection: Selection) -> str | None:
-    """Note the choice of a group, or return what is wrong with it."""
+    """Store the choice of a group, or return an error for it."""
     group, name = override.key_or_group, written_value(override)
     known = choices.names(group)
     if override.type == OverrideType.DEL:
@@ -116,7 +116,7 @@ def _select_group(override: Override, text: str, choices: Choices, selection: Se
 def _sort_setting(
     override: Override, text: str, selection: Selection, settings: list[Override]
 ) -> str | None:
-    """Add an override to Hydra's or to the settings, or return what is wrong with its form."""
+    """Add an override to Hydra's or to the settings, or return an error for its form."""
     key = override.key_or_group
     if key.startswith(("hydra.", "hydra/")):
         if key.startswith("hydra.searchpath"):
@@ -139,7 +139,7 @@ def _sort_setting(
     return None
 
 
-def _choices_in_force(given: dict[str, Choice], choices: Choices) -> dict[str, Choice]:
+def _effective_choices(given: dict[str, Choice], choices: Choices) -> dict[str, Choice]:
     named = dict(choices.defaults)
     if EXPERIMENT in given:
         content, problems = read_yaml(given[EXPERIMENT].path)
@@ -149,7 +149,7 @@ def _choices_in_force(given: dict[str, Choice], choices: Choices) -> dict[str, C
 
 
 def _select_setting(override: Override, choices: Choices, selection: Selection) -> str | None:
-    """Note the value of a setting, or return what is wrong with its key or its value."""
+    """Store the value of a setting, or return an error for its key or its value."""
     key, value = override.key_or_group, plain_value(override.value())
     written = f"{key}={written_value(override)}"
     found = find_setting(key, selection.chosen, choices)
@@ -175,7 +175,7 @@ def _select_setting(override: Override, choices: Choices, selection: Selection) 
 
 
 def _wrong_for_every_option(override: Override) -> str | None:
-    """Return what is wrong with a setting of a group whose choice is unknown, if it is for every option."""
+    """Return an error for a setting of a group with an unknown choice, if every option would reject it."""
     group, _, leaf = override.key_or_group.partition(".")
     having = [option for option in OPTIONS.get(group, []) if leaf in settings_of(option)]
     value = plain_value(override.value())
@@ -186,8 +186,8 @@ def _wrong_for_every_option(override: Override) -> str | None:
 
 
 def _check_user_files(selection: Selection, choices: Choices) -> None:
-    in_force = {**selection.chosen, **selection.given}
-    for choice in in_force.values():
+    effective = {**selection.chosen, **selection.given}
+    for choice in effective.values():
         if choice.from_user:
             selection.file_problems += file_problems(choice, choices, selection.chosen)
 

@@ -1,4 +1,4 @@
-"""Settings by name: which dataclass a dotted key belongs to, and the nearest key to a misspelt one."""
+"""Settings by name: which dataclass a dotted key belongs to, and the nearest key to a misspelled one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Setting:
 
 
 def find_setting(key: str, chosen: dict[str, Choice], choices: Choices) -> Setting | str:
-    """Return the setting behind a dotted key under the choices in force, or what is wrong with the key."""
+    """Return the setting behind a dotted key under the effective choices, or an error for the key."""
     head, _, rest = key.partition(".")
     if head in chosen:
         return _setting_of_choice(head, rest, chosen[head], choices)

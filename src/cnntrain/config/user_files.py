@@ -16,9 +16,9 @@ OVERRIDE = re.compile(r"^override /(\w+)$")
 
 
 def file_problems(choice: Choice, choices: Choices, chosen: dict[str, Choice]) -> list[str]:
-    """Return a line for everything wrong with the file behind a choice of the user's.
+    """Return an error for each problem of the user's file behind a choice.
 
-    `chosen` maps each group to the choice in force, against whose settings an experiment is checked.
+    `chosen` maps each group to its effective choice, against whose settings an experiment is checked.
     """
     content, problems = read_yaml(choice.path)
     if problems:
@@ -28,7 +28,7 @@ def file_problems(choice: Choice, choices: Choices, chosen: dict[str, Choice]) -
     if content is None:
         return [f"{where}is empty; begin with {beginning}"]
     if not isinstance(content, dict):
-        return [f"{where}must be settings, written key: value, one a line"]
+        return [f"{where}must be a mapping of settings, one `key: value` per line"]
     entries = content.pop("defaults", [])
     entries = entries if isinstance(entries, list) else [entries]
     if group == EXPERIMENT:
@@ -57,7 +57,7 @@ def _defaults_problems(entries: list[Any], choice: Choice, choices: Choices, whe
 def _experiment_choices(
     entries: list[Any], choices: Choices, chosen: dict[str, Choice], where: str
 ) -> tuple[dict[str, Choice], list[str]]:
-    """Return the choices in force inside an experiment, and what is wrong with its defaults list."""
+    """Return the effective choices inside an experiment, and the errors of its defaults list."""
     inside, problems = dict(chosen), []
     for entry in entries:
         if entry == "_self_":
