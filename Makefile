@@ -21,8 +21,8 @@ types:  ## check types
 	mypy
 
 docs:  ## generate docs/reference.md and the table in docs/networks.md
-	python -m cnntrain.config.reference
-	python -m cnntrain.costs.catalogue
+	python -m cnntrain.config.generate_reference
+	python -m cnntrain.costs.generate_networks_table
 
 bench:  ## measure training throughput against other stacks (DATA=folder of the npz files)
 	python -m benchmarks.throughput --data $(DATA)

@@ -16,10 +16,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from cnntrain.augmentation.settings import Transforms
-from cnntrain.config.choices import Choices
-from cnntrain.config.compose import Composer
-from cnntrain.config.configure import configure
-from cnntrain.data.images import MemoryImages
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
+from cnntrain.data.image_set import MemoryImages
 from cnntrain.preprocessing.settings import Standardize
 from cnntrain.settings.network_input import NetworkInput
 
@@ -65,7 +64,7 @@ def torchvision_pipeline(images: Tensor) -> Callable[[], Tensor]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    composer = Composer(Choices())
+    choices = Choices()
     print("| images a batch | what | µs an image | torchvision's |\n|---:|---|---:|---:|")
     for count in BATCH_SIZES:
         images = torch.randint(256, (count, 32, 32, 3), dtype=torch.uint8)
@@ -73,7 +72,7 @@ def main() -> None:
         print(f"| {count} | torchvision: crop, flip, normalize | {torchvision_time:.1f} | 1.0x |")
         cases = {"none: normalize": Transforms(), "crop_flip": Transforms(crop_padding=4, flip=True)}
         cases |= {
-            name: configure(["data=cifar10", f"augmentation={name}"], composer).config.augmentation
+            name: configure(["data=cifar10", f"augmentation={name}"], choices).config.augmentation
             for name in OTHERS
         }
         for name, settings in cases.items():

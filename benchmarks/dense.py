@@ -14,10 +14,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cnntrain.config.choices import Choices
-from cnntrain.config.compose import Composer
-from cnntrain.config.configure import configure
-from cnntrain.model.dense import SlidingNetwork
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
+from cnntrain.model.fully_convolutional import SlidingNetwork
 from cnntrain.training.device import keep_freed_memory
 
 NETWORKS = ("alexnet", "vgg11", "resnet18")
@@ -39,7 +38,7 @@ def seconds(run: Callable[[], Tensor], passes: int) -> float:
 def compare(name: str, stride: int, passes: int) -> str:
     """Return a row of the table for one network and stride."""
     torch.manual_seed(0)
-    settings = configure([f"model={name}"], Composer(Choices())).config.model
+    settings = configure([f"model={name}"], Choices()).config.model
     network = settings.build(3, 1000, (SIDE, SIDE), None).eval().to(memory_format=torch.channels_last)
     sliding = SlidingNetwork(network, (3, SIDE, SIDE), stride)
     images = torch.randn(1, 3, LARGER, LARGER).to(memory_format=torch.channels_last)

@@ -72,13 +72,12 @@ def measured(case: str) -> float:
     import torch
 
     from cnntrain.assemble import assemble
-    from cnntrain.config.choices import Choices
-    from cnntrain.config.compose import Composer
-    from cnntrain.config.configure import configure
-    from cnntrain.runs.folder import create
+    from cnntrain.config.choice_files import Choices
+    from cnntrain.config.pipeline import configure
+    from cnntrain.runs.run_folder import create
     from cnntrain.training.device import prepare
 
-    config = configure(overrides_of(case), Composer(Choices())).config
+    config = configure(overrides_of(case), Choices()).config
     compute = prepare(config.trainer)
     splits = config.data.load(config.seed)
     object.__setattr__(config.data, "load", lambda seed: splits)

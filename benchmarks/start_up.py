@@ -43,6 +43,8 @@ main(["experiment=smoke", "hydra.run.dir=run"])
 def process(command: list[str], source: Path, folder: str) -> subprocess.Popen[str]:
     """Start a command with the package in the folder `source`."""
     environment = os.environ | {"PYTHONPATH": str(source)}
+    # As an installed package has its bytecode, so has a checkout after its first measurement.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

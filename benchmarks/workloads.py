@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cnntrain.config.choices import Choices
-from cnntrain.config.compose import Composer
-from cnntrain.config.configure import configure
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Workload:
 
     def network(self) -> nn.Module:
         """Return the network that cnntrain trains, with the same initial weights in every stack."""
-        config = configure(self.overrides(), Composer(Choices())).config
+        config = configure(self.overrides(), Choices()).config
         info = config.data.info()
         torch.manual_seed(0)
         network: nn.Module = config.model.build(info.channels, info.outputs, (info.height, info.width), None)

@@ -13,7 +13,7 @@ import yaml
 # thread than on two that wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from cnntrain.config.options import option
+from cnntrain.config.option_table import option
 
 CONF = Path(__file__).parents[1] / "conf"
 

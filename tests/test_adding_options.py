@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cnntrain.settings.tree import GROUP_PACKAGES, GROUPS
+from cnntrain.settings.config_tree import GROUP_PACKAGES, GROUPS
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,7 +49,7 @@ class Extra(Augmentation):
     name: str = fixed("extra")
 
     def build(self, default, image, train):
-        from .augment import Augment
+        from .transforms import Augment
         from .extra import Invert
 
         return Augment([Invert()])
@@ -157,7 +157,7 @@ class Extra(Model):
 IMPLEMENTATIONS = {
     "data": """
 import torch
-from .images import MemoryImages
+from .image_set import MemoryImages
 from .splits import Splits
 
 def read_extra():
@@ -186,7 +186,7 @@ def fill(network):
 """,
     "loss": """
 import torch
-from .classes import ClassCriterion
+from .class_losses import ClassCriterion
 
 class Extra(ClassCriterion):
     def forward(self, scores, labels):

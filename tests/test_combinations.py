@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from cnntrain.cli import main
-from cnntrain.config.choices import Choices
-from cnntrain.config.compose import Composer
-from cnntrain.config.configure import configure
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
 from cnntrain.errors import ConfigError
 from cnntrain.model.settings.base import Scalable
-from cnntrain.settings.tree import GROUPS
+from cnntrain.settings.config_tree import GROUPS
 
 CHOICES = Choices()
 QUICK = ["trainer.epochs=1", "trainer.max_steps_per_epoch=2", "trainer.pictures=false"]
@@ -154,10 +153,9 @@ def test_random_combinations_train_or_are_refused_with_a_reason(
 
 def test_at_least_12_of_40_random_combinations_are_accepted() -> None:
     accepted = 0
-    composer = Composer(CHOICES)
     for seed in range(40):
         try:
-            configure([*random_overrides(random.Random(seed)), *QUICK], composer)
+            configure([*random_overrides(random.Random(seed)), *QUICK], CHOICES)
             accepted += 1
         except ConfigError:
             continue

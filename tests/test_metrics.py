@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from cnntrain.loss.attributes import AttributeLogistic
+from cnntrain.loss.attribute_losses import AttributeLogistic
 from cnntrain.metrics import AttributeMetrics, ClassMetrics, Metrics, ValueMetrics
 
 

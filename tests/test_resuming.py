@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from cnntrain.cli import main
-from cnntrain.config.choices import Choices
+from cnntrain.config.choice_files import Choices
 
 # All components with state: momentum, dropout, augmentation, plateau, early stopping, batch norm.
 STATEFUL = [

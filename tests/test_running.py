@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 
 import cnntrain
 from cnntrain.cli import main
-from cnntrain.config.choices import Choices
+from cnntrain.config.choice_files import Choices
 
 QUICK = ["trainer.epochs=1", "trainer.max_steps_per_epoch=3"]
 

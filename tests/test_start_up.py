@@ -15,7 +15,7 @@ import json, sys
 import torch
 before = set(sys.modules)
 from cnntrain.cli import main
-from cnntrain.training.step import TrainingStep
+from cnntrain.training.training_step import TrainingStep
 
 run, modules = TrainingStep.run, {}
 def first(self, *arguments, **named):

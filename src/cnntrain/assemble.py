@@ -9,29 +9,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .config import stored
-from .config.check import whole_batch_problems
-from .config.network_input import input_problems, resolve_network_input
+from .config import stored_config
+from .config.cross_checks import whole_batch_problems
+from .config.resolve_network_input import input_problems, resolve_network_input
 from .data.batches import Batches
-from .data.images import ImageSet
+from .data.image_set import ImageSet
 from .data.splits import Splits
 from .errors import ConfigError, DataError
 from .initialization.from_run import SourceRun
 from .loss.criterion import Criterion
-from .optim.stages import LR_SCALE, OptimizerStages
+from .optim.optimizer_stages import LR_SCALE, OptimizerStages
 from .preprocessing.preprocess import Preprocess
 from .runs.checkpoint import State
-from .runs.folder import RunFolder
-from .runs.recorder import Recorder
+from .runs.metrics_file import Recorder
+from .runs.run_folder import RunFolder
 from .seeding import seed_torch
+from .settings.config_tree import Config
 from .settings.fields import describe_option
 from .settings.network_input import NetworkInput
-from .settings.tree import Config
 from .training.device import Compute, move_to_device, prepare
-from .training.progress import Progress
-from .training.step import TrainingStep
+from .training.run_progress import Progress
 from .training.trainer import Trainer
-from .training.update import Update
+from .training.training_step import TrainingStep
+from .training.weight_update import Update
 
 # Images per chunk for color statistics.
 COLOR_CHUNK = 128
@@ -79,7 +79,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     logger = config.logger.build(folder.path, progress.step)
     recorder = Recorder(folder.metrics, progress.rows, logger, config.trainer.record_every_steps)
     description = {
-        "config": stored.to_yaml(config),
+        "config": stored_config.to_yaml(config),
         "names": splits.names,
         "image_shape": list(splits.train.shape),
         "precision": compute.precision,
@@ -178,7 +178,7 @@ def read_source_run(folder: str | None) -> SourceRun | None:
     """Return the best weights of the run in a folder, None without a folder; raises DataError."""
     if folder is None:
         return None
-    source = stored.read(Path(folder), "initialization.run")
+    source = stored_config.read(Path(folder), "initialization.run")
     weights = RunFolder(Path(folder)).checkpoints.load_best()["network"]
     return SourceRun(folder, source.model.name, weights)
 

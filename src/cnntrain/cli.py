@@ -18,7 +18,7 @@ from .training.cpu_load import limit_spinning
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .config.compose import Composer
+    from .config.choice_files import Choices
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,78 +48,81 @@ def _main(command: CommandLine) -> int:
         print(f"cnntrain {__version__}")
         return 0
     if "help" in command.flags:
-        from .config.help import help_text
+        from .config.help_text import help_text
 
         print(help_text(command.user_folder))
         return 0
-    # Hydra takes a tenth of a second to import.
-    from .config.choices import Choices
-    from .config.compose import Composer
+    from .config.choice_files import Choices  # takes a tenth of a second to import
 
-    composer = Composer(Choices(command.user_folder))
+    choices = Choices(command.user_folder)
     if "completion" in command.values:
-        composer.complete(command.values["completion"])
+        from .config.compose import composer_of
+
+        composer_of(choices).complete(command.values["completion"])
     elif "cfg" in command.values:
-        _show_configuration(command, composer)
+        _show_configuration(command, choices)
     elif command.run is not None:
-        _start_on_run(command.run, command, composer)
+        _start_on_run(command.run, command, choices)
     elif "multirun" in command.flags:
-        return _start_sweep(command, composer)
+        return _start_sweep(command, choices)
     else:
-        _start(command, composer)
+        _start(command, choices)
     return 0
 
 
-def _start(command: CommandLine, composer: Composer) -> None:
+def _start(command: CommandLine, choices: Choices) -> None:
     """Start a job in a new folder."""
-    from .config.configure import configure
+    from .config.pipeline import configure
 
-    checked = configure(command.overrides, composer)
+    checked = configure(command.overrides, choices)
     _print_notices(checked.notices)
-    from .jobs.start import start
+    from .jobs.dispatch import start
 
     start(checked)
 
 
-def _start_sweep(command: CommandLine, composer: Composer) -> int:
+def _start_sweep(command: CommandLine, choices: Choices) -> int:
     """Start a job for every combination of the values in the overrides; return the exit code."""
-    from .config.configure import configure_sweep
+    from .config.pipeline import configure_sweep
 
-    sweep = configure_sweep(command.overrides, composer)
+    sweep = configure_sweep(command.overrides, choices)
     _print_notices(sweep.notices())
+    from .config.compose import composer_of
     from .jobs.sweep import run_sweep
 
-    return run_sweep(sweep, composer)
+    return run_sweep(sweep, composer_of(choices))
 
 
-def _start_on_run(run: Path, command: CommandLine, composer: Composer) -> None:
+def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     """Start a job on an earlier run."""
-    from .config import stored
-    from .config.changes import changed
+    from .config import stored_config
+    from .config.resume_overrides import changed
 
     if "multirun" in command.flags:
         raise ConfigError(["run=…: only one run can be continued at a time; leave -m out"])
     if command.job == "optimizers":
         raise ConfigError([f"run={run}: job=optimizers needs no run; leave run=… out"])
-    before = stored.read(run)
-    config = changed(before, command.overrides, composer)
-    from .jobs.start import start_on_run
+    before = stored_config.read(run)
+    config = changed(before, command.overrides, choices)
+    from .jobs.dispatch import start_on_run
 
     start_on_run(run, before, config)
 
 
-def _show_configuration(command: CommandLine, composer: Composer) -> None:
-    from .config import stored
-    from .config.configure import configure
+def _show_configuration(command: CommandLine, choices: Choices) -> None:
+    from .config import stored_config
+    from .config.pipeline import configure
 
     part = command.values["cfg"]
     if part not in ("job", "hydra", "all"):
         raise ConfigError([f"--cfg {part}: must be one of job, hydra, all"])
-    checked = configure(command.overrides, composer)
+    checked = configure(command.overrides, choices)
     if part == "job":
-        print(stored.to_yaml(checked.config), end="")
+        print(stored_config.to_yaml(checked.config), end="")
     else:
-        composer.show(command.overrides, part, "resolve" in command.flags)
+        from .config.compose import composer_of
+
+        composer_of(choices).show(command.overrides, part, "resolve" in command.flags)
 
 
 def _print_notices(notices: list[str]) -> None:

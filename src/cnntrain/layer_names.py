@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from .settings.suggest import did_you_mean
+from .settings.nearest_name import did_you_mean
 
 PARTS = ("features.", "head.")
 

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from cnntrain.assemble import build_criterion
-from cnntrain.config.choices import Choices
-from cnntrain.config.compose import Composer
-from cnntrain.config.configure import configure
-from cnntrain.config.network_input import resolve_network_input
-from cnntrain.costs.heap import Heap, glibc
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
+from cnntrain.config.resolve_network_input import resolve_network_input
+from cnntrain.costs.heap_fragmentation import Heap, glibc
 from cnntrain.costs.memory import Simulation, TrainingMemory
 from cnntrain.training.device import Compute
 
@@ -23,7 +22,7 @@ MAP = BATCH * 3 * SIDE * SIDE  # values of one batch of maps of three channels
 
 
 def simulation(network: nn.Module, *overrides: str, precision: str = "fp32") -> Simulation:
-    config = configure(["model=linear", "augmentation=none", *overrides], Composer(Choices())).config
+    config = configure(["model=linear", "augmentation=none", *overrides], Choices()).config
     compute = Compute(torch.device("cpu"), precision, torch.contiguous_format, "")
     network_input = resolve_network_input(config, (SIDE, SIDE, 3))
     criterion = build_criterion(config, [str(label) for label in range(CLASSES)], {})

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cnntrain.augmentation.augment import Augment, Flip, PaddedCrop
+from cnntrain.augmentation.transforms import Augment, Flip, PaddedCrop
 from cnntrain.data.batches import Batches
-from cnntrain.data.images import FileImages, MemoryImages
+from cnntrain.data.image_set import FileImages, MemoryImages
 
 CPU = torch.device("cpu")
 

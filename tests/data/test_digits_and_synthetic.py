@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from cnntrain.data.images import ImageSet, MemoryImages
+from cnntrain.data.image_set import ImageSet, MemoryImages
 from cnntrain.data.settings import Digits, Synthetic
 
 

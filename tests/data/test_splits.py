@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cnntrain.data.images import MemoryImages
+from cnntrain.data.image_set import MemoryImages
 from cnntrain.data.splits import Splits, divide, stratified_cut, stratified_subset
 
 

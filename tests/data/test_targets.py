@@ -13,9 +13,9 @@ from scipy import ndimage
 
 import cnntrain
 from cnntrain.cli import main
-from cnntrain.data.arrays import read_npz
 from cnntrain.data.digits import attributes_of, read_digits
 from cnntrain.data.label_table import read_table
+from cnntrain.data.npz_file import read_npz
 from cnntrain.errors import DataError
 
 

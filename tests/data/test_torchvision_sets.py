@@ -18,7 +18,7 @@ import pytest
 import scipy.io
 from torchvision import datasets
 
-from cnntrain.data.images import ImageSet, MemoryImages
+from cnntrain.data.image_set import ImageSet, MemoryImages
 from cnntrain.data.settings import Cifar10, Cifar100, Data, FashionMnist, Mnist, Svhn
 from cnntrain.data.torchvision_sets import CLASS_NAMES
 from cnntrain.errors import DataError

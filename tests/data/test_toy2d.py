@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from cnntrain.cli import main
-from cnntrain.data.images import MemoryImages
+from cnntrain.data.image_set import MemoryImages
 from cnntrain.data.settings import Toy2d
 from cnntrain.data.toy2d import to_images, to_points
 

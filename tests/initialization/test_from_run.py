@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import cnntrain
 from cnntrain.assemble import build_criterion, build_network, read_source_run
 from cnntrain.cli import main
-from cnntrain.config import stored
-from cnntrain.config.network_input import resolve_network_input
+from cnntrain.config import stored_config
+from cnntrain.config.resolve_network_input import resolve_network_input
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.initialization.from_run import make_identity
 from cnntrain.initialization.settings import Default, FromRun
@@ -72,7 +72,7 @@ def test_vgg16_copies_the_layers_of_vgg11_and_reports_them(
         f"weights   from {vgg11}: copied conv1_1, conv2_1, conv3_1, conv3_2, conv4_1, conv4_2, conv5_1, "
         "conv5_2, head (9 of 14 layers); new conv1_2, conv2_2, conv3_3, conv4_3, conv5_3\n"
     ) in capsys.readouterr().out
-    config = stored.read(folder)
+    config = stored_config.read(folder)
     criterion = build_criterion(config, [str(label) for label in range(10)], {})
     network_input = resolve_network_input(config, (*SIZE, 1))
     network, _ = build_network(config, criterion, network_input)

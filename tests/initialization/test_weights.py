@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnntrain.assemble import build_criterion, build_network
-from cnntrain.config.choices import Choices
-from cnntrain.config.compose import Composer
-from cnntrain.config.configure import configure
-from cnntrain.config.network_input import resolve_network_input
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
+from cnntrain.config.resolve_network_input import resolve_network_input
 from cnntrain.initialization import weights as initialization
 from cnntrain.initialization.settings import (
     Default,
@@ -29,14 +28,14 @@ from cnntrain.initialization.settings import (
     VarianceScaling,
     Zeros,
 )
-from cnntrain.model import layers
-from cnntrain.model.layers import LocallyConnected2d, TableConvolution
+from cnntrain.model import shared_layers
 from cnntrain.model.lenet_original import TABLE
 from cnntrain.model.settings.base import ACTIVATIONS, Model
 from cnntrain.model.settings.feedforward import ConvNet, Linear, Mlp
 from cnntrain.model.settings.lenet import LeNet5
 from cnntrain.model.settings.resnet import ResNet
 from cnntrain.model.settings.vgg import Vgg
+from cnntrain.model.shared_layers import LocallyConnected2d, TableConvolution
 
 Choose = Callable[[str, str], Any]
 CONF = Path(__file__).parents[2] / "conf"
@@ -157,9 +156,12 @@ def mean_square_of(activation: str) -> float:
     density = torch.exp(-grid.square() / 2) / (2 * math.pi) ** 0.5 * (grid[1] - grid[0])
     if activation == "maxout":
         pairs = torch.cartesian_prod(grid, grid)
-        values, density = layers.activation("maxout")(pairs)[:, 0], torch.outer(density, density).flatten()
+        values, density = (
+            shared_layers.activation("maxout")(pairs)[:, 0],
+            torch.outer(density, density).flatten(),
+        )
     else:
-        values = layers.activation(activation)(grid.clone())
+        values = shared_layers.activation(activation)(grid.clone())
     return float((values.square() * density).sum())
 
 
@@ -173,8 +175,8 @@ def test_the_gain_compensates_the_mean_square_of_the_activation(activation: str)
 @pytest.mark.parametrize("activation", sorted(set(ACTIVATIONS) - {"sigmoid"}))
 def test_the_gain_of_the_activation_preserves_the_mean_square_through_ten_layers(activation: str) -> None:
     torch.manual_seed(0)
-    units = layers.preactivations(512, activation)
-    pairs = [nn.Sequential(nn.Linear(512, units), layers.activation(activation)) for _ in range(10)]
+    units = shared_layers.preactivations(512, activation)
+    pairs = [nn.Sequential(nn.Linear(512, units), shared_layers.activation(activation)) for _ in range(10)]
     network = nn.Sequential(*pairs, nn.Linear(512, 512))
     VarianceScaling().apply(network, activation)
     images = torch.randn(256, 512) / initialization.GAINS[activation] ** 0.5
@@ -187,7 +189,7 @@ def test_the_nonlinearity_of_a_network_is_its_activation() -> None:
     assert Mlp(activation="elu").nonlinearity() == "elu"
     assert ResNet().nonlinearity() == "relu"
     overrides = ["model=mlp", "model.activation=maxout", "initialization=variance_scaling"]
-    config = configure(overrides, Composer(Choices())).config
+    config = configure(overrides, Choices()).config
     criterion = build_criterion(config, [str(label) for label in range(10)], {})
     network, _ = build_network(config, criterion, resolve_network_input(config, (40, 40, 1)))
     weight = next(module.weight for module in network.modules() if isinstance(module, nn.Linear))
@@ -368,7 +370,7 @@ def test_initial_scores_are_moderate_and_differ_between_images(settings: Model) 
 
 
 def test_the_choices_of_settings_are_the_implemented_activations_and_poolings() -> None:
-    assert set(ACTIVATIONS) == layers.ACTIVATIONS.keys()
+    assert set(ACTIVATIONS) == shared_layers.ACTIVATIONS.keys()
     for settings in (ConvNet(), LeNet5()):
         choices = type(settings).__dataclass_fields__["pooling"].metadata["rule"].choices
-        assert set(choices) - {"none", "stride"} == layers.POOLINGS.keys()
+        assert set(choices) - {"none", "stride"} == shared_layers.POOLINGS.keys()

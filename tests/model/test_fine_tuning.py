@@ -11,15 +11,14 @@ from torch import Tensor, nn
 
 from cnntrain.assemble import assemble
 from cnntrain.cli import main
-from cnntrain.config.choices import Choices
-from cnntrain.config.compose import Composer
-from cnntrain.config.configure import configure
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
 from cnntrain.errors import ConfigError
 from cnntrain.model.fine_tuning import training_mode
 from cnntrain.model.settings.base import Model
 from cnntrain.model.settings.external import TimmModel, TorchvisionModel
 from cnntrain.runs.checkpoint import read
-from cnntrain.runs.folder import create
+from cnntrain.runs.run_folder import create
 from cnntrain.runs.signals import StopSignals
 
 SIZE = (64, 64)
@@ -30,7 +29,7 @@ TIMM = ["model=timm", "model.arch=test_resnet"]
 
 def train(overrides: list[str], path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return weights and statistics before and after training, without the final evaluation."""
-    config = configure([*overrides, "trainer.precision=fp32"], Composer(Choices())).config
+    config = configure([*overrides, "trainer.precision=fp32"], Choices()).config
     assembled = assemble(config, create(path, named_by_user=True), None)
     network = assembled.trainer.network
     before = copy.deepcopy(network.state_dict())
@@ -114,7 +113,7 @@ def test_a_pattern_that_freezes_nothing_is_refused(settings: Model, lines: list[
 
 
 def test_frozen_random_weights_give_a_notice() -> None:
-    (line,) = configure([*TIMM, "model.freeze=['*']"], Composer(Choices())).notices
+    (line,) = configure([*TIMM, "model.freeze=['*']"], Choices()).notices
     assert line.startswith("model.freeze=[*]: these layers keep random weights; ")
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnntrain.model import layers, lenet_original
-from cnntrain.model.layers import (
+from cnntrain.model import lenet_original, shared_layers
+from cnntrain.model.lenet_original import TABLE, DistanceToCodes, Subsampling
+from cnntrain.model.shared_layers import (
     ConvUnit,
     L2Pool2d,
     LocallyConnected2d,
@@ -20,7 +21,6 @@ from cnntrain.model.layers import (
     TableConvolution,
     ZeroPadShortcut,
 )
-from cnntrain.model.lenet_original import TABLE, DistanceToCodes, Subsampling
 
 # Each layer with the shape of an input. L2 pooling and maxima are not differentiable where their inputs are
 # all 0 or equal, which random inputs are not.
@@ -66,12 +66,12 @@ def test_gradients_of_inputs_and_weights_are_central_differences(
     assert gradients_are_correct(layer, torch.randn(shape, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("name", layers.ACTIVATIONS)
+@pytest.mark.parametrize("name", shared_layers.ACTIVATIONS)
 def test_gradients_of_activations_are_central_differences_away_from_their_kinks(name: str) -> None:
     points = torch.tensor([[-3.0, -1.0, -0.01, 0.01, 1.0, 3.0]], dtype=torch.float64)
     # In-place activations may not overwrite what gradcheck reads.
     assert torch.autograd.gradcheck(
-        lambda values: layers.activation(name)(values.clone()), points.requires_grad_()
+        lambda values: shared_layers.activation(name)(values.clone()), points.requires_grad_()
     )
 
 
@@ -79,7 +79,7 @@ def test_every_own_layer_is_checked() -> None:
     checked = {type(build()) for build, _ in LAYERS}
     ours = {
         entry
-        for module in (layers, lenet_original)
+        for module in (shared_layers, lenet_original)
         for entry in vars(module).values()
         if inspect.isclass(entry) and issubclass(entry, nn.Module) and entry.__module__ == module.__name__
     }

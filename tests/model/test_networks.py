@@ -260,7 +260,7 @@ def test_form_is_the_given_one_and_with_auto_follows_the_smaller_side() -> None:
 def test_settings_of_networks_import_no_torch() -> None:
     code = (
         "import sys\n"
-        "from cnntrain.config.options import OPTIONS\n"
+        "from cnntrain.config.option_table import OPTIONS\n"
         "for option in OPTIONS['model']: option.name == 'timm' or option().min_size((32, 32))\n"
         "sys.exit('torch' in sys.modules)"
     )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cnntrain.optim import settings as optim
-from cnntrain.optim.stages import Stage
+from cnntrain.optim.optimizer_stages import Stage
 
 STEPS = 12
 LR = 0.1

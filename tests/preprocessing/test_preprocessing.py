@@ -18,10 +18,9 @@ from torch import Tensor
 import cnntrain
 from cnntrain.assemble import restore_preprocessing
 from cnntrain.cli import main
-from cnntrain.config.choices import Choices
-from cnntrain.config.compose import Composer
-from cnntrain.config.configure import configure
-from cnntrain.data.images import MemoryImages
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
+from cnntrain.data.image_set import MemoryImages
 from cnntrain.errors import ConfigError
 from cnntrain.model.settings.feedforward import Mlp
 from cnntrain.preprocessing import statistics
@@ -36,10 +35,10 @@ from cnntrain.preprocessing.settings import (
     Standardize,
     Whiten,
 )
-from cnntrain.report.pictures.illustration import illustrate
+from cnntrain.report.pictures.network_inputs import illustrate
 from cnntrain.runs.checkpoint import Checkpoints, State
+from cnntrain.settings.config_tree import Config
 from cnntrain.settings.network_input import NetworkInput
-from cnntrain.settings.tree import Config
 
 KINDS = {
     "none": NoPreprocessing(),
@@ -78,7 +77,7 @@ def digits() -> MemoryImages:
 
 @pytest.fixture(scope="module")
 def default_config() -> Config:
-    return configure([], Composer(Choices())).config
+    return configure([], Choices()).config
 
 
 def image_set(images: Tensor) -> MemoryImages:
@@ -330,7 +329,7 @@ def test_sums_of_the_largest_integers_are_exact() -> None:
 
 @pytest.mark.parametrize("choice", [name for name in Choices().names("preprocessing") if name != "none"])
 def test_statistics_depend_only_on_training_images(choice: str) -> None:
-    config = configure([f"preprocessing={choice}"], Composer(Choices())).config
+    config = configure([f"preprocessing={choice}"], Choices()).config
     splits = config.data.load(config.seed)
     before = fitted(config.preprocessing, splits.train).state_dict()
     splits.val.images.fill_(255)

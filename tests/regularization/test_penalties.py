@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from cnntrain.errors import ConfigError
-from cnntrain.model.layers import LocallyConnected2d, TableConvolution
-from cnntrain.optim.stages import Stage
+from cnntrain.model.shared_layers import LocallyConnected2d, TableConvolution
+from cnntrain.optim.optimizer_stages import Stage
 from cnntrain.regularization.penalties import unit_norms
 from cnntrain.regularization.settings import Regularizers
 

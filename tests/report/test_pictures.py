@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from cnntrain.errors import DataError
-from cnntrain.report.pictures.boundary import boundary_figure, draw_boundary
-from cnntrain.report.pictures.landscape import LOWEST, View, draw_landscape, landscape_figure
+from cnntrain.report.pictures.decision_boundary import boundary_figure, draw_boundary
+from cnntrain.report.pictures.image_grid import GAP, save_sheet
+from cnntrain.report.pictures.optimizer_surfaces import LOWEST, View, draw_landscape, landscape_figure
 from cnntrain.report.pictures.schedule import draw_rates, schedule_figure
-from cnntrain.report.pictures.sheet import GAP, save_sheet
 
 
 def pixels(path: Path) -> np.ndarray:

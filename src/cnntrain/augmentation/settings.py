@@ -14,7 +14,7 @@ from ..settings.option import Option
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .augment import Augment, Transform
+    from .transforms import Augment, Transform
 
 # torchvision's defaults.
 RANDAUGMENT = {"num_ops": 2, "magnitude": 9}
@@ -184,49 +184,49 @@ class Transforms(Augmentation):
         return lines
 
     def build(self, default: str, image: Shape, train: Iterable[Tensor]) -> Augment:
-        from .augment import Augment
+        from .transforms import Augment
 
         if problems := self.input_problems(*image):
             raise ConfigError(problems)
         return Augment([*self._geometric(image), *self._photometric(train), *self._erasing()])
 
     def _geometric(self, image: Shape) -> Iterator[Transform]:
-        from . import augment
+        from . import transforms
 
         padding = self.crop_padding
         if padding is None:
             padding = max(1, min(image[:2]) // 8) if self.crop_size is None else 0
         if padding:
-            yield augment.PaddedCrop(padding)
+            yield transforms.PaddedCrop(padding)
         if self.crop_size is not None and self.min_area is None:
-            yield augment.Crop(self.crop_size)
+            yield transforms.Crop(self.crop_size)
         if self.min_area is not None or self.rotation_degrees:
             size = None if self.min_area is None else self.crop_size
-            yield augment.ResizedCropAndRotation(self.min_area, self.rotation_degrees, size)
+            yield transforms.ResizedCropAndRotation(self.min_area, self.rotation_degrees, size)
         if self.flip:
-            yield augment.Flip()
+            yield transforms.Flip()
         elif self.alternating_flip:
-            yield augment.AlternatingFlip()
+            yield transforms.AlternatingFlip()
 
     def _photometric(self, train: Iterable[Tensor]) -> Iterator[Transform]:
-        from . import augment, color, policies
+        from . import color, policies, transforms
 
         if self.policy == "randaugment":
             num_ops = RANDAUGMENT["num_ops"] if self.num_ops is None else self.num_ops
             magnitude = RANDAUGMENT["magnitude"] if self.magnitude is None else self.magnitude
-            yield augment.RandomPolicy(policies.randaugment(num_ops, magnitude))
+            yield transforms.RandomPolicy(policies.randaugment(num_ops, magnitude))
         elif self.policy == "trivialaugment":
-            yield augment.RandomPolicy(policies.trivialaugment())
+            yield transforms.RandomPolicy(policies.trivialaugment())
         strengths = (self.brightness, self.contrast, self.saturation, self.hue, self.lighting)
         if any(strengths):
             axes = color.principal_axes(train) if self.lighting else None
-            yield augment.ColorJitter(*strengths, axes)
+            yield transforms.ColorJitter(*strengths, axes)
 
     def _erasing(self) -> Iterator[Transform]:
-        from . import augment
+        from . import transforms
 
         if self.erase:
             smallest, largest = ERASE_AREA if self.erase_area is None else self.erase_area
-            yield augment.RandomErasing(self.erase, (smallest, largest))
+            yield transforms.RandomErasing(self.erase, (smallest, largest))
         if self.cutout:
-            yield augment.Cutout(self.cutout)
+            yield transforms.Cutout(self.cutout)

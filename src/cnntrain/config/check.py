@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, DataError
-from ..optim.settings import Sgd
-from ..preprocessing.settings import Projection
-from ..runs import layout
-from ..settings.fields import default_of, format_value, setting_problems, settings_of
+from ..runs import file_names
+from ..settings.config_tree import GROUPS, Config
+from ..settings.fields import setting_problems
+from ..settings.job_settings import JOB_SETTINGS
 from ..settings.option import Notice
-from ..settings.tree import GROUPS, JOB_SETTINGS, Config
-from . import stored
-from .network_input import input_problems, resolve_network_input
-from .options import OPTIONS
-
-# CutMix pastes a box of whole pixels, which in smaller images would be the whole image or empty.
-MIN_CUTMIX_SIZE = 4
+from . import stored_config
+from .cross_checks import CROSS_CHECKS
 
 
 @dataclass(frozen=True)
@@ -35,20 +29,25 @@ class Checked:
     named_by_user: bool
 
 
-def check(config: Config, problems: list[str], folder: Path, named_by_user: bool) -> Checked:
-    """Return the configuration with its notices; `problems` are those found before.
+def check(config: Config, folder: Path, named_by_user: bool) -> Checked:
+    """Return the configuration with its notices.
 
     Raises ConfigError with all problems; DataError where there are none but a missing run to start from.
     """
-    notices: list[str] = []
-    wrong = rule_problems(config)
-    if not wrong:
-        # Also if overrides were invalid: the tree has defaults in place of them.
-        wrong, notices = cross_checks(config)
-    if problems or wrong:
-        raise ConfigError([*problems, *wrong])
+    if problems := problems_of(config):
+        raise ConfigError(problems)
     check_source_run(config)
-    return Checked(config, list(map(str, notices)), folder, named_by_user)
+    return Checked(config, notices_of(config), folder, named_by_user)
+
+
+def problems_of(config: Config) -> list[str]:
+    """Return the errors of a configuration: of each setting alone, or where there are none, of several."""
+    return rule_problems(config) or [line for line in _cross_checks(config) if not isinstance(line, Notice)]
+
+
+def notices_of(config: Config) -> list[str]:
+    """Return the notices of likely mistakes in a configuration without errors."""
+    return [str(line) for line in _cross_checks(config) if isinstance(line, Notice)]
 
 
 def rule_problems(config: Config) -> list[str]:
@@ -58,16 +57,10 @@ def rule_problems(config: Config) -> list[str]:
     return problems + [line for part in parts for line in setting_problems(getattr(config, part), f"{part}.")]
 
 
-def cross_checks(config: Config) -> tuple[list[str], list[str]]:
-    """Return errors for settings that contradict each other, and notices of likely mistakes."""
-    lines = [line for group in GROUPS for line in getattr(config, group).problems()]
-    lines += [line for check in CHECKS for line in check(config)]
-    return _without_notices(lines), [line for line in lines if isinstance(line, Notice)]
-
-
 def option_problems(config: Config) -> list[str]:
     """Return errors for settings that contradict each other within one option."""
-    return _without_notices([line for group in GROUPS for line in getattr(config, group).problems()])
+    lines = [line for group in GROUPS for line in getattr(config, group).problems()]
+    return [line for line in lines if not isinstance(line, Notice)]
 
 
 def check_source_run(config: Config) -> None:
@@ -75,214 +68,15 @@ def check_source_run(config: Config) -> None:
     source = config.initialization.source_run()
     if source is None:
         return
-    stored.read(Path(source), "initialization.run")
-    if not (Path(source) / layout.CHECKPOINTS / layout.BEST).is_file():
+    stored_config.read(Path(source), "initialization.run")
+    if not (Path(source) / file_names.CHECKPOINTS / file_names.BEST).is_file():
         raise DataError(
             f"initialization.run={source}: has no best weights yet (checkpoints/best.pt); "
             "let the run finish an epoch"
         )
 
 
-def job_problems(config: Config) -> Iterator[str]:
-    """Yield an error for each setting of a job that is invalid or has no effect.
-
-    Settings of job=evaluate are stored in the run's folder for its evaluation, whatever the job.
-    """
-    for name in ("dense_size", "dense_stride"):
-        value = getattr(config.evaluate, name)
-        if value is not None and not config.evaluate.dense:
-            yield f"evaluate.{name}={value}: applies to dense evaluation only; add evaluate.dense=true"
-    if config.evaluate.shift is not None and config.evaluate.views != "shifts":
-        yield f"evaluate.shift={config.evaluate.shift}: applies to evaluate.views=shifts only; write null"
-    if config.evaluate.dense and config.evaluate.views != "none":
-        yield f"evaluate.views={config.evaluate.views}: cannot be combined with evaluate.dense=true; keep one"
-    if config.evaluate.dense and config.loss.name == "hierarchical_softmax":
-        yield ("evaluate.dense=true: a hierarchical softmax has no convolutional form; write false")
-    for job, settings in JOB_SETTINGS.items():
-        if job in (config.job, "evaluate"):
-            continue
-        for name, entry in settings_of(settings).items():
-            value = getattr(getattr(config, job), name)
-            if value != default_of(entry):
-                yield f"{job}.{name}={format_value(value)}: applies to job={job} only; add job={job}"
-
-
-def whole_batch_problems(config: Config, images: int) -> Iterator[str]:
-    """Yield an error if an optimizer needs all training images in one batch and the batch is smaller."""
-    optim = config.optim
-    batch = config.data.batch_size * config.trainer.accumulate_steps
-    if optim.line_search and not optim.mini_batches and batch < images:
-        yield (
-            f"optim={optim.name}: needs all {images} training images in one batch; write "
-            f"data.batch_size={images} (or optim.mini_batches=true)"
-        )
-
-
-def training_images(config: Config) -> int | None:
-    """Return the number of training images, None if it is unknown before the data are read."""
-    info = config.data.info()
-    if info is None or info.train_images is None:
-        return None
-    images: int = min(info.train_images, config.data.limit or info.train_images)
-    return images - round(images * float(config.data.val_fraction))
-
-
-def _without_notices(lines: list[str]) -> list[str]:
-    return [line for line in lines if not isinstance(line, Notice)]
-
-
-def _job(config: Config) -> Iterator[str]:
-    if config.job == "evaluate" and config.run is None:
-        yield "job=evaluate: needs the folder of a run: run=FOLDER"
-    yield from job_problems(config)
-    if config.job == "optimizers" and config.optim != Sgd():
-        yield (
-            f"optim={config.optim.name}: job=optimizers runs every optimizer with settings of its own; leave "
-            "optim out, and write optimizers.lr=… for another rate"
-        )
-
-
-def _schedule_and_epochs(config: Config) -> Iterator[str]:
-    yield from config.schedule.epochs_problems(config.trainer.epochs)
-
-
-def _validation(config: Config) -> Iterator[str]:
-    if config.data.may_have_validation():
-        return
-    if config.schedule.needs_validation:
-        yield f"data.val_fraction=0: schedule={config.schedule.name} needs validation images; write 0.1"
-    if config.trainer.early_stopping_epochs is not None:
-        yield "data.val_fraction=0: trainer.early_stopping_epochs needs validation images; write 0.1"
-
-
-def _batch_size(config: Config) -> Iterator[str]:
-    images = training_images(config)
-    steps = config.trainer.accumulate_steps
-    if images is not None and config.data.batch_size * steps > images:
-        times = f" times trainer.accumulate_steps={steps}" if steps > 1 else ""
-        yield (
-            f"data.batch_size={config.data.batch_size}{times}: the training split has {images} images; "
-            f"write at most {images // steps}"
-        )
-
-
-def _crop_size(config: Config) -> Iterator[str]:
-    crop_size = getattr(config.augmentation, "crop_size", None)
-    if crop_size is None:
-        return
-    if getattr(config.preprocessing, "per", "channel") == "pixel":
-        yield (
-            "preprocessing.per=pixel: needs whole images, not crops "
-            f"(augmentation.crop_size={crop_size}); write preprocessing.per=channel"
-        )
-    if isinstance(config.preprocessing, Projection):
-        yield (
-            f"preprocessing={config.preprocessing.name}: needs whole images, not crops "
-            f"(augmentation.crop_size={crop_size}); write preprocessing=standardize"
-        )
-    info = config.data.info()
-    if info is not None and info.height == info.width == crop_size:
-        has_size = hasattr(config.data, "image_size")
-        hint = f"; data.image_size={crop_size * 8 // 7} leaves room" if has_size else ""
-        yield Notice(
-            f"augmentation.crop_size={crop_size}: is the size of the images, so each crop is a whole "
-            f"image{hint}"
-        )
-
-
-def _network(config: Config) -> Iterator[str]:
-    wrong = config.preprocessing.model_problem(config.model.name)
-    if wrong is not None:
-        yield wrong
-        return
-    info = config.data.info()
-    if info is None:
-        return
-    asked = config.summary.image_size if config.job == "summary" else None
-    size = (info.height, info.width) if asked is None else (asked, asked)
-    image = (*size, info.channels)
-    problems = input_problems(config, image)
-    yield from problems
-    if problems:
-        return
-    network_input = resolve_network_input(config, image)
-    yield from config.model.input_problems(network_input.channels, info.outputs, network_input.size)
-    if config.regularization.cutmix and min(network_input.size) < MIN_CUTMIX_SIZE:
-        yield (
-            f"regularization.cutmix={config.regularization.cutmix:g}: images of "
-            f"{network_input.size[0]}x{network_input.size[1]} are too small for CutMix; write 0, or use mixup"
-        )
-
-
-def _trained_weights(config: Config) -> Iterator[str]:
-    frozen = getattr(config.model, "freeze", [])
-    if frozen and config.model.weights is None and config.initialization.source_run() is None:
-        yield Notice(
-            f"model.freeze={format_value(frozen)}: these layers keep random weights; "
-            "model.weights=default has trained ones"
-        )
-
-
-def _loss(config: Config) -> Iterator[str]:
-    target, loss = config.data.target_kind(), config.loss
-    if loss.target != target:
-        fitting = [
-            option.name for option in (entry() for entry in OPTIONS["loss"]) if option.target == target
-        ]
-        yield (
-            f"loss={loss.name}: is for {loss.target}, data.target is {target}; "
-            f"write loss={' or '.join(fitting)}"
-        )
-    if loss.name == "hierarchical_softmax" and getattr(config.model, "auxiliary", False):
-        yield "loss=hierarchical_softmax: auxiliary heads have no tree; write model.auxiliary=false"
-    smoothing = config.regularization.label_smoothing
-    if smoothing > 0 and not loss.takes_label_smoothing:
-        yield (
-            f"regularization.label_smoothing={smoothing:g}: loss={loss.name} has no soft targets; "
-            "write loss=softmax or 0"
-        )
-
-
-def _residual_blocks(config: Config) -> Iterator[str]:
-    rate = config.regularization.stochastic_depth
-    if rate and not config.model.has_residual_blocks():
-        yield (
-            f"regularization.stochastic_depth={rate:g}: model={config.model.name} has "
-            "no residual blocks to skip; write 0, or a network such as model=resnet20"
-        )
-
-
-def _optimizer(config: Config) -> Iterator[str]:
-    optim, trainer = config.optim, config.trainer
-    images = training_images(config)
-    if images is not None:
-        yield from whole_batch_problems(config, images)
-    yield from optim.epochs_problems(trainer.epochs)
-    if not optim.line_search:
-        return
-    if trainer.precision == "fp16":
-        yield (
-            f"trainer.precision=fp16: optim={optim.name} compares losses, which fp16 scales; "
-            "write bf16 or fp32"
-        )
-    if getattr(config.model, "head_lr", 1.0) != 1.0:
-        yield f"model.head_lr={config.model.head_lr:g}: optim={optim.name} has one rate for all; write 1"
-    if config.regularization.changes_weights():
-        yield (
-            f"optim={optim.name}: weight_decay and max_norm of regularization change weights between its "
-            "line searches, which distorts its curvature estimate; write regularization.l2"
-        )
-
-
-CHECKS = (
-    _job,
-    _schedule_and_epochs,
-    _validation,
-    _batch_size,
-    _crop_size,
-    _network,
-    _trained_weights,
-    _loss,
-    _residual_blocks,
-    _optimizer,
-)
+def _cross_checks(config: Config) -> list[str]:
+    """Return errors and notices of settings against each other: within each option, and across groups."""
+    lines = [line for group in GROUPS for line in getattr(config, group).problems()]
+    return lines + [line for cross_check in CROSS_CHECKS for line in cross_check(config)]

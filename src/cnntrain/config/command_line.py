@@ -77,7 +77,7 @@ def parse(arguments: list[str]) -> CommandLine:
 
 
 def _not_a_flag(flag: str, value: str) -> str:
-    from .setting_names import find_anywhere
+    from .unknown_names import find_anywhere
 
     known = find_anywhere(flag.lstrip("-").replace("-", "_"))
     hint = f": write {known}={value or 'VALUE'}" if known else "; cnntrain --help lists them"

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
-from hydra import version as hydra_version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.object_type import ObjectType
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.types import RunMode, TaskFunction
@@ -22,26 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigError
-from ..settings.tree import GROUPS, Config
-from .choices import Choices, built_in_folder
-from .options import OPTIONS, name_of, names_of, typed
-from .select import Selection
+from ..settings.config_tree import GROUPS, Config
+from .choice_files import Choices
+from .hydra_instance import create_hydra, store_all_schemas, store_schema
+from .option_table import OPTIONS, name_of, typed
+from .select_choices import Selection
 
 CONFIG_NAME = "config"
-
-
-class _ConfigLoader(ConfigLoaderImpl):
-    """Hydra's loader, which does not offer our schemas as choices in tab completion."""
-
-    def get_group_options(
-        self,
-        group_name: str,
-        results_filter: ObjectType | None = ObjectType.CONFIG,
-        config_name: str | None = None,
-        overrides: list[str] | None = None,
-    ) -> list[str]:
-        found = super().get_group_options(group_name, results_filter, config_name, overrides)
-        return [entry for entry in found if entry != "schema"]
 
 
 @dataclass(frozen=True)
@@ -67,22 +47,10 @@ class Composer:
     @cached_property
     def hydra(self) -> Hydra:
         """The Hydra instance with our files and the user's on its search path; it also runs sweeps."""
-        ConfigStore.instance().store(group="schema", name="root", node=Config)
-        hydra_version.setbase("1.3")
-        path = create_config_search_path(str(built_in_folder()))
-        if self.choices.user_folder is not None:
-            path.prepend(
-                "command-line", f"file://{self.choices.user_folder}", SearchPathQuery(provider="main")
-            )
-        GlobalHydra.instance().clear()
-        hydra = Hydra("cnntrain", _ConfigLoader(path))
-        GlobalHydra.instance().initialize(hydra)
-        return hydra
+        return create_hydra(self.choices.user_folder)
 
     def compose(self, selection: Selection) -> Composed:
         """Return the typed configuration of a selection; raises ConfigError where it cannot be composed."""
-        if selection.file_problems:
-            raise ConfigError(selection.file_problems)
         try:
             tree = self._tree(selection)
             for key, value in selection.settings.items():
@@ -96,17 +64,17 @@ class Composer:
 
     def complete(self, command: str) -> None:
         """Install, uninstall or answer tab completion, as Hydra's -sc COMMAND."""
-        _store_all_schemas()
+        store_all_schemas()
         self.hydra.shell_completion(CONFIG_NAME, [command])
 
     def show(self, overrides: list[str], part: str, resolve: bool) -> None:
         """Print a part of the composed configuration as Hydra's --cfg: hydra or all."""
-        _store_all_schemas()
+        store_all_schemas()
         self.hydra.show_cfg(CONFIG_NAME, hydra_overrides(overrides), part, None, resolve)
 
     def multirun(self, task: TaskFunction, overrides: list[str], folder: Path) -> list[JobReturn]:
         """Run a task for every job of a sweep by Hydra's sweeper and launcher; return their results."""
-        _store_all_schemas()
+        store_all_schemas()
         in_folder = [*hydra_overrides(overrides), f"hydra.sweep.dir='{folder}'"]
         batches = self.hydra.multirun(CONFIG_NAME, task, in_folder, with_log_configuration=False)
         if isinstance(batches[0], list):
@@ -127,7 +95,7 @@ class Composer:
         if key not in self._trees:
             for group, choice in selection.chosen.items():
                 if choice.schema is not None:
-                    _store_schema(group, choice.schema)
+                    store_schema(group, choice.schema)
             self._trees[key] = self.hydra.compose_config(
                 config_name=CONFIG_NAME,
                 overrides=list(key),
@@ -149,16 +117,10 @@ class Composer:
                 )
 
 
-def _store_schema(group: str, option: type) -> None:
-    """Put an option's dataclass into Hydra's ConfigStore, under its name and its former ones."""
-    for name in names_of(option):
-        ConfigStore.instance().store(group=f"schema/{group}", name=name, node=option)
-
-
-def _store_all_schemas() -> None:
-    for group, options in OPTIONS.items():
-        for option in options:
-            _store_schema(group, option)
+@cache
+def composer_of(choices: Choices) -> Composer:
+    """Return the composer over these choices, always the same one."""
+    return Composer(choices)
 
 
 def hydra_overrides(overrides: list[str]) -> list[str]:

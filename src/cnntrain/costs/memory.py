@@ -24,16 +24,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..assemble import build_step, training_batches
 from ..augmentation.settings import Transforms
-from ..data.images import MemoryImages
-from ..loss.classes import ClassCriterion
+from ..data.image_set import MemoryImages
+from ..loss.class_losses import ClassCriterion
 from ..loss.criterion import Criterion
 from ..model.fine_tuning import training_mode
 from ..preprocessing.preprocess import Preprocess
+from ..settings.config_tree import Config
 from ..settings.network_input import NetworkInput
-from ..settings.tree import Config
 from ..training.device import Compute
-from ..training.step import TrainingStep
-from .heap import Heap, glibc
+from ..training.training_step import TrainingStep
+from .heap_fragmentation import Heap, glibc
 from .receptive_field import Arguments, arguments_of, tensors_in
 
 # From the second step on, the optimizer's state and the previous batch are allocated.

@@ -11,10 +11,10 @@ import torch
 from ..assemble import build_criterion, checked_network_input, rebuild_network
 from ..errors import ConfigError
 from ..loss.criterion import Criterion
+from ..settings.config_tree import Config
 from ..settings.fields import describe_option
-from ..settings.tree import Config
 from ..training.device import prepare
-from .arithmetic import LayerCost, layer_table, size_notices
+from .layer_costs import LayerCost, layer_table, size_notices
 from .memory import Simulation, TrainingMemory
 from .units import format_bytes
 

@@ -22,7 +22,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ..model.sizes import Window
+from ..model.feature_map_sizes import Window
 
 Arguments = dict[str, Any]
 Axes = tuple[frozenset[int], ...]

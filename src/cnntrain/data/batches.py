@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..augmentation.augment import Augment
+from ..augmentation.transforms import Augment
 from ..seeding import generator
-from .images import FileImages, ImageSet, MemoryImages
+from .image_set import FileImages, ImageSet, MemoryImages
 
 Batch = tuple[Tensor, Tensor]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..augmentation.geometry import resample
 from ..seeding import generator
-from .images import MemoryImages
+from .image_set import MemoryImages
 from .splits import Splits, stratified_cut
 
 ATTRIBUTES = {

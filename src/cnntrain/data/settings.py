@@ -219,12 +219,12 @@ class ImageNet(Data):
         return "crop_flip"
 
     def read(self) -> Splits:
-        from .folder import read_imagenet
+        from .image_folder import read_imagenet
 
         return read_imagenet(self.root, self.image_size, self.workers)
 
     def load(self, seed: int) -> Splits:
-        from .folder import into_memory
+        from .image_folder import into_memory
 
         return into_memory(super().load(seed), self.memory_limit_gb)
 
@@ -249,7 +249,7 @@ class Npz(Data):
         return "crop"
 
     def read(self) -> Splits:
-        from .arrays import read_npz
+        from .npz_file import read_npz
 
         return read_npz(self.path, target=self.target)
 
@@ -304,7 +304,7 @@ class Folder(Data):
         return "crop_flip"
 
     def read(self) -> Splits:
-        from .folder import read_folder, read_labelled
+        from .image_folder import read_folder, read_labelled
 
         options = (self.test_fraction, self.image_size, self.resize, self.channels, self.workers)
         if self.target != "classes":
@@ -312,7 +312,7 @@ class Folder(Data):
         return read_folder(self.path, *options)
 
     def load(self, seed: int) -> Splits:
-        from .folder import into_memory
+        from .image_folder import into_memory
 
         return into_memory(super().load(seed), self.memory_limit_gb)
 

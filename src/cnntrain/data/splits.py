@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..seeding import generator
-from .images import ImageSet
+from .image_set import ImageSet
 
 
 @dataclass

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..seeding import generator
-from .images import MemoryImages
+from .image_set import MemoryImages
 from .splits import Splits
 
 CONTRAST = 30.0

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from .arrays import read_npz
-from .images import MemoryImages
+from .image_set import MemoryImages
+from .npz_file import read_npz
 from .splits import Splits
 
 TIMEOUT_SECONDS = 30

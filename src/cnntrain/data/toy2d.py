@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..seeding import generator
-from .images import MemoryImages
+from .image_set import MemoryImages
 from .splits import Splits
 
 RADII = (0.4, 0.8)

@@ -7,19 +7,19 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..assemble import evaluation_batches, restore_preprocessing
-from ..config.network_input import resolve_network_input
+from ..config.resolve_network_input import resolve_network_input
 from ..data.splits import Splits
 from ..errors import ConfigError, DataError
 from ..metrics import format_metric
 from ..prediction.trained import restore_network
 from ..report.evaluation_table import evaluation_lines
 from ..runs.atomic_write import write_text
-from ..runs.folder import RunFolder
-from ..settings.tree import Config
+from ..runs.run_folder import RunFolder
+from ..settings.config_tree import Config
 from ..training.dense_evaluation import compare_with_crops, slide_network
 from ..training.device import move_to_device, prepare
-from ..training.evaluation import evaluate_split
-from ..training.views import build_views, evaluate_views
+from ..training.evaluate_split import evaluate_split
+from ..training.test_time_augmentation import build_views, evaluate_views
 
 
 def evaluate(path: Path, config: Config) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..config import stored
+from ..config import stored_config
 from ..optim.settings import Optim
 from ..report.optimizer_paths import (
     BOWL,
@@ -21,10 +21,10 @@ from ..report.optimizer_paths import (
     example_optimizers,
     saddle_result,
 )
-from ..report.pictures.landscape import View, draw_landscape
+from ..report.pictures.optimizer_surfaces import View, draw_landscape
 from ..runs.atomic_write import write_text
-from ..runs.folder import create
-from ..settings.tree import Config
+from ..runs.run_folder import create
+from ..settings.config_tree import Config
 
 
 def compare_optimizers(config: Config, path: Path, named_by_user: bool) -> None:
@@ -35,7 +35,7 @@ def compare_optimizers(config: Config, path: Path, named_by_user: bool) -> None:
     folder = create(path, named_by_user, with_checkpoints=False)
     optimizers, steps = example_optimizers(config.optimizers.lr), config.optimizers.steps
     with folder.locked():
-        write_text(folder.config, stored.to_yaml(config))
+        write_text(folder.config, stored_config.to_yaml(config))
         content: dict[str, Any] = {"steps": steps}
         for surface in (BOWL, SADDLE):
             paths = {name: descend(optim, surface, steps) for name, optim in optimizers.items()}

@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 
 from ..assemble import build_optimizers
-from ..config import stored
-from ..config.check import training_images
-from ..costs import cost_table
+from ..config import stored_config
+from ..config.cross_checks import training_images
+from ..costs import summary_table
 from ..costs.network_costs import NetworkCosts, network_costs
-from ..optim.stages import OptimizerStages
-from ..report.pictures.of_run import SCHEDULE, draw_optimizer_schedule
+from ..optim.optimizer_stages import OptimizerStages
+from ..report.pictures.run_pictures import SCHEDULE, draw_optimizer_schedule
 from ..runs.atomic_write import write_text
-from ..runs.folder import RunFolder, create
-from ..settings.tree import Config
+from ..runs.run_folder import RunFolder, create
+from ..settings.config_tree import Config
 
 # Steps per epoch of the drawn schedule if the number of images is unknown: any number gives its shape.
 STEPS_PER_EPOCH_IF_UNKNOWN = 100
@@ -27,7 +27,7 @@ def summarize(config: Config, path: Path, named_by_user: bool) -> None:
     costs = network_costs(config)
     folder = create(path, named_by_user, with_checkpoints=False)
     with folder.locked():
-        write_text(folder.config, stored.to_yaml(config))
+        write_text(folder.config, stored_config.to_yaml(config))
         _write(costs, folder, config)
 
 
@@ -37,9 +37,9 @@ def summarize_run(path: Path, config: Config) -> None:
 
 
 def _write(costs: NetworkCosts, folder: RunFolder, config: Config) -> None:
-    print("\n".join(cost_table.lines(costs)))
-    write_text(folder.path / "network.md", cost_table.markdown(costs))
-    content = json.dumps(cost_table.to_json(costs), indent=2, allow_nan=False)
+    print("\n".join(summary_table.lines(costs)))
+    write_text(folder.path / "network.md", summary_table.markdown(costs))
+    content = json.dumps(summary_table.to_json(costs), indent=2, allow_nan=False)
     write_text(folder.path / "network.json", content + "\n")
     draw_optimizer_schedule(folder.path / SCHEDULE, *_schedule(config))
     print(f"\n{folder.path}: network.md, network.json, {SCHEDULE}", flush=True)

@@ -13,11 +13,11 @@ from omegaconf import DictConfig
 
 from ..config.check import Checked
 from ..config.compose import Composer
-from ..config.configure import CheckedSweep
-from ..config.options import typed
+from ..config.option_table import typed
+from ..config.pipeline import CheckedSweep
 from ..errors import ConfigError, Interrupted, UserError
-from ..runs.folder import create_folder
-from .start import start
+from ..runs.run_folder import create_folder
+from .dispatch import start
 
 
 class StopSweep(BaseException):

@@ -13,20 +13,20 @@ from typing import Any
 import torch
 
 from ..assemble import Assembled, assemble, count_parameters, evaluation_batches
-from ..config import stored
-from ..config.changes import same_results
+from ..config import stored_config
+from ..config.resume_overrides import same_results
 from ..errors import ConfigError, DataError, Diverged, Interrupted, UserError
 from ..metrics import format_metric
 from ..prediction.trained import load_weights
-from ..report.pictures.of_run import draw_end, draw_schedule, draw_start
+from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
 from ..runs.atomic_write import write_text
 from ..runs.checkpoint import State
-from ..runs.folder import RunFolder, create
+from ..runs.run_folder import RunFolder, create
 from ..runs.signals import StopSignals
+from ..settings.config_tree import GROUPS, Config
 from ..settings.fields import describe_option
-from ..settings.tree import GROUPS, Config
-from ..training.evaluation import evaluate_split
-from ..training.progress import Progress
+from ..training.evaluate_split import evaluate_split
+from ..training.run_progress import Progress
 from ..version import __version__
 
 FINISHED, INTERRUPTED, DIVERGED, FAILED = "finished", "interrupted", "diverged", "failed"
@@ -41,7 +41,7 @@ def train(config: Config, path: Path, named_by_user: bool) -> None:
         print(f"folder    {folder.path}", flush=True)
         try:
             with _recorded_outcome(folder):
-                write_text(folder.config, stored.to_yaml(config))
+                write_text(folder.config, stored_config.to_yaml(config))
                 _run(config, folder, None)
         except (ConfigError, DataError):
             if not folder.checkpoints.exist():
@@ -76,7 +76,7 @@ def resume(path: Path, before: Config, config: Config) -> None:
             flush=True,
         )
         with _recorded_outcome(folder):
-            write_text(folder.config, stored.to_yaml(config))
+            write_text(folder.config, stored_config.to_yaml(config))
             _run(config, folder, state)
 
 
@@ -210,7 +210,7 @@ def _record_outcome(folder: RunFolder, status: str, error: str | None) -> None:
 
 def _check_configuration(config: Config, state: State, path: Path) -> None:
     """Raise DataError if a checkpoint was written with another configuration than the folder's."""
-    checkpoint_config = stored.from_yaml(state["config"], f"{path}: checkpoint")
+    checkpoint_config = stored_config.from_yaml(state["config"], f"{path}: checkpoint")
     for group in GROUPS:
         if group in ("trainer", "logger"):
             continue

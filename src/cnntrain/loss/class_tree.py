@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from ..errors import DataError
-from ..settings.suggest import did_you_mean
+from ..settings.nearest_name import did_you_mean
 
 # A group is a list of classes (names, later labels) and groups.
 Group = list[Any]

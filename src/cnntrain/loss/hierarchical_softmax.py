@@ -21,8 +21,8 @@ from torch.autograd.function import once_differentiable
 from ..errors import ConfigError
 from ..initialization.weights import LAST_LAYER_STD
 from ..model.fine_tuning import heads
+from .class_losses import ClassCriterion
 from .class_tree import ClassTree, Node
-from .classes import ClassCriterion
 
 
 @dataclass(frozen=True)

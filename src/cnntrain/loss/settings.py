@@ -80,7 +80,7 @@ class Softmax(Loss):
         return {}
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
-        from .classes import Softmax as Criterion
+        from .class_losses import Softmax as Criterion
 
         return Criterion(names, statistics.get("weights"), label_smoothing)
 
@@ -93,7 +93,7 @@ class Svm(Loss):
     delta: float = setting(1.0, "margin by which the score of the correct class must exceed the others", gt=0)
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
-        from .classes import MulticlassSvm
+        from .class_losses import MulticlassSvm
 
         return MulticlassSvm(names, self.delta, squared=False)
 
@@ -105,7 +105,7 @@ class SquaredSvm(Svm):
     name: str = fixed("squared_svm")
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
-        from .classes import MulticlassSvm
+        from .class_losses import MulticlassSvm
 
         return MulticlassSvm(names, self.delta, squared=True)
 
@@ -120,7 +120,7 @@ class RejectingSoftmax(Loss):
     )
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
-        from .classes import RejectingSoftmax as Criterion
+        from .class_losses import RejectingSoftmax as Criterion
 
         return Criterion(names, self.rejection)
 
@@ -178,7 +178,7 @@ class OneHotError(Loss):
     reduction: str = setting("mean", REDUCTION_HELP, choices=("sum", "mean", "half_sum"))
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
-        from .classes import OneHotError as Criterion
+        from .class_losses import OneHotError as Criterion
 
         return Criterion(names, self.reduction)
 
@@ -193,7 +193,7 @@ class AttributeHinge(Loss):
     delta: float = setting(1.0, "margin with which each score must have the correct sign", gt=0)
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
-        from .attributes import AttributeHinge as Criterion
+        from .attribute_losses import AttributeHinge as Criterion
 
         return Criterion(names, self.delta)
 
@@ -218,7 +218,7 @@ class AttributeLogistic(Loss):
         return {"positive_weights": balanced_positives(names, labels)} if self.balanced else {}
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
-        from .attributes import AttributeLogistic as Criterion
+        from .attribute_losses import AttributeLogistic as Criterion
 
         return Criterion(names, statistics.get("positive_weights"))
 
@@ -246,7 +246,7 @@ class Distance(Loss):
     def _distance(
         self, names: list[str], statistics: dict[str, Tensor], reduction: str, beta: float = 1.0
     ) -> Criterion:
-        from .values import Distance as Criterion
+        from .regression_losses import Distance as Criterion
 
         return Criterion(names, self.name, reduction, statistics["center"], statistics["scale"], beta)
 
@@ -313,6 +313,6 @@ class Bins(Loss):
         return {"centers": bin_centers(names, labels, self.bins)}
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
-        from .values import Bins as Criterion
+        from .regression_losses import Bins as Criterion
 
         return Criterion(names, statistics["centers"], self.prediction)

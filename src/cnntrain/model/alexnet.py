@@ -25,10 +25,10 @@ from collections import OrderedDict
 from torch import nn
 
 from ..initialization.weights import initialize
-from . import layers
+from . import shared_layers
 from .classifier import Classifier
-from .layers import ConvUnit, preactivations, scaled
-from .sizes import Window, output_size
+from .feature_map_sizes import Window, output_size
+from .shared_layers import ConvUnit, preactivations, scaled
 
 HIDDEN = {"imagenet": 4096, "small": 1024}
 
@@ -105,15 +105,15 @@ def five_convolutions(
             activation_name=activation,
         )
         if number in (1, 2):
-            pool = layers.pooling(pooling, 3, 2, pooling_padding)
+            pool = shared_layers.pooling(pooling, 3, 2, pooling_padding)
             if pooling_first:
                 parts[f"pool{number}"] = pool
             if normalization == "lrn":
-                parts[f"norm{number}"] = layers.response_norm()
+                parts[f"norm{number}"] = shared_layers.response_norm()
             if not pooling_first:
                 parts[f"pool{number}"] = pool
         in_channels = count
-    parts["pool5"] = layers.pooling(pooling, 3, 2)
+    parts["pool5"] = shared_layers.pooling(pooling, 3, 2)
     return nn.Sequential(parts), in_channels
 
 
@@ -125,11 +125,11 @@ def two_hidden_layers(
         OrderedDict(
             flatten=nn.Flatten(),
             fc6=nn.Linear(inputs, preactivations(hidden, activation)),
-            activation6=layers.activation(activation),
-            dropout6=layers.dropout(dropout),
+            activation6=shared_layers.activation(activation),
+            dropout6=shared_layers.dropout(dropout),
             fc7=nn.Linear(hidden, preactivations(hidden, activation)),
-            activation7=layers.activation(activation),
-            dropout7=layers.dropout(dropout),
+            activation7=shared_layers.activation(activation),
+            dropout7=shared_layers.dropout(dropout),
             output=nn.Linear(hidden, classes),
         )
     )

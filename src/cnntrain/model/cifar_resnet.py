@@ -19,8 +19,8 @@ from torch import nn
 
 from ..initialization.weights import initialize
 from .classifier import Classifier
-from .layers import ConvUnit, average_head, scaled
 from .resnet import BasicBlock
+from .shared_layers import ConvUnit, average_head, scaled
 
 FILTERS = (16, 32, 64)
 

@@ -15,10 +15,10 @@ from collections import OrderedDict
 from torch import nn
 
 from ..initialization.weights import initialize
-from . import layers
+from . import shared_layers
 from .classifier import Classifier
-from .layers import ConvUnit, LocallyConnected2d, hidden_layers, preactivations
-from .sizes import Window, convnet_windows
+from .feature_map_sizes import Window, convnet_windows
+from .shared_layers import ConvUnit, LocallyConnected2d, hidden_layers, preactivations
 
 
 class ConvNet(Classifier):
@@ -79,7 +79,7 @@ class ConvNet(Classifier):
                 in_channels = filters
                 height, width = window.output(height), window.output(width)
             for window in windows[convs_per_block:]:
-                block.append(layers.pooling(pooling, window.kernel_size))
+                block.append(shared_layers.pooling(pooling, window.kernel_size))
                 height, width = window.output(height), window.output(width)
             blocks.append(nn.Sequential(*block))
         self.features = nn.Sequential(*blocks)
@@ -88,7 +88,7 @@ class ConvNet(Classifier):
             OrderedDict(
                 flatten=nn.Flatten(),
                 hidden=hidden_layers(inputs, hidden, activation, dropout),
-                dropout=layers.dropout(0.0 if hidden else dropout),
+                dropout=shared_layers.dropout(0.0 if hidden else dropout),
                 output=nn.Linear(hidden[-1] if hidden else inputs, classes),
             )
         )
@@ -112,7 +112,7 @@ def _local_unit(
     ]
     if normalization == "batch":
         parts.append(nn.BatchNorm2d(units))
-    parts.append(layers.activation(activation))
+    parts.append(shared_layers.activation(activation))
     if normalization == "lrn":
-        parts.append(layers.response_norm())
+        parts.append(shared_layers.response_norm())
     return nn.Sequential(*parts)

@@ -39,10 +39,10 @@ from functools import partial
 from torch import nn
 
 from ..initialization.weights import initialize
-from . import layers
+from . import shared_layers
 from .classifier import AuxiliaryClassifier
 from .inception_blocks import HALVE, MAX, AuxiliaryPool, Builder, Conv, LayerSpec
-from .layers import average_head, scaled
+from .shared_layers import average_head, scaled
 
 # Filters of each block: 1x1; 3x3 after its 1x1; 5x5 after its 1x1; 1x1 after pooling.
 BLOCKS = {
@@ -96,10 +96,10 @@ def plan(variant: str, form: str) -> dict[str, LayerSpec]:
     if imagenet:
         specs["pool1"] = HALVE
     if paper:
-        specs["norm1"] = layers.response_norm
+        specs["norm1"] = shared_layers.response_norm
     specs |= {"conv2_reduce": Conv(64), "conv2": Conv(192, 3)}
     if paper:
-        specs["norm2"] = layers.response_norm
+        specs["norm2"] = shared_layers.response_norm
     specs["pool2"] = HALVE
     for name, (single, (reduce3, three), (reduce5, five), projection) in BLOCKS.items():
         if name == "4a":
@@ -124,8 +124,8 @@ def auxiliary_head(build: Builder, channels: int, classes: int, variant: str, ra
             conv=build.conv(Conv(128), channels),
             flatten=nn.Flatten(),
             hidden=nn.Linear(filters * 4 * 4, hidden),
-            activation=layers.activation("relu"),
-            dropout=layers.dropout(rate),
+            activation=shared_layers.activation("relu"),
+            dropout=shared_layers.dropout(rate),
             output=nn.Linear(hidden, classes),
         )
     )

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import ConvUnit, scaled
-from .sizes import Window
+from .feature_map_sizes import Window
+from .shared_layers import ConvUnit, scaled
 
 
 class Conv(NamedTuple):

@@ -29,7 +29,7 @@ from torch import nn
 from ..initialization.weights import initialize
 from .classifier import Classifier
 from .inception_blocks import AVERAGE, HALVE, MAX, Builder, Conv, LayerSpec
-from .layers import average_head
+from .shared_layers import average_head
 
 # Filters of each block, as in figure 5: 1x1; 3x3 after its 1x1; two of 3x3 after their 1x1; and the
 # pooling with the filters after it. A block with 0 filters of 1x1 has stride 2, and no filters after pooling.

@@ -31,7 +31,7 @@ from torch import nn
 from ..initialization.weights import initialize
 from .classifier import AuxiliaryClassifier
 from .inception_blocks import AVERAGE, AuxiliaryPool, Builder, Conv, LayerSpec
-from .layers import average_head, scaled
+from .shared_layers import average_head, scaled
 
 # Filters after the average pooling of each block A, and of the 7x7 in each block C.
 BLOCKS_A = {"5b": 32, "5c": 64, "5d": 64}

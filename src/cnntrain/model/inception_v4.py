@@ -31,7 +31,7 @@ from torch import nn
 from ..initialization.weights import initialize
 from .classifier import Classifier
 from .inception_blocks import Builder, Conv, LayerSpec
-from .layers import average_head
+from .shared_layers import average_head
 
 AVERAGE = partial(nn.AvgPool2d, 3, 1, 1, count_include_pad=False)
 K1X7, K7X1 = (1, 7), (7, 1)  # kernel sizes

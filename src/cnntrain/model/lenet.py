@@ -19,10 +19,10 @@ from collections import OrderedDict
 from torch import nn
 
 from ..initialization.weights import initialize
-from . import layers
+from . import shared_layers
 from .classifier import Classifier
-from .layers import ConvUnit
-from .sizes import Window, output_size
+from .feature_map_sizes import Window, output_size
+from .shared_layers import ConvUnit
 
 
 def padding_and_last_map(image_size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
@@ -53,16 +53,16 @@ class LeNet5(Classifier):
         self.features = nn.Sequential(
             OrderedDict(
                 c1=ConvUnit(in_channels, 6, 5, padding=padding, activation_name=activation),
-                s2=layers.pooling(pooling),
+                s2=shared_layers.pooling(pooling),
                 c3=ConvUnit(6, 16, 5, padding=0, activation_name=activation),
-                s4=layers.pooling(pooling),
+                s4=shared_layers.pooling(pooling),
             )
         )
         self.head = nn.Sequential(
             OrderedDict(
                 flatten=nn.Flatten(),
-                hidden=layers.hidden_layers(16 * height * width, [120, 84], activation, 0.0),
-                dropout=layers.dropout(dropout),
+                hidden=shared_layers.hidden_layers(16 * height * width, [120, 84], activation, 0.0),
+                dropout=shared_layers.dropout(dropout),
                 output=nn.Linear(84, classes),
             )
         )

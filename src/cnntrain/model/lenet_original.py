@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..initialization.weights import uniform_by_fan_in
-from . import layers
+from . import shared_layers
 from .classifier import Classifier
 from .lenet import padding_and_last_map
 
@@ -125,23 +125,23 @@ class LeNet5Original(Classifier):
         self.features = nn.Sequential(
             OrderedDict(
                 c1=nn.Conv2d(in_channels, 6, 5, padding=padding),
-                squash1=layers.activation(activation),
+                squash1=shared_layers.activation(activation),
                 s2=Subsampling(6),
-                squash2=layers.activation(activation),
-                c3=layers.TableConvolution(6, TABLE, 5),
-                squash3=layers.activation(activation),
+                squash2=shared_layers.activation(activation),
+                c3=shared_layers.TableConvolution(6, TABLE, 5),
+                squash3=shared_layers.activation(activation),
                 s4=Subsampling(16),
-                squash4=layers.activation(activation),
+                squash4=shared_layers.activation(activation),
             )
         )
         self.head = nn.Sequential(
             OrderedDict(
                 flatten=nn.Flatten(),
                 c5=nn.Linear(16 * height * width, 120),
-                squash5=layers.activation(activation),
-                dropout=layers.dropout(dropout),
+                squash5=shared_layers.activation(activation),
+                dropout=shared_layers.dropout(dropout),
                 f6=nn.Linear(120, CODE_LENGTH),
-                squash6=layers.activation(activation),
+                squash6=shared_layers.activation(activation),
                 output=DistanceToCodes(classes),
             )
         )

@@ -13,7 +13,7 @@ from torch import nn
 
 from ..initialization.weights import initialize
 from .classifier import Classifier
-from .layers import dropout, hidden_layers
+from .shared_layers import dropout, hidden_layers
 
 
 class LinearClassifier(Classifier):

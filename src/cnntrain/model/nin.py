@@ -20,10 +20,10 @@ from collections import OrderedDict
 from torch import nn
 
 from ..initialization.weights import initialize
-from . import layers
+from . import shared_layers
 from .classifier import Classifier
-from .layers import ConvUnit, scaled
-from .sizes import Window
+from .feature_map_sizes import Window
+from .shared_layers import ConvUnit, scaled
 
 # Filters of each block's three convolutions (0: one per class), and the window of the first.
 SMALL = (
@@ -79,8 +79,8 @@ class NetworkInNetwork(Classifier):
                 in_channels = channels
             if number < len(blocks):
                 # Sizes are rounded up, as in the authors' Caffe code: 32 → 16 → 8.
-                parts[f"pool{number}"] = layers.pooling(poolings[number - 1], 3, 2, ceil_mode=True)
-                parts[f"dropout{number}"] = layers.dropout(dropout if number in dropout_after else 0.0)
+                parts[f"pool{number}"] = shared_layers.pooling(poolings[number - 1], 3, 2, ceil_mode=True)
+                parts[f"dropout{number}"] = shared_layers.dropout(dropout if number in dropout_after else 0.0)
         self.features = nn.Sequential(parts)
         self.head = nn.Sequential(OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()))
         initialize(self, activation)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..initialization.weights import initialize
 from .classifier import Classifier
-from .layers import average_head, convolution, scaled
+from .shared_layers import average_head, convolution, scaled
 
 
 class PreactBasicBlock(nn.Module):

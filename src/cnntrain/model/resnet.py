@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..initialization.weights import initialize
 from .classifier import Classifier
-from .layers import ConvUnit, average_head, convolution, scaled, shortcut
+from .shared_layers import ConvUnit, average_head, convolution, scaled, shortcut
 
 # Filters of the 3x3 convolutions in the four stages.
 FILTERS = (64, 128, 256, 512)

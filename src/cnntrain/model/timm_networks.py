@@ -11,7 +11,7 @@ from timm.models import adapt_input_conv
 from torch import nn
 
 from ..errors import ConfigError, DataError
-from ..settings.suggest import did_you_mean
+from ..settings.nearest_name import did_you_mean
 from .external import load_state, read_state, set_dropout
 from .fine_tuning import freeze, freeze_problems, heads
 

@@ -19,9 +19,9 @@ from collections import OrderedDict
 from torch import nn
 
 from ..initialization.weights import initialize
-from . import layers
+from . import shared_layers
 from .classifier import Classifier
-from .layers import ConvUnit, average_head, preactivations, scaled
+from .shared_layers import ConvUnit, average_head, preactivations, scaled
 
 # By depth, the number of convolutions before each of the five poolings.
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -71,11 +71,11 @@ class VGG(Classifier):
                     pool=nn.AdaptiveAvgPool2d(7),
                     flatten=nn.Flatten(),
                     fc6=nn.Linear(channels * 7 * 7, preactivations(hidden, activation)),
-                    activation6=layers.activation(activation),
-                    dropout6=layers.dropout(rate),
+                    activation6=shared_layers.activation(activation),
+                    dropout6=shared_layers.dropout(rate),
                     fc7=nn.Linear(hidden, preactivations(hidden, activation)),
-                    activation7=layers.activation(activation),
-                    dropout7=layers.dropout(rate),
+                    activation7=shared_layers.activation(activation),
+                    dropout7=shared_layers.dropout(rate),
                     output=nn.Linear(hidden, classes),
                 )
             )

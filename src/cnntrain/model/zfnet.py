@@ -21,8 +21,8 @@ from __future__ import annotations
 from ..initialization.weights import initialize
 from .alexnet import HIDDEN, five_convolutions, two_hidden_layers
 from .classifier import Classifier
-from .layers import scaled
-from .sizes import Window, output_size
+from .feature_map_sizes import Window, output_size
+from .shared_layers import scaled
 
 
 class ZFNet(Classifier):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from .skipping import keep_if_skipped
+from .found_inf import keep_if_skipped
 
 
 class ChangingNesterov(Optimizer):

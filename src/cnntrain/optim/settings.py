@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-    from .stages import Stage
+    from .optimizer_stages import Stage
 
     Weights = list[Tensor] | list[dict[str, Any]]
 
@@ -46,7 +46,7 @@ class Optim(Option):
 
     def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: int) -> list[Stage]:
         """Return the optimizers of a run in order, each with the step from which it is used (O11)."""
-        from .stages import Stage
+        from .optimizer_stages import Stage
 
         return [Stage(0, self.build(weights, fused), self.lr, self.own_weight_decay, self.line_search)]
 

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..assemble import build_criterion, rebuild_network, restore_preprocessing
-from ..config import stored
-from ..config.network_input import resolve_network_input
+from ..config import stored_config
+from ..config.resolve_network_input import resolve_network_input
 from ..errors import ConfigError, DataError
-from ..loss.classes import ClassCriterion
+from ..loss.class_losses import ClassCriterion
 from ..loss.criterion import Criterion
 from ..preprocessing.preprocess import Preprocess
 from ..runs.checkpoint import State
-from ..runs.folder import RunFolder
-from ..settings.tree import Config
+from ..runs.run_folder import RunFolder
+from ..settings.config_tree import Config
 
 Images = Tensor | NDArray[np.uint8]
 
@@ -69,7 +69,7 @@ class TrainedNetwork:
 
 def load_trained(path: Path) -> TrainedNetwork:
     """Return the best network of the run in a folder; raises DataError."""
-    config = stored.read(path)
+    config = stored_config.read(path)
     state = RunFolder(path).checkpoints.load_best()
     network, criterion = restore_network(config, state)
     return TrainedNetwork(

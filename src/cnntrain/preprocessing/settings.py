@@ -13,7 +13,7 @@ from ..settings.option import Option
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.images import ImageSet
+    from ..data.image_set import ImageSet
     from .preprocess import Preprocess
 
 # The networks that accept vectors, as images of k channels and 1x1 pixels.
@@ -66,13 +66,13 @@ class ScaleAndShift(Preprocessing):
         raise NotImplementedError
 
     def fit(self, train: ImageSet, network_input: NetworkInput) -> tuple[Preprocess, list[str]]:
-        from .affine import build_affine
+        from .scale_and_shift import build_affine
 
         scale, shift, messages = self.scale_and_shift(train)
         return build_affine(scale, shift, network_input), messages
 
     def restore(self, buffers: Mapping[str, Tensor], network_input: NetworkInput) -> Preprocess:
-        from .affine import Affine
+        from .scale_and_shift import Affine
 
         return Affine(**buffers, size=network_input.enlarged, crop=network_input.crop)
 
@@ -89,7 +89,7 @@ class NoPreprocessing(ScaleAndShift):
     name: str = fixed("none")
 
     def scale_and_shift(self, train: ImageSet) -> tuple[Tensor, Tensor, list[str]]:
-        from .affine import scaled_to_one
+        from .scale_and_shift import scaled_to_one
 
         return scaled_to_one()
 
@@ -102,7 +102,7 @@ class Center(ScaleAndShift):
     per: str = setting("channel", "mean per channel, or per pixel and channel", choices=PER)
 
     def scale_and_shift(self, train: ImageSet) -> tuple[Tensor, Tensor, list[str]]:
-        from .affine import centered
+        from .scale_and_shift import centered
 
         return centered(train, self.per)
 
@@ -117,7 +117,7 @@ class Standardize(ScaleAndShift):
     )
 
     def scale_and_shift(self, train: ImageSet) -> tuple[Tensor, Tensor, list[str]]:
-        from .affine import standardized
+        from .scale_and_shift import standardized
 
         return standardized(train, self.per)
 
@@ -132,7 +132,7 @@ class MinMax(ScaleAndShift):
     )
 
     def scale_and_shift(self, train: ImageSet) -> tuple[Tensor, Tensor, list[str]]:
-        from .affine import scaled_to_extremes
+        from .scale_and_shift import scaled_to_extremes
 
         return scaled_to_extremes(train, self.per)
 
@@ -180,7 +180,7 @@ class Projection(Preprocessing):
         return []
 
     def fit(self, train: ImageSet, network_input: NetworkInput) -> tuple[Preprocess, list[str]]:
-        from .projection import describe_spectrum, eigenbasis
+        from .pca_whitening import describe_spectrum, eigenbasis
 
         mean, directions, variances = eigenbasis(train, self.normalizes_contrast)
         count = self.component_count(len(mean))
@@ -190,7 +190,7 @@ class Projection(Preprocessing):
         return self.restore(buffers, network_input), messages
 
     def restore(self, buffers: Mapping[str, Tensor], network_input: NetworkInput) -> Preprocess:
-        from .projection import Project
+        from .pca_whitening import Project
 
         return Project(
             **buffers,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..data.images import ImageSet
+from ..data.image_set import ImageSet
 
 # Products of pixels minus 128 are at most 2¹⁴; sums of 2¹⁰ of them are integers up to 2²⁴, which float32
 # represents exactly. The fast float32 matrix product is therefore exact for chunks of this size.

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..layer_names import is_named, layers_of, pattern_problems
-from ..model.layers import LocallyConnected2d, TableConvolution
-from ..optim.stages import Stage
+from ..model.shared_layers import LocallyConnected2d, TableConvolution
+from ..optim.optimizer_stages import Stage
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,8 @@ class Regularizers(Option):
 
         Raises ConfigError for plain dropout if the network has no dropout layers.
         """
-        from .layer_noise import skip_blocks, use_plain_dropout
+        from .plain_dropout import use_plain_dropout
+        from .stochastic_depth import skip_blocks
 
         if self.dropout_kind == "plain":
             use_plain_dropout(network)

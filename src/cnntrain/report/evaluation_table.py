@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..metrics import format_metric
-from ..training.evaluation import Evaluation
+from ..training.evaluate_split import Evaluation
 
 # The confusion matrix is not printed with more classes than this.
 MAX_PRINTED_CLASSES = 20

@@ -17,7 +17,7 @@ import torch
 
 from ..errors import DataError
 from .atomic_write import atomic_write
-from .layout import BEST, LAST, PREVIOUS
+from .file_names import BEST, LAST, PREVIOUS
 
 FORMAT = 2
 LABEL = b"cnntrain sha256 "

@@ -5,6 +5,7 @@ the composed tree and the generated reference all use these functions.
 """
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -84,7 +85,12 @@ def settings_of(option: type) -> dict[str, dataclasses.Field[Any]]:
 
 def type_of(option: type, name: str) -> Any:
     """Return the resolved type annotation of one field."""
-    return typing.get_type_hints(option)[name]
+    return _type_hints(option)[name]
+
+
+@functools.cache
+def _type_hints(option: type) -> dict[str, Any]:
+    return typing.get_type_hints(option)
 
 
 def describe_type(annotation: Any) -> str:

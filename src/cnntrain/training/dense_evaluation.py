@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.images import ImageSet
+from ..data.image_set import ImageSet
 from ..errors import ConfigError
-from ..model.dense import SlidingNetwork
+from ..model.fully_convolutional import SlidingNetwork
 from ..preprocessing.preprocess import Preprocess
+from ..settings.job_settings import Evaluate
 from ..settings.network_input import NetworkInput
-from ..settings.tree import Evaluate
 from .device import Compute
 
 # Number of images on which dense scores are compared with those of crops.

@@ -11,17 +11,20 @@ from ..errors import Diverged
 from ..logger.sink import Row
 from ..model.fine_tuning import training_mode
 from ..runs.checkpoint import Checkpoints, State
-from ..runs.recorder import Recorder
+from ..runs.metrics_file import Recorder
 from ..runs.signals import StopSignals
-from .averaged import evaluate_average
-from .best import keep_best
-from .console import print_epoch, progress_bar, show_on_bar
-from .evaluation import Evaluation, evaluate_split
-from .progress import Clock, Progress
-from .records import EpochMeans, epoch_row, step_row
+from .best_epoch import keep_best
+from .checkpoint_timer import CheckpointTimer
+from .epoch_line import print_epoch
+from .evaluate_split import Evaluation, evaluate_split
+from .metrics_rows import EpochMeans, epoch_row, step_row
+from .nonfinite import NonFinite
+from .progress_bar import progress_bar, show_on_bar
+from .run_progress import Progress
 from .settings import Trainer as Settings
-from .step import StepResult, TrainingStep
-from .update import NonFinite
+from .throughput import Throughput
+from .training_step import StepResult, TrainingStep
+from .validate_average import evaluate_average
 
 
 class Trainer:
@@ -50,7 +53,8 @@ class Trainer:
         self.steps_per_epoch = min(len(train), settings.max_steps_per_epoch or len(train))
         self.progress = Progress()
         self.means = EpochMeans(step.compute.device)
-        self._clock = Clock(settings)
+        self._checkpoint_timer = CheckpointTimer(settings)
+        self._throughput = Throughput()
 
     @property
     def network(self) -> nn.Module:
@@ -65,7 +69,8 @@ class Trainer:
     def train(self, signals: StopSignals) -> None:
         """Train until the last epoch, an early stop, a signal (Interrupted) or divergence (Diverged)."""
         progress, settings = self.progress, self.settings
-        self._clock.start(progress)
+        self._checkpoint_timer.start()
+        self._throughput.start(progress)
         if progress.step == 0:
             self.save()
         try:
@@ -83,9 +88,9 @@ class Trainer:
                         bar.update()
                         if recording:
                             show_on_bar(bar, self.record(result), self.metric_name)
-                        if self._clock.checkpoint_due(progress.step):
+                        if self._checkpoint_timer.due(progress.step):
                             self.save()
-                        if reason := signals.received or self._clock.time_is_up():
+                        if reason := signals.received or self._checkpoint_timer.time_is_up():
                             self.save()
                             raise reason
                 self.finish_epoch()
@@ -94,8 +99,8 @@ class Trainer:
 
     def record(self, result: StepResult) -> Row:
         """Write and return the record of the step just done; raises NonFinite if updates were skipped."""
-        self.step.update.check()
-        rate = self._clock.images_per_second(self.progress.images)
+        self.step.update.skipped.check()
+        rate = self._throughput.since_record(self.progress.images)
         row = step_row(self.step, result, self.progress, self.steps_per_epoch, self.means, rate)
         self.recorder.record(row)
         return row
@@ -103,8 +108,8 @@ class Trainer:
     def finish_epoch(self) -> None:
         """Validate, record the epoch, update the schedule, save the best and the newest checkpoint."""
         progress, step = self.progress, self.step
-        step.update.check()
-        images_per_second = self._clock.epoch_done(progress)
+        step.update.skipped.check()
+        images_per_second = self._throughput.epoch_done(progress)
         progress.after_epoch()
         validation = self.validate()
         averaged = evaluate_average(
@@ -119,7 +124,7 @@ class Trainer:
         self.save()
         is_best = progress.best_epoch == progress.epoch
         print_epoch(row, self.metric_name, self.settings.epochs, is_best)
-        self._clock.resume_training(progress)
+        self._throughput.start(progress)
 
     def validate(self) -> Evaluation | None:
         """Return loss and metrics over the validation split, None if there is none."""
@@ -130,8 +135,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the newest checkpoint: everything the next step depends on."""
-        self.step.update.check()
-        self._clock.saved(self.progress)
+        self.step.update.skipped.check()
+        self._checkpoint_timer.saved(self.progress)
         self.recorder.sync()
         self.progress.rows = self.recorder.rows
         average = self.step.average

@@ -84,7 +84,7 @@ class ConvNet(Model):
     activation: str = setting("relu", "activation after each layer except the last (L5)", choices=ACTIVATIONS)
 
     def min_size(self, image_size: tuple[int, int]) -> int:
-        from ..sizes import convnet_windows, min_input
+        from ..feature_map_sizes import convnet_windows, min_input
 
         blocks = convnet_windows(
             len(self.channels),

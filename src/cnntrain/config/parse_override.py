@@ -1,0 +1,76 @@
+"""Overrides, parsed as Hydra parses them; its parser, slow to import, reads only those that are not plain."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+# key=value with a value that is one number or one name: all that most command lines consist of.
+PLAIN = re.compile(r"^\+{0,2}(?P<key>[A-Za-z_]\w*(?:[./][A-Za-z_]\w*)*)=(?P<value>[\w./-]+)$", re.ASCII)
+INTEGER = re.compile(r"^-?(0|[1-9][0-9]*)$")
+FLOAT = re.compile(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?(e-?[0-9]+)?$")
+NAME = re.compile(r"^[A-Za-z/][\w./-]*$", re.ASCII)
+# Names with a value of their own.
+CONSTANTS = {"true": True, "false": False, "null": None}
+NON_FINITE = ("inf", "nan")
+
+
+@dataclass(frozen=True)
+class Override:
+    """One override.
+
+    text: as it was given. key: without + and ~. value: plain Python, None for a deletion and for a sweep.
+    written: the text of the value. package: what follows @ in the key. sweeps: whether it has several values.
+    """
+
+    text: str
+    key: str
+    value: Any
+    written: str
+    deletes: bool = False
+    package: str | None = None
+    sweeps: bool = False
+
+
+def parse_override(text: str) -> Override:
+    """Return an override parsed; raises ValueError where Hydra's grammar does not accept it."""
+    match = PLAIN.match(text)
+    if match is not None:
+        written = match["value"]
+        if INTEGER.match(written):
+            return Override(text, match["key"], int(written), written)
+        if FLOAT.match(written):
+            return Override(text, match["key"], float(written), written)
+        if NAME.match(written) and written.lower() not in NON_FINITE:
+            value = CONSTANTS.get(written.lower(), written)
+            return Override(text, match["key"], value, written)
+    return _parsed_by_hydra(text)
+
+
+def _parsed_by_hydra(text: str) -> Override:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import OverrideType
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    sweeps, deletes = parsed.is_sweep_override(), parsed.type == OverrideType.DEL
+    written = "" if sweeps or deletes else str(parsed.get_value_element_as_str()).strip("'\"")
+    value = None if sweeps or deletes else _plain(parsed.value())
+    return Override(text, parsed.key_or_group, value, written, deletes, parsed.package, sweeps)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that Hydra parsed as plain Python."""
+    from hydra.core.override_parser.types import QuotedString
+
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {str(_plain(key)): _plain(entry) for key, entry in value.items()}
+    return value

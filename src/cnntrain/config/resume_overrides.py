@@ -1,0 +1,106 @@
+"""Overrides of the configuration of an earlier run: which are accepted, and which are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ..errors import ConfigError
+from ..settings.config_tree import GROUPS, Config
+from ..settings.fields import rule_of, settings_of
+from .check import option_problems, rule_problems
+from .choice_files import Choice, Choices
+from .cross_checks import job_problems
+from .option_table import typed
+from .pipeline import configure
+from .select_choices import select
+from .unknown_names import unknown_choice
+
+# Changing these continues a finished run.
+CONTINUABLE = ("trainer.epochs", "trainer.early_stopping_epochs")
+
+
+def changed(stored: Config, overrides: list[str], choices: Choices) -> Config:
+    """Return the stored configuration of a run with overrides applied, for the job they name.
+
+    A continued run accepts settings that change neither weights nor metrics, and more epochs. An evaluation
+    accepts other data as well: settings of the run's data set, or another data set by data=NAME. Raises
+    ConfigError with both values for each other change.
+    """
+    of_data = [override for override in overrides if override.startswith(("data=", "data."))]
+    if "job=evaluate" in overrides and of_data:
+        rest = [override for override in overrides if override not in of_data]
+        config = _with_overrides(stored, rest, choices)
+        if any(override.startswith("data=") for override in of_data):
+            config.data = configure(of_data, choices).config.data
+        else:
+            config = _with_overrides(config, of_data, choices, any_setting=True)
+    else:
+        config = _with_overrides(stored, overrides, choices)
+    if problems := list(job_problems(config)):
+        raise ConfigError(problems)
+    return config
+
+
+def same_results(one: Any, other: Any) -> bool:
+    """Return whether two settings of one option agree in all that changes weights or metrics."""
+    return all(
+        rule_of(field).resume == "free" or getattr(one, name) == getattr(other, name)
+        for name, field in settings_of(type(one)).items()
+    )
+
+
+def _with_overrides(
+    stored: Config, overrides: list[str], choices: Choices, any_setting: bool = False
+) -> Config:
+    """Return a configuration with overrides; `any_setting` accepts those that change results too."""
+    of_groups = [override for override in overrides if override.lstrip("+").partition("=")[0] in GROUPS]
+    rest = [override for override in overrides if override not in of_groups]
+    selection = select(rest, choices, _stored_choices(stored, choices))
+    tree = OmegaConf.structured(stored)
+    problems = [line for override in of_groups if (line := _change_group(tree, override, choices))]
+    problems += selection.problems
+    for name, new in selection.settings.items():
+        old = OmegaConf.select(tree, name)
+        if new != old and not (any_setting or _may_change(stored, name)):
+            problems.append(f"{name}={new}: this run was started with {old}; start a new run to change it")
+        elif name == CONTINUABLE[0] and new < old and not any_setting:
+            problems.append(f"{name}={new}: this run has {old}; a run can only be made longer")
+        else:
+            OmegaConf.update(tree, name, new)
+    if problems:
+        raise ConfigError(problems)
+    config = typed(tree)
+    problems = rule_problems(config) or option_problems(config)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _stored_choices(stored: Config, choices: Choices) -> dict[str, Choice]:
+    """Return, for each group, a choice of the stored option, against which settings are checked."""
+    return {
+        group: next(entry for entry in choices.all(group) if entry.schema is type(getattr(stored, group)))
+        for group in GROUPS
+    }
+
+
+def _change_group(tree: Any, override: str, choices: Choices) -> str | None:
+    """Change the option of a group, allowed for the logger only; return an error, or None."""
+    group, _, name = override.lstrip("+").partition("=")
+    choice = choices.find(group, name)
+    if choice is None:
+        return f"{override}: {unknown_choice(group, name, choices)}"
+    if group == "logger" and choice.schema is not None:
+        tree.logger = OmegaConf.structured(choice.schema)
+        return None
+    return f"{override}: this run was started with {group} {tree[group].name}; start a new run to change it"
+
+
+def _may_change(stored: Config, name: str) -> bool:
+    node: Any = stored
+    *path, leaf = name.split(".")
+    for part in path:
+        node = getattr(node, part)
+    return name in CONTINUABLE or rule_of(settings_of(type(node))[leaf]).resume == "free"

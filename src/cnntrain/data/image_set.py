@@ -1,0 +1,141 @@
+"""The images and labels of one split: stored in memory, or read from files on access."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .image_decoding import DamagedImages, decode, reason
+
+
+class ImageSet(ABC):
+    """One split: N images of one size, and their labels.
+
+    Labels are classes int64 (N,), or attributes (0 or 1) or values, float32 (N, V).
+    """
+
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image."""
+
+    @abstractmethod
+    def subset(self, indices: Tensor) -> ImageSet:
+        """Return the images at these indices, in the order of the indices."""
+
+    @abstractmethod
+    def chunks(self, size: int) -> Iterator[Tensor]:
+        """Yield all images in order, in chunks uint8 (n, H, W, C) of up to `size` images."""
+
+
+class MemoryImages(ImageSet):
+    """Images stored in memory: uint8 (N, H, W, C), contiguous."""
+
+    def __init__(self, images: Tensor, labels: Tensor):
+        assert images.dtype == torch.uint8
+        assert images.ndim == 4
+        assert images.is_contiguous()
+        _check_labels(labels, len(images))
+        self.images = images
+        self.labels = labels
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        _, height, width, channels = self.images.shape
+        return height, width, channels
+
+    def subset(self, indices: Tensor) -> MemoryImages:
+        return MemoryImages(self.images[indices], self.labels[indices])
+
+    def chunks(self, size: int) -> Iterator[Tensor]:
+        for start in range(0, len(self), size):
+            yield self.images[start : start + size]
+
+
+class FileImages(ImageSet):
+    """Images read from files on access and resized to size x size pixels.
+
+    `resize` is crop, squash or pad and `channels` 1 or 3, as in `decode`; `workers` is the number of
+    processes that read batches.
+    """
+
+    def __init__(self, paths: list[str], labels: Tensor, size: int, resize: str, channels: int, workers: int):
+        _check_labels(labels, len(paths))
+        self.paths = paths
+        self.labels = labels
+        self.size = size
+        self.resize = resize
+        self.channels = channels
+        self.workers = workers
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.size, self.size, self.channels
+
+    def subset(self, indices: Tensor) -> FileImages:
+        paths = [self.paths[index] for index in indices.tolist()]
+        return FileImages(paths, self.labels[indices], self.size, self.resize, self.channels, self.workers)
+
+    def read(self, index: int) -> Tensor:
+        """Return one image, uint8 (H, W, C); raises DataError naming its file if it cannot be read."""
+        path = self.paths[index]
+        try:
+            return decode(path, self.size, self.resize, self.channels)
+        except Exception as error:  # Pillow raises almost any exception for a damaged file
+            raise DamagedImages.of([(path, reason(path, error))]) from error
+
+    def chunks(self, size: int) -> Iterator[Tensor]:
+        for start in range(0, len(self), size):
+            images, damaged = self.decode_all(range(start, min(start + size, len(self))), progress=False)
+            if damaged:
+                raise DamagedImages.of(damaged)
+            yield images
+
+    def to_memory(self, progress: bool) -> MemoryImages:
+        """Return all images decoded; raises DataError naming all files that cannot be read."""
+        images, damaged = self.decode_all(range(len(self)), progress)
+        if damaged:
+            raise DamagedImages.of(damaged)
+        return MemoryImages(images, self.labels)
+
+    def decode_all(self, indices: Sequence[int], progress: bool) -> tuple[Tensor, list[tuple[str, str]]]:
+        """Return the images at these indices, uint8 (N, H, W, C), and (file, reason) of each unreadable one.
+
+        Pillow releases the GIL while decoding, so threads use all cores. `progress` shows a progress bar if
+        standard error is a terminal.
+        """
+        images = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
+
+        def fill(position: int) -> list[tuple[str, str]]:
+            try:
+                images[position] = self.read(indices[position])
+            except DamagedImages as error:
+                return error.files
+            return []
+
+        damaged = []
+        pool = ThreadPoolExecutor()
+        bar = tqdm(total=len(indices), desc="reading images", leave=False, disable=None if progress else True)
+        try:
+            for errors in pool.map(fill, range(len(indices))):
+                damaged += errors
+                bar.update()
+        finally:
+            bar.close()
+            pool.shutdown(cancel_futures=True)
+        return images, damaged
+
+
+def _check_labels(labels: Tensor, images: int) -> None:
+    assert len(labels) == images
+    assert (labels.dtype, labels.ndim) in ((torch.int64, 1), (torch.float32, 2))

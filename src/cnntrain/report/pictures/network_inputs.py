@@ -1,0 +1,87 @@
+"""A few training images after augmentation and preprocessing, to be drawn (D2 to D6)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...augmentation.transforms import Augment
+from ...data.image_set import ImageSet
+from ...preprocessing.pca_whitening import Project
+from ...preprocessing.preprocess import Preprocess
+from ...preprocessing.scale_and_shift import Affine
+from ...regularization.mixing import add_noise, mix
+from ...regularization.settings import Regularizers
+from ...seeding import seed_torch
+
+IMAGES, EPOCHS = 8, 4
+# Used where a run reduces dimensions without whitening; value from the source of the figure.
+EPSILON = 1e-5
+
+
+@torch.no_grad()
+def augmentation_rows(
+    preprocess: Preprocess, augment: Augment | None, regularization: Regularizers, train: ImageSet, seed: int
+) -> dict[str, Tensor]:
+    """Return rows of up to 8 images: as stored, and as network inputs in four epochs with mixing and noise.
+
+    Each is float (n, H, W, C) in 0…1 on the CPU; inputs of the network are rescaled to 0…1 per image.
+    """
+    device = next(preprocess.buffers()).device
+    images = next(train.chunks(IMAGES)).to(device)
+    indices = torch.arange(len(images))
+    rows = {"as stored": images.float() / 255}
+    for epoch in range(EPOCHS):
+        augmented = images if augment is None else augment(images, indices, seed, epoch, 0)
+        seed_torch(seed, "illustration", epoch)
+        inputs = preprocess.values(augmented)
+        if inputs.shape[2:] == (1, 1):
+            # A vector cannot be drawn: use the image before preprocessing.
+            inputs = augmented.permute(0, 3, 1, 2).float()
+        mixed = mix(inputs, train.labels[: len(images)].to(device), regularization, seed, epoch, 0)
+        noisy = add_noise(mixed.inputs, regularization.input_noise)
+        rows[f"epoch {epoch + 1}"] = _rescaled(noisy.permute(0, 2, 3, 1))
+    return {name: row.cpu() for name, row in rows.items()}
+
+
+@torch.no_grad()
+def illustrate(preprocess: Preprocess, train: ImageSet) -> dict[str, Tensor]:
+    """Return rows of up to 8 images to draw, each float (n, H, W, C) in 0…1 on the CPU, by name.
+
+    originals: the first training images; preprocessed: the network's inputs without enlarging, a vector
+    rotated back. For a projection also eigenvectors: the first directions; reduced: the images projected
+    onto the retained directions; whitened: these with equal standard deviations. Each image is rescaled to
+    0…1, except originals and, where the contrast was not normalized, reduced.
+    """
+    device = next(preprocess.buffers()).device
+    images = next(train.chunks(IMAGES)).to(device)
+    rows = {"originals": images.float() / 255}
+    if isinstance(preprocess, Project):
+        rows |= _of_projection(preprocess, images)
+    elif isinstance(preprocess, Affine):
+        rows["preprocessed"] = _rescaled(preprocess.values(images).permute(0, 2, 3, 1))
+    return {name: row.cpu() for name, row in rows.items()}
+
+
+def _of_projection(preprocess: Project, images: Tensor) -> dict[str, Tensor]:
+    directions = preprocess.directions
+    components = (preprocess.vectors(images) - preprocess.mean) @ directions.T
+    reduced = (preprocess.mean + components @ directions).view(-1, *preprocess.shape)
+    epsilon = EPSILON if preprocess.epsilon is None else preprocess.epsilon
+    whitened = components * (preprocess.variances + epsilon).rsqrt() @ directions
+    rows = {
+        "preprocessed": components @ directions if preprocess.epsilon is None else whitened,
+        "eigenvectors": directions[:IMAGES],
+        "reduced": reduced,
+        "whitened": whitened,
+    }
+    rows = {name: _rescaled(row.reshape(-1, *preprocess.shape)) for name, row in rows.items()}
+    if not preprocess.normalize_contrast:
+        rows["reduced"] = reduced.clamp(0, 1)
+    return rows
+
+
+def _rescaled(images: Tensor) -> Tensor:
+    """Return images rescaled so that each has minimum 0 and maximum 1; constant images become 0."""
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    return (images - low) / (high - low).clamp(min=torch.finfo(images.dtype).tiny)

@@ -1,0 +1,82 @@
+"""Pictures in a run's folder: the network's input images, the schedule, the decision boundary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...assemble import Assembled
+from ...data.image_set import MemoryImages
+from ...data.toy2d import to_images, to_points
+from ...optim.optimizer_stages import OptimizerStages
+from ...preprocessing.settings import Projection
+from ...settings.config_tree import Config
+from .decision_boundary import draw_boundary
+from .image_grid import save_sheet
+from .network_inputs import augmentation_rows, illustrate
+from .schedule import draw_rates
+
+SCHEDULE, IMAGES, PREPROCESSING = "schedule.png", "images.png", "preprocessing.png"
+BOUNDARY = "decision_boundary.png"
+# More points on a curve could not be distinguished in the picture.
+MAX_POINTS = 1000
+MIN_SIDE = 4
+
+
+def draw_start(folder: Path, config: Config, assembled: Assembled) -> list[str]:
+    """Draw the network's input images; return the names of the files. Raises DataError."""
+    trainer, train = assembled.trainer, assembled.splits.train
+    step, names = trainer.step, []
+    if min(train.shape[:2]) >= MIN_SIDE:
+        augment = trainer.train_batches.augment
+        rows = augmentation_rows(step.preprocess, augment, config.regularization, train, config.seed)
+        save_sheet(folder / IMAGES, rows)
+        names.append(IMAGES)
+    if isinstance(config.preprocessing, Projection):
+        save_sheet(folder / PREPROCESSING, illustrate(step.preprocess, train))
+        names.append(PREPROCESSING)
+    return names
+
+
+def draw_schedule(folder: Path, config: Config, assembled: Assembled) -> list[str]:
+    """Draw the planned learning rate and momentum; return the names of the files. Raises DataError.
+
+    Called after training, as importing matplotlib takes as long as a short training.
+    """
+    trainer = assembled.trainer
+    optimizers = trainer.step.update.optimizers
+    draw_optimizer_schedule(folder / SCHEDULE, optimizers, trainer.steps_per_epoch, config.trainer.epochs)
+    return [SCHEDULE]
+
+
+def draw_optimizer_schedule(
+    path: Path, optimizers: OptimizerStages, steps_per_epoch: int, epochs: int
+) -> None:
+    """Draw learning rate and momentum of every update; a plateau schedule is drawn without reductions."""
+    steps = range(0, steps_per_epoch * epochs, max(1, steps_per_epoch * epochs // MAX_POINTS))
+    momenta = [momentum for step in steps if (momentum := optimizers.momentum(step)) is not None]
+    draw_rates(
+        path,
+        [optimizers.lr(step) for step in steps],
+        momenta if len(momenta) == len(steps) else None,
+        steps_per_epoch / steps.step,
+    )
+
+
+def draw_end(folder: Path, config: Config, assembled: Assembled) -> list[str]:
+    """Draw the decision boundary of the best network on toy2d (D9); return the names of the files."""
+    if config.data.name != "toy2d":
+        return []
+    step, train = assembled.trainer.step, assembled.splits.train
+    assert isinstance(train, MemoryImages)
+
+    @torch.inference_mode()
+    def classify(points: Tensor) -> Tensor:
+        scores: Tensor = step.network(step.preprocess(to_images(points).to(step.compute.device)))
+        return step.criterion.probabilities(scores.float())
+
+    names = assembled.splits.names
+    draw_boundary(folder / BOUNDARY, classify, to_points(train.images), train.labels, names)
+    return [BOUNDARY]

@@ -1,0 +1,119 @@
+"""The folder of a run: created exclusively, locked while a process uses it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import DataError
+from . import file_names
+from .atomic_write import write_text
+from .checkpoint import Checkpoints
+from .metrics_file import finite
+
+LOCK, OWNER = ".lock", ".process.json"
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / file_names.CONFIG
+        self.metrics = path / file_names.METRICS
+        self.summary = path / file_names.SUMMARY
+        self.error = path / file_names.ERROR
+        self.checkpoints = Checkpoints(path / file_names.CHECKPOINTS)
+        self._discarded = False
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """Return the summary, or None if the run has not written one; raises DataError."""
+        if not self.summary.exists():
+            return None
+        try:
+            content = json.loads(self.summary.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.summary}: cannot be read: {error}; remove it and continue") from error
+        return content if isinstance(content, dict) else None
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write the summary atomically; non-finite numbers become null."""
+        summary = {name: finite(value) for name, value in summary.items()}
+        write_text(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+    def discard(self) -> None:
+        """Remove the files of a run that did not start; `locked` then removes the folder if it is empty."""
+        for file in (self.config, self.metrics, self.summary, self.error):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
+        self._discarded = True
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock the folder for this process; raises DataError naming the process that holds the lock."""
+        lock, owner = FileLock(self.path / LOCK), self.path / OWNER
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise DataError(f"{self.path}: is in use by {_owner(owner)}; wait for it or stop it") from error
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written: {error}") from error
+        try:
+            owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+            (self.path / LOCK).unlink(missing_ok=True)
+            if self._discarded:
+                with suppress(OSError):  # the folder contains other files
+                    self.path.rmdir()
+
+
+def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> RunFolder:
+    """Return a new folder for a run; raises DataError if it holds a run already or is not writable."""
+    folder = RunFolder(create_folder(path, named_by_user))
+    if folder.config.exists():
+        raise DataError(f"{path}: already holds a run; continue it with run={path}, or name another folder")
+    if with_checkpoints:
+        folder.checkpoints.folder.mkdir(exist_ok=True)
+    return folder
+
+
+def create_folder(path: Path, named_by_user: bool) -> Path:
+    """Create a folder and return its path.
+
+    A path given by the user may be an existing folder; a generated one (the time) gets a number if it exists:
+    path-2, path-3, … Raises DataError if the folder cannot be created.
+    """
+    try:
+        if named_by_user:
+            path.mkdir(parents=True, exist_ok=True)
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+            with suppress(FileExistsError):
+                candidate.mkdir()
+                return candidate
+    except OSError as error:
+        raise DataError(f"{path}: cannot be created ({error.strerror}); name another folder") from error
+    raise AssertionError("itertools.count does not end")
+
+
+def _owner(file: Path) -> str:
+    try:
+        owner = json.loads(file.read_text())
+        return f"process {owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"

@@ -1,0 +1,50 @@
+"""The complete configuration as one typed tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from omegaconf import MISSING
+
+from .fields import setting
+from .job_settings import JOBS, Evaluate, Optimizers, Summary
+
+
+def group(package: str) -> Any:
+    """Declare a group of the tree whose options are defined in `cnntrain.<package>.settings`."""
+    return field(default=MISSING, metadata={"package": package})
+
+
+@dataclass
+class Config:
+    """The configuration of one run; each group contains the settings of the chosen option.
+
+    Groups are in the order in which a run uses them.
+    """
+
+    job: str = setting("train", "the job to run", choices=tuple(JOBS), resume="free")
+    run: str | None = setting(None, "folder of an earlier run to continue or evaluate", resume="free")
+    seed: int = setting(0, "seed of all random number generators", ge=0)
+    data: Any = group("data")
+    preprocessing: Any = group("preprocessing")
+    augmentation: Any = group("augmentation")
+    model: Any = group("model")
+    initialization: Any = group("initialization")
+    loss: Any = group("loss")
+    regularization: Any = group("regularization")
+    optim: Any = group("optim")
+    schedule: Any = group("schedule")
+    averaging: Any = group("averaging")
+    trainer: Any = group("training")
+    logger: Any = group("logger")
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    summary: Summary = field(default_factory=Summary)
+    optimizers: Optimizers = field(default_factory=Optimizers)
+
+
+# The package of each group's options, in the order of the tree.
+GROUP_PACKAGES: dict[str, str] = {
+    entry.name: entry.metadata["package"] for entry in fields(Config) if "package" in entry.metadata
+}
+GROUPS = tuple(GROUP_PACKAGES)

@@ -1,0 +1,93 @@
+"""The jobs, and the settings of those that have some: nodes of the tree with the job's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .fields import setting
+
+JOBS = {
+    "train": "train a network (the default)",
+    "evaluate": "evaluate a run's best network on a split: job=evaluate run=FOLDER",
+    "summary": "print a network's parameters, operations and memory, layer by layer, before training",
+    "optimizers": "compare optimizers on two test functions, a bowl and a saddle: pictures and a summary",
+}
+
+
+@dataclass
+class Evaluate:
+    """Settings of job=evaluate."""
+
+    split: str = setting("test", "the split to evaluate on", choices=("train", "val", "test"), resume="free")
+    batch_size: int | None = setting(
+        None, "images per forward pass; null: the batch size of training", ge=1, resume="free"
+    )
+    weights: str = setting(
+        "best",
+        "weights of the best epoch in a run with averaging; best: the better of the two in validation; "
+        "last_step: those after its last step; average: their running average (E4)",
+        choices=("best", "last_step", "average"),
+        resume="free",
+    )
+    views: str = setting(
+        "none",
+        "average predictions over several views of each image, in addition to the plain evaluation; mirror: "
+        "the image and its mirror image; shifts: 9 shifts by -shift, 0 and shift pixels in both directions; "
+        "ten_crops: corners and center, each also mirrored, as in AlexNet (E7)",
+        choices=("none", "mirror", "shifts", "ten_crops"),
+        resume="free",
+    )
+    shift: int | None = setting(
+        None, "views=shifts: shift in pixels; null: 1/16 of the shorter side", ge=1, resume="free"
+    )
+    dense: bool = setting(
+        False,
+        "apply the network convolutionally to images larger than its own input and average the scores over "
+        "all positions (E5)",
+        resume="free",
+    )
+    dense_size: int | None = setting(
+        None,
+        "dense: length to which the shorter side of images is resized; null: scaled as in training",
+        ge=1,
+        resume="free",
+    )
+    dense_stride: int | None = setting(
+        None,
+        "dense: pixels between positions, a divisor of the network's own stride; null: the network's stride",
+        ge=1,
+        resume="free",
+    )
+
+
+@dataclass
+class Summary:
+    """Settings of job=summary."""
+
+    image_size: int | None = setting(
+        None, "height and width of the images in pixels; null: those of the data set", ge=1, resume="free"
+    )
+    memory_gb: float | None = setting(
+        None,
+        "find the largest data.batch_size with which training fits into this many GB; null: do not",
+        gt=0,
+        resume="free",
+    )
+
+
+@dataclass
+class Optimizers:
+    """Settings of job=optimizers."""
+
+    steps: int = setting(100, "updates of each optimizer on each test function", ge=1, resume="free")
+    lr: float | None = setting(
+        None,
+        "learning rate of all optimizers; null: for each its own, chosen to work well on the bowl",
+        gt=0,
+        le=10,
+        resume="free",
+    )
+
+
+# The settings of each job, a node of the tree with the job's name.
+JOB_SETTINGS: dict[str, type] = {"evaluate": Evaluate, "summary": Summary, "optimizers": Optimizers}

@@ -1,0 +1,45 @@
+"""Model selection: saves the checkpoint of the epoch with the lowest validation error."""
+
+from __future__ import annotations
+
+import math
+
+from ..runs.checkpoint import Checkpoints, State
+from .evaluate_split import Evaluation
+from .run_progress import Progress
+from .validate_average import Averaged
+
+
+def keep_best(
+    progress: Progress,
+    checkpoints: Checkpoints,
+    trained_state: State,
+    validation: Evaluation | None,
+    averaged: Averaged | None,
+) -> None:
+    """Save an epoch's weights or average, whichever validates better, if its error is the lowest so far.
+
+    Without a validation split, the weights of the newest epoch are saved: the average if there is one.
+    `trained_state` holds the weights of the last step as "network".
+    """
+    candidates: list[tuple[Evaluation | None, str, State]] = []
+    if averaged is not None:
+        candidates.append((averaged.evaluation, "average", averaged.network))
+    candidates.append((validation, "last_step", trained_state["network"]))
+    evaluation, which, weights = min(candidates, key=lambda candidate: _selection_error(candidate[0]))
+    if evaluation is not None:
+        error = _selection_error(evaluation)
+        if progress.best_error is not None and error >= progress.best_error:
+            return
+        progress.best_error, progress.best_values = error, evaluation.row("val")
+    progress.best_epoch, progress.best_weights = progress.epoch, which
+    # With an average, both candidates are stored, for evaluate.weights.
+    stored = {f"network_of_{name}": state for _, name, state in candidates if averaged is not None}
+    checkpoints.save_best(trained_state | {"network": weights} | stored)
+
+
+def _selection_error(evaluation: Evaluation | None) -> float:
+    """Return the error that model selection minimizes: infinity for NaN, 0 without an evaluation."""
+    if evaluation is None:
+        return 0.0
+    return math.inf if math.isnan(evaluation.error) else evaluation.error

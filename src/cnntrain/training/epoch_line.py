@@ -1,0 +1,21 @@
+"""The line printed after each epoch."""
+
+from __future__ import annotations
+
+from tqdm import tqdm
+
+from ..logger.sink import Row
+from ..metrics import format_metric
+
+
+def print_epoch(row: Row, metric_name: str, epochs: int, is_best: bool) -> None:
+    """Print the line of an epoch's record; a star marks the best epoch so far."""
+    parts = []
+    for prefix in ("train", "val", "val_average"):
+        names = [name for name in ("loss", metric_name) if f"{prefix}/{name}" in row]
+        values = [format_metric(name, row[f"{prefix}/{name}"]) for name in names]
+        if prefix == "train" and row["train/loss"] != row["train/data_loss"]:
+            values[0] += f" (data loss {row['train/data_loss']:.4f})"
+        if values:
+            parts.append(f"{prefix.replace('val_', '')} {', '.join(values)}")
+    tqdm.write(f"epoch {row['epoch']:>3}/{epochs}   {'   '.join(parts)}{' *' if is_best else ''}")

@@ -1,0 +1,38 @@
+"""The progress of a run: its counters, and its best epoch so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Progress:
+    """The progress of a run: everything its next step depends on besides weights, optimizer and schedule.
+
+    best_error: the lowest validation error so far, reached in epoch best_epoch with metrics best_values by
+    best_weights: those of the "last_step" or the "average". rows: number of rows in metrics.jsonl.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    best_epoch: int = 0
+    best_error: float | None = None
+    best_values: dict[str, float] = field(default_factory=dict)
+    best_weights: str = "last_step"
+    stopped_early: bool = False
+    rows: int = 0
+    wall_seconds: float = 0.0
+    training_seconds: float = 0.0
+    images: int = 0
+
+    def after_step(self, images: int) -> None:
+        """Count one update from `images` images."""
+        self.step += 1
+        self.step_in_epoch += 1
+        self.images += images
+
+    def after_epoch(self) -> None:
+        """Count one epoch."""
+        self.epoch += 1
+        self.step_in_epoch = 0

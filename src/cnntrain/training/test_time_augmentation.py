@@ -1,0 +1,102 @@
+"""Test-time augmentation: predictions averaged over several views of an image (E7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data.batches import Batches
+from ..errors import ConfigError
+from ..loss.criterion import Criterion
+from ..settings.job_settings import Evaluate
+from ..settings.network_input import NetworkInput
+from .device import Compute
+
+# Fraction of each side that the ten crops have if training used no crops: 224 of 256.
+CROP_FRACTION = 7 / 8
+
+
+@dataclass(frozen=True)
+class Views:
+    """A function from a batch (N, H, W, C) to the list of its views, and their description."""
+
+    make: Callable[[Tensor], list[Tensor]]
+    description: str
+
+
+def build_views(settings: Evaluate, network_input: NetworkInput) -> Views | None:
+    """Return the views of stored images selected by evaluate.views, None for "none".
+
+    Raises ConfigError if images are too small for them.
+    """
+    height, width, _ = network_input.image
+    smallest = (settings.shift or 1) + 1
+    if settings.views != "none" and min(height, width) < smallest:
+        setting = "views" if settings.shift is None else "shift"
+        value = getattr(settings, setting)
+        raise ConfigError([f"evaluate.{setting}={value}: images of {height}x{width} are too small for it"])
+    shift = max(1, min(height, width) // 16) if settings.shift is None else settings.shift
+    crop = network_input.crop or (max(1, round(height * CROP_FRACTION)), max(1, round(width * CROP_FRACTION)))
+    return {
+        "none": None,
+        "mirror": Views(mirrored, "2 views: the image and its mirror image"),
+        "shifts": Views(
+            lambda images: shifted(images, shift), f"9 views: shifted by {shift} pixels in each direction"
+        ),
+        "ten_crops": Views(
+            lambda images: ten_crops(images, crop, None if network_input.crop else (height, width)),
+            f"10 views: corners and center of {crop[0]}x{crop[1]}, and mirrored",
+        ),
+    }[settings.views]
+
+
+def mirrored(images: Tensor) -> list[Tensor]:
+    """Return the images and their left-right mirror images."""
+    return [images, images.flip(2)]
+
+
+def shifted(images: Tensor, shift: int) -> list[Tensor]:
+    """Return the images shifted by -shift, 0 and shift pixels down and right, padded with zeros."""
+    height, width = images.shape[1:3]
+    padded = F.pad(images, (0, 0, shift, shift, shift, shift))
+    offsets = (0, shift, 2 * shift)
+    return [padded[:, top : top + height, left : left + width] for top in offsets for left in offsets]
+
+
+def ten_crops(images: Tensor, crop: tuple[int, int], size: tuple[int, int] | None) -> list[Tensor]:
+    """Return crops of (height, width) = crop at the four corners and the center, and their mirror images.
+
+    If `size` is given, they are resized to it, in float32 (Krizhevsky et al. 2012, section 4.1).
+    """
+    from torchvision.transforms.v2.functional import ten_crop  # takes a second to import
+
+    views = list(ten_crop(images.permute(0, 3, 1, 2), list(crop)))
+    if size is not None:
+        views = [F.interpolate(view.float(), size, mode="bilinear", align_corners=False) for view in views]
+    return [view.permute(0, 2, 3, 1) for view in views]
+
+
+@torch.inference_mode()
+def evaluate_views(
+    network: nn.Module,
+    preprocess: Callable[[Tensor], Tensor],
+    criterion: Criterion,
+    batches: Batches,
+    compute: Compute,
+    views: Views,
+) -> dict[str, float]:
+    """Return the metrics of predictions averaged over the views of each image of a split."""
+    network.eval()
+    metrics = criterion.metrics()
+    for images, labels in batches.in_order():
+        scores = []
+        for view in views.make(images):
+            inputs = preprocess(view)
+            with compute.autocast():
+                scores.append(network(inputs).float())
+        metrics.add(criterion.combine(scores), labels)
+    return metrics.result().values

@@ -1,0 +1,107 @@
+"""One training step: preprocessing, mixing, forward pass, loss, backward pass, update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..averaging.average import Average
+from ..loss.criterion import Criterion
+from ..preprocessing.preprocess import Preprocess
+from ..regularization.mixing import Mixed, add_noise, mix
+from ..regularization.settings import Regularizers
+from ..seeding import seed_torch
+from .device import Compute
+from .weight_update import Update, UpdateResult
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Results of a step, still on the device; metric_sum: the sum of the primary metric over the images."""
+
+    update: UpdateResult
+    metric_sum: Tensor
+    images: int
+
+
+class TrainingStep:
+    """Performs one update of a network's weights from one batch.
+
+    The batch is split into `accumulate_steps` parts whose gradients are averaged.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocess: Preprocess,
+        criterion: Criterion,
+        update: Update,
+        average: Average | None,
+        regularization: Regularizers,
+        compute: Compute,
+        seed: int,
+        accumulate_steps: int = 1,
+        compile: bool = False,
+    ):
+        self.network = network
+        self.preprocess = preprocess
+        self.criterion = criterion
+        self.update = update
+        self.average = average
+        self.regularization = regularization
+        self.compute = compute
+        self.seed = seed
+        self.accumulate_steps = accumulate_steps
+        self._forward = torch.compile(network) if compile else network
+
+    def run(self, step: int, images: Tensor, labels: Tensor, recording: bool) -> StepResult:
+        """Perform the update that follows `step` updates; images (B, H, W, C) uint8, labels (B, …).
+
+        recording: whether the update ratio is measured for a record. Raises NonFinite.
+        """
+        metric_sums: list[Tensor] = []
+
+        def backward() -> Tensor:
+            data_loss, metric_sum = self._backward(step, images, labels)
+            metric_sums.append(metric_sum)
+            return data_loss
+
+        result = self.update.apply(step, backward, recording)
+        if self.average is not None:
+            self.average.after_step(step + 1)
+        # A line search evaluates the loss several times, first at the weights before the step.
+        return StepResult(result, metric_sums[0], len(labels))
+
+    def _backward(self, step: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Accumulate the gradients of a batch's data loss; return it and the sum of the primary metric."""
+        seed_torch(self.seed, "step", step)
+        loss_sum = torch.zeros((), device=self.compute.device)
+        metric_sum = torch.zeros((), device=self.compute.device)
+        count = self.accumulate_steps
+        parts = zip(images.chunk(count), labels.chunk(count), strict=True)
+        for number, (part, part_labels) in enumerate(parts):
+            inputs = self.preprocess(part)
+            mixed = mix(inputs, part_labels, self.regularization, self.seed, step, number)
+            inputs = add_noise(mixed.inputs, self.regularization.input_noise)
+            with self.compute.autocast():
+                outputs = self._forward(inputs)
+            scores, loss = self._loss(outputs, mixed)
+            loss = loss / count
+            torch.autograd.backward(self.update.scaler.scale(loss))
+            loss_sum += loss.detach()
+            metric_sum += self.criterion.primary_metric(scores.detach(), mixed.dominant_labels()).sum()
+        return loss_sum, metric_sum
+
+    def _loss(self, outputs: Tensor | tuple[Tensor, ...], mixed: Mixed) -> tuple[Tensor, Tensor]:
+        """Return the scores and the data loss, including the weighted losses of auxiliary heads."""
+        if isinstance(outputs, Tensor):
+            return outputs, mixed.loss(self.criterion, outputs)
+        scores, *auxiliary = outputs
+        weight: Any = self.network.auxiliary_weight
+        loss = mixed.loss(self.criterion, scores)
+        for head_scores in auxiliary:
+            loss = loss + weight * mixed.loss(self.criterion, head_scores)
+        return scores, loss

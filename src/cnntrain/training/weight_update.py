@@ -1,0 +1,154 @@
+"""One update of the weights: learning rate, penalties, clipping, decay, optimizer step, projection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..instruments.update_ratio import UpdateRatio
+from ..optim.optimizer_stages import LR_SCALE, OptimizerStages, Stage
+from ..optim.without_compiler import make_step
+from ..regularization.penalties import WeightRegularization
+from .nonfinite import NonFinite, SkippedUpdates
+
+
+@dataclass
+class UpdateResult:
+    """Losses and gradient norm of an update, still on the device; grad_norm: before clipping."""
+
+    loss: Tensor
+    data_loss: Tensor
+    regularization_loss: Tensor | float
+    grad_norm: Tensor
+
+
+class Update:
+    """Applies gradients to weights.
+
+    `scaler` is enabled for fp16 only, where skipped updates are expected, and counted.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizers: OptimizerStages,
+        regularization: WeightRegularization,
+        max_grad_norm: float | None,
+        device: torch.device,
+        fp16: bool,
+    ):
+        self.weights = [weight for weight in network.parameters() if weight.requires_grad]
+        self.optimizers = optimizers
+        self.regularization = regularization
+        self.max_grad_norm = max_grad_norm
+        self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
+        self.update_ratio = UpdateRatio(network)
+        self._fp16 = fp16
+        self.skipped = SkippedUpdates(device, fp16)
+
+    def apply(self, step: int, backward: Callable[[], Tensor], recording: bool) -> UpdateResult:
+        """Update the weights, or skip the update if loss or gradient is not finite.
+
+        `backward` accumulates the gradients of the data loss at the current weights and returns that loss;
+        it is called once, or at every point that a line search evaluates. The result's gradient norm is that
+        before clipping. Raises NonFinite at once where synchronizing costs nothing; elsewhere
+        `skipped.check` raises it.
+        """
+        stage = self.optimizers.stage(step)
+        self._set_groups(stage, step)
+        data_loss = backward()
+        result = self._with_penalty(stage.optimizer, data_loss)
+        finite = self.skipped.finite(step, result.loss, result.grad_norm)
+        with self.update_ratio.around_update(recording):
+            if stage.line_search:
+                if not finite:
+                    raise NonFinite(step, result.loss.item(), result.grad_norm.item())
+                self._search(stage, result.loss, backward)
+            else:
+                if self.max_grad_norm is not None:
+                    torch.nn.utils.clip_grads_with_norm_(
+                        self.weights, self.max_grad_norm, result.grad_norm, foreach=True
+                    )
+                self._step(stage, finite)
+            self.regularization.project()
+        stage.optimizer.zero_grad(set_to_none=True)
+        return result
+
+    def _set_groups(self, stage: Stage, step: int) -> None:
+        """Set the learning rate and momentum of this step in the optimizer."""
+        lr = self.optimizers.lr(step)
+        for group in stage.optimizer.param_groups:
+            group["lr"] = lr * group.get(LR_SCALE, 1.0)
+            if stage.momentum is not None:
+                group["momentum"] = stage.momentum(step)
+                if "next_momentum" in group:
+                    group["next_momentum"] = stage.momentum(step + 1)
+
+    def _with_penalty(self, optimizer: Optimizer, data_loss: Tensor) -> UpdateResult:
+        """Add the penalty to the loss and to the gradients."""
+        if self._fp16:
+            self.scaler.unscale_(optimizer)
+        penalty = self.regularization.loss()
+        self.regularization.add_gradients()
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+        return UpdateResult(data_loss + penalty, data_loss, penalty, norm)
+
+    def _search(self, stage: Stage, loss: Tensor, backward: Callable[[], Tensor]) -> None:
+        """Run a line search; its first evaluation uses the loss and gradients computed already."""
+        first_loss = [loss]
+
+        def evaluate() -> Tensor:
+            if first_loss:
+                value = first_loss.pop()
+            else:
+                stage.optimizer.zero_grad(set_to_none=True)
+                value = self._with_penalty(stage.optimizer, backward()).loss
+            # torch's L-BFGS flattens gradients with view(-1), which fails in channels-last order.
+            for weight in self.weights:
+                weight.grad = None if weight.grad is None else weight.grad.contiguous()
+            return value
+
+        make_step(stage.optimizer, evaluate)
+
+    def _step(self, stage: Stage, finite: Tensor) -> None:
+        optimizer = stage.optimizer
+        if self._fp16:
+            self.regularization.decay(stage, finite)
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        elif self.skipped.on_device:
+            self.regularization.decay(stage, finite)
+            if optimizer.defaults.get("fused") or hasattr(type(optimizer), "found_inf"):
+                # GradScaler makes fused optimizers skip through these attributes; ours read found_inf too.
+                optimizer.grad_scale = None  # type: ignore[attr-defined]
+                optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+                make_step(optimizer)
+            elif finite:
+                make_step(optimizer)
+        else:
+            self.regularization.decay(stage)
+            make_step(optimizer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything the next update depends on besides the weights."""
+        return {
+            "optimizers": [stage.optimizer.state_dict() for stage in self.optimizers.stages],
+            "schedule": self.optimizers.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "skipped": self.skipped.counts.cpu(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state returned by `state_dict`."""
+        for stage, stored in zip(self.optimizers.stages, state["optimizers"], strict=True):
+            stage.optimizer.load_state_dict(stored)
+        self.optimizers.schedule.load_state_dict(state["schedule"])
+        if self.scaler.is_enabled() and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self.skipped.counts = state["skipped"].to(self.skipped.counts.device)

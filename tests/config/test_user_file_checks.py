@@ -1,0 +1,115 @@
+"""A user's own YAML files: added to the choices, checked like the package's, ambiguous values refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cnntrain.cli import main
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
+
+Write = Callable[[str, str | bytes], None]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Return a function that writes a file into the folder `own` of an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def write_file(name: str, content: str | bytes) -> None:
+        file = tmp_path / "own" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return write_file
+
+
+def compose(*overrides: str):
+    return configure(list(overrides), Choices(Path("own").resolve())).config
+
+
+def test_a_user_file_adds_a_choice_based_on_a_built_in_one(write: Write) -> None:
+    write("optim/mine.yaml", "defaults: [adam, _self_]\nlr: 1e-3\nbetas: [0.8, 0.99]\n")
+    write("augmentation/mine.yaml", "defaults: [crop_flip, _self_]\nflip: no\n")
+    config = compose("optim=mine", "augmentation=mine", "optim.eps=1e-6")
+    assert (config.optim.name, config.optim.lr, config.optim.betas) == ("adam", 0.001, [0.8, 0.99])
+    assert config.optim.eps == 1e-6
+    assert config.augmentation.flip is False
+
+
+def test_a_user_file_may_replace_a_built_in_choice_of_the_same_name(write: Write) -> None:
+    write("optim/adam.yaml", "defaults: [/schema/optim/adam@_here_, _self_]\nlr: 0.5\n")
+    assert compose("optim=adam").optim.lr == 0.5
+
+
+def test_an_experiment_sets_options_and_the_command_line_takes_precedence(write: Write) -> None:
+    write(
+        "experiment/mine.yaml",
+        "# @package _global_\ndefaults:\n  - override /optim: adam\n  - override /schedule: step\n"
+        "optim:\n  lr: 0.02\nschedule:\n  milestones: [3, 5]\ntrainer:\n  epochs: 7\n",
+    )
+    config = compose("experiment=mine", "trainer.epochs=9")
+    assert (config.optim.name, config.optim.lr, config.trainer.epochs) == ("adam", 0.02, 9)
+    assert config.schedule.milestones == [3, 5]
+    assert compose("experiment=mine", "optim=sgd").optim.name == "sgd"
+
+
+INVALID_FILES = [
+    ("optim", b"defaults: [adam, _self_]\nlr: 0.1\n\tbeta: 1\n", ["line 3", "tab"]),
+    ("optim", b"defaults: [adam, _self_]\nlr: 0.1\nlr: 0.2\n", ["line 3", "lr", "twice"]),
+    ("optim", b"defaults: [adam, _self_]\nlearning_rate: 0.1\n", ["optim.learning_rate", "lr, betas, eps"]),
+    ("optim", b"defaults: [adam, _self_]\nlr: [0.1, 0.2]\n", ["optim.lr", "number > 0"]),
+    ("trainer", b'defaults: [default, _self_]\nepochs: "ten"\n', ["trainer.epochs", '"ten"', "whole number"]),
+    ("optim", b"", ["empty", "defaults: [NAME, _self_]", "adagrad"]),
+    ("optim", b"# only a comment\n", ["empty"]),
+    ("optim", b"defaults: [adam, _self_]\nlr: 0.1 # \xff\xfe\n", ["not UTF-8"]),
+    ("optim", b"lr: 0.1\n", ["does not say which settings it has", "defaults: [NAME, _self_]"]),
+    ("optim", b"defaults: [adamm, _self_]\nlr: 0.1\n", ["adamm", "did you mean adam?"]),
+    ("optim", b"defaults: [/schema/optim/adamm@_here_]\nlr: 0.1\n", ["/schema/optim/adamm", "no schema"]),
+    ("optim", b"- lr\n- 0.1\n", ["key: value"]),
+    ("optim", b"defaults: [adam, _self_]\nlr: {a: 1\n", ["line"]),
+    ("trainer", b"defaults: [default, _self_]\nepochs: 012\n", ["line 2", "012", "base 8", "write 12"]),
+    ("trainer", b"defaults: [default, _self_]\nmax_minutes: 1:30\n", ["line 2", "1:30", "base 60"]),
+    ("experiment", b"# @package _global_\nseed: 012\n", ["012", "base 8"]),
+    ("experiment", b"# @package _global_\noptim:\n  betas: [1]\n", ["optim.betas", "not a setting"]),
+    ("experiment", b"# @package _global_\nepochs: 3\n", ["epochs", "not a setting"]),
+    ("experiment", b"# @package _global_\ndefaults:\n  - override /modle: vgg11\n", ["modle", "model"]),
+    ("experiment", b"# @package _global_\ndefaults:\n  - override /model: vgg12\n", ["vgg12", "vgg1"]),
+    ("experiment", b"# @package _global_\noptim:\n  lr: 0\n", ["optim.lr", "> 0"]),
+]
+
+
+@pytest.mark.parametrize(("group", "content", "expected"), INVALID_FILES)
+def test_an_invalid_file_is_reported_with_its_path_and_the_problem(
+    write: Write, group: str, content: bytes, expected: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(f"{group}/mine.yaml", content)
+    assert main(["--config-dir", "own", f"{group}=mine"]) == 2
+    stderr = capsys.readouterr().err
+    for part in [f"{Path('own') / group / 'mine.yaml'}", *expected]:
+        assert part in stderr
+    assert "Traceback" not in stderr
+    assert [path.name for path in Path.cwd().iterdir()] == ["own"]
+
+
+def test_all_problems_of_a_file_are_reported_at_once(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("optim/mine.yaml", "defaults: [adam, _self_]\nlr: 0\nmomentum: 0.9\nbetas: [0.9]\n")
+    assert main(["--config-dir", "own", "optim=mine", "seed=-1"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    "content", ["lr: ${missing.key}", "lr: ${optim.eps}\neps: ${optim.lr}"], ids=["missing", "circular"]
+)
+def test_unresolvable_interpolations_are_reported_on_one_line(
+    write: Write, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("optim/mine.yaml", f"defaults: [adam, _self_]\n{content}\n")
+    assert main(["--config-dir", "own", "optim=mine"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "optim.lr" in line

@@ -1,0 +1,255 @@
+"""The layer table: receptive fields, weights and multiply-adds, against gradients and torch's counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision import models
+
+from cnntrain.costs.layer_costs import LayerCost, layer_table, size_notices
+from cnntrain.errors import ConfigError
+from cnntrain.model import shared_layers
+
+
+def last_row(network: nn.Module, channels: int, side: int) -> LayerCost:
+    return layer_table(network, channels, (side, side))[-1]
+
+
+class Branches(nn.Module):
+    """Parallel branches of a 1x1, two 3x3 and a pooling layer, as in Inception."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(1, 1, 1)
+        self.two = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1))
+        self.pool = nn.AvgPool2d(3, 1, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return torch.cat([self.one(maps), self.two(maps), self.pool(maps)], 1)
+
+
+class Residual(nn.Module):
+    """A 5x5 convolution of stride 2 added to every second pixel of the map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.change = nn.Conv2d(1, 1, 5, 2, 2)
+        self.shortcut = shared_layers.ZeroPadShortcut(1, 1, 2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.change(maps) + self.shortcut(maps)
+
+
+class Excitation(nn.Module):
+    """Maps scaled by their means, as in squeeze and excitation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        maps = self.conv(maps)
+        return maps * maps.mean((2, 3), keepdim=True)
+
+
+class Tokens(nn.Module):
+    """Maps as rows of positions, a 1x1 convolution written as a linear layer on them, and back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3, 3)
+        self.linear = nn.Linear(2, 2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        maps = self.conv(maps)
+        rows = self.linear(maps.flatten(2).transpose(1, 2))
+        return rows.transpose(1, 2).unflatten(2, tuple(maps.shape[2:]))
+
+
+SIDE = 33
+NETWORKS: dict[str, Any] = {
+    "two 3x3": lambda: nn.Sequential(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3)),
+    "three 3x3": lambda: nn.Sequential(*[nn.Conv2d(1, 1, 3, padding=1) for _ in range(3)]),
+    "dilation": lambda: nn.Sequential(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3, dilation=2)),
+    "strides": lambda: nn.Sequential(nn.Conv2d(1, 1, 5, 2, 1), nn.AvgPool2d(3, 2), nn.Conv2d(1, 1, 3)),
+    "oblong": lambda: nn.Sequential(nn.Conv2d(1, 1, (1, 5), (1, 2)), nn.Conv2d(1, 1, (3, 1), padding=(1, 0))),
+    "branches": Branches,
+    "residual": lambda: nn.Sequential(Residual(), nn.Conv2d(1, 1, 3)),
+    "excitation": Excitation,
+    "tokens": Tokens,
+    "unit": lambda: shared_layers.ConvUnit(1, 2, 3, dilation=2, activation_name="maxout"),
+    "local": lambda: nn.Sequential(
+        shared_layers.LocallyConnected2d(1, 2, 3, (SIDE, SIDE), 2),
+        shared_layers.L2Pool2d(2, 2),
+        nn.Conv2d(2, 1, 3),
+    ),
+    "response norm": lambda: nn.Sequential(
+        nn.Conv2d(1, 6, 3), shared_layers.response_norm(), nn.Conv2d(6, 1, 3)
+    ),
+    "linear": lambda: nn.Sequential(nn.Conv2d(1, 1, 3), nn.Flatten(), nn.Linear((SIDE - 2) ** 2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_receptive_field_is_the_extent_of_the_gradient_of_a_central_output(name: str) -> None:
+    network = NETWORKS[name]().double()
+    for weight in network.parameters():
+        nn.init.uniform_(weight, 0.1, 1)  # positive, so that nothing cancels
+    images = torch.rand(1, 1, SIDE, SIDE, dtype=torch.float64, requires_grad=True)
+    outputs = network(images)
+    center = outputs
+    if outputs.ndim == 4:
+        center = outputs[:, :, outputs.shape[2] // 2, outputs.shape[3] // 2]
+    (gradient,) = torch.autograd.grad(center.sum(), images)
+    rows, columns = (gradient[0, 0].abs() > 1e-12).nonzero(as_tuple=True)
+    field = tuple(int(indices.max() - indices.min()) + 1 for indices in (rows, columns))
+
+    if outputs.ndim == 4:
+        # Concatenated branches have no row; a 1x1 after them has their receptive field.
+        network = nn.Sequential(network, nn.Conv2d(outputs.shape[1], 1, 1).double())
+    assert last_row(network, 1, SIDE).receptive_field == field
+
+
+def test_stride_of_a_row_is_the_product_of_all_strides_up_to_it() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 7, 2, 3), nn.MaxPool2d(3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1))
+    assert [row.stride for row in layer_table(network, 3, (64, 64))] == [(1, 1), (2, 2), (4, 4), (8, 8)]
+
+
+def test_receptive_field_of_global_pooling_is_the_image_without_unseen_rows() -> None:
+    pooled = nn.Sequential(nn.Conv2d(1, 1, 3, 2), nn.AdaptiveAvgPool2d(1))
+    assert last_row(pooled, 1, 9).receptive_field == (9, 9)
+    assert last_row(pooled, 1, 10).receptive_field == (9, 9)  # (10 - 3)/2 is no integer
+
+
+# One of each family, including transformers (attention, windows, class tokens).
+ARCHITECTURES = [
+    "alexnet",
+    "convnext_tiny",
+    "mobilenet_v3_small",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_0",
+    "swin_t",
+    "vit_b_16",
+]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_weights_and_multiply_adds_equal_torchs_counts(name: str) -> None:
+    with torch.device("meta"):
+        network = models.get_model(name)
+    rows = layer_table(network, 3, (224, 224))
+    assert sum(row.weights + row.biases for row in rows) == sum(p.numel() for p in network.parameters())
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(torch.zeros(1, 3, 224, 224, device="meta"))
+    assert 2 * sum(row.multiply_adds for row in rows) == counter.get_total_flops()
+
+
+def test_receptive_field_of_a_vision_transformer_is_a_patch_and_later_the_whole_image() -> None:
+    with torch.device("meta"):
+        rows = layer_table(models.vit_b_16(), 3, (224, 224))
+    assert rows[1].receptive_field == (16, 16)
+    assert rows[-2].receptive_field == (224, 224)
+
+
+def test_auxiliary_heads_are_listed_as_training_only() -> None:
+    with torch.device("meta"):
+        network = models.googlenet(init_weights=False)
+    rows = layer_table(network, 3, (224, 224))
+    marked = {row.name.partition(".")[0] for row in rows if row.training_only}
+    assert marked == {"aux1", "aux2"}
+    # Szegedy et al. 2015: "1.5 billion multiply-adds at inference time".
+    assert round(sum(row.multiply_adds for row in rows if not row.training_only) / 1e9, 1) == 1.5
+
+
+def test_products_of_weights_are_written_as_in_the_notes() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(4, 6, 3, groups=2, padding=1),
+        shared_layers.LocallyConnected2d(6, 5, 3, (8, 8)),
+        nn.BatchNorm2d(5),
+        nn.Flatten(),
+        nn.Linear(6 * 6 * 5, 7),
+        nn.Linear(7, 3),
+    )
+    rows = layer_table(network, 4, (8, 8))[1:]
+    assert [row.product for row in rows] == ["(3·3·2)·6", "(6·6)·(3·3·6)·5", "5", "6·6·5·7", "7·3"]
+    assert [row.weights for row in rows] == [108, 9720, 5, 1260, 21]
+    assert [row.biases for row in rows] == [6, 180, 5, 7, 3]
+    assert rows[0].kind == "conv 3x3, 2 groups"
+
+
+def test_elementwise_layers_have_no_row_and_shared_weights_count_once() -> None:
+    shared = nn.Linear(4, 4)
+    network = nn.Sequential(nn.Flatten(), shared, nn.ReLU(), nn.Dropout(), shared, nn.Identity())
+    rows = layer_table(network, 1, (2, 2))
+    assert [(row.kind, row.weights, row.product) for row in rows[1:]] == [
+        ("linear", 16, "2·2·1·4"),
+        ("linear", 0, "shared"),
+    ]
+
+
+def test_network_and_random_state_are_unchanged() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(), nn.Flatten())
+    network[1].eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    torch.manual_seed(3)
+    layer_table(network, 1, (5, 5))
+    random = torch.rand(1)
+    torch.manual_seed(3)
+    assert torch.equal(random, torch.rand(1))
+    assert [module.training for module in network] == [True, False, True, True]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert not network[0]._forward_hooks
+
+
+def test_forward_passes_that_depend_on_values_are_supported() -> None:
+    class ValueDependent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+
+        def forward(self, maps: Tensor) -> Tensor:
+            return self.conv(maps) if maps.sum().item() == 0 else maps
+
+    assert last_row(ValueDependent(), 1, 5).weights == 18
+
+
+def test_unseen_rows_are_reported_and_distinguished_from_unseen_padding() -> None:
+    unseen = nn.Sequential(nn.Conv2d(1, 1, 3, 3), nn.MaxPool2d(2))
+    assert size_notices(layer_table(unseen, 1, (14, 14))) == [
+        "0: (14 - 3)/3 is not an integer: the last 2 rows and 2 columns are not covered by any window"
+    ]
+    only_padding = nn.Conv2d(1, 1, 7, 2, 3)
+    (line,) = size_notices(layer_table(nn.Sequential(only_padding), 1, (224, 224)))
+    assert line == "0: (224 - 7 + 2·3)/2 is not an integer: only zero padding is not covered by any window"
+    # A 1x1 of stride 2 skips every second row at any size; ceil_mode skips none.
+    whole = nn.Sequential(nn.Conv2d(1, 1, 1, 2), nn.MaxPool2d(2, ceil_mode=True))
+    assert size_notices(layer_table(whole, 1, (14, 14))) == []
+
+
+def test_large_filters_and_poolings_after_the_first_layer_give_notices() -> None:
+    first = nn.Sequential(nn.Conv2d(3, 8, 11, 1, 5), nn.AvgPool2d(3, 2, 1, ceil_mode=True))
+    assert size_notices(layer_table(first, 3, (32, 32))) == []
+    later = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 7, padding=3), nn.MaxPool2d(5, 1))
+    lines = size_notices(layer_table(later, 3, (32, 32)))
+    assert [line.partition(":")[0] for line in lines] == ["1", "2"]
+    assert "27·C²" in lines[0]
+
+
+@pytest.mark.parametrize(("name", "side"), [("vgg11", 32), ("alexnet", 63)])
+def test_images_that_are_too_small_are_refused_with_the_smallest_size(name: str, side: int) -> None:
+    """torchvision states these sizes in its `min_size`."""
+    with torch.device("meta"):
+        network = models.get_model(name)
+    assert models.get_model_weights(name).DEFAULT.meta["min_size"] == (side, side)
+    with pytest.raises(ConfigError, match=f"smallest accepted size is {side}x{side}"):
+        layer_table(network, 3, (20, 20))
+
+
+def test_the_layer_that_does_not_fit_the_image_size_is_named() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(18, 2))
+    with pytest.raises(ConfigError, match=r"2 \(linear\) does not accept images of 9x9"):
+        layer_table(network, 1, (9, 9))

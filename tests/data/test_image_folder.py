@@ -1,0 +1,165 @@
+"""Image folders: both layouts, splits, the memory limit, and refused folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from cnntrain.data import image_folder
+from cnntrain.data.image_set import FileImages, MemoryImages
+from cnntrain.data.settings import Folder, ImageNet
+from cnntrain.errors import DataError
+
+SHADE = {"ant": 10, "bee": 120, "cat": 240}
+
+
+def fill(root: Path, count: int = 10, classes: tuple[str, ...] = ("cat", "ant", "bee")) -> Path:
+    """Write `count` images per class, each class in its own shade."""
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            shade = SHADE.get(name, 0)
+            Image.new("RGB", (6, 8), (shade, shade, i)).save(root / name / f"{i}.png")
+    return root
+
+
+def test_class_folders_become_labels_in_the_order_of_their_names(tmp_path: Path) -> None:
+    splits = Folder(path=str(fill(tmp_path)), image_size=4, test_fraction=0.2, val_fraction=0.25).load(0)
+    assert splits.names == ["ant", "bee", "cat"]
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [18, 6, 6]
+    seen = set()
+    for part in (splits.train, splits.val, splits.test):
+        assert isinstance(part, MemoryImages)
+        assert torch.bincount(part.labels).unique().numel() == 1
+        for image, label in zip(part.images, part.labels.tolist(), strict=True):
+            assert image[0, 0, 0] == SHADE[splits.names[label]]
+            seen.add((label, int(image[0, 0, 2])))
+    assert len(seen) == 30
+
+
+def test_the_test_split_of_a_folder_is_the_same_for_every_seed(tmp_path: Path) -> None:
+    settings = Folder(path=str(fill(tmp_path)), memory_limit_gb=0)
+    first, second = settings.load(0), settings.load(1)
+    assert isinstance(first.test, FileImages)
+    assert isinstance(second.test, FileImages)
+    assert first.test.paths == second.test.paths == sorted(first.test.paths)
+    assert isinstance(first.val, FileImages)
+    assert isinstance(second.val, FileImages)
+    assert first.val.paths != second.val.paths
+
+
+def test_train_val_and_test_folders_are_the_splits(tmp_path: Path) -> None:
+    for split, count in (("train", 10), ("val", 4), ("test", 5)):
+        fill(tmp_path / split, count)
+    splits = Folder(path=str(tmp_path), val_fraction=0.5, limit=12).load(0)
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [12, 12, 15]
+    assert splits.names == ["ant", "bee", "cat"]
+
+
+def test_without_a_test_folder_the_test_split_is_taken_from_train(tmp_path: Path) -> None:
+    fill(tmp_path / "train", 10)
+    splits = Folder(path=str(tmp_path), test_fraction=0.1).load(0)
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [24, 3, 3]
+
+
+def test_labels_are_the_same_in_a_split_that_lacks_a_class(tmp_path: Path) -> None:
+    fill(tmp_path / "train")
+    fill(tmp_path / "test", 2, classes=("bee", "cat"))
+    assert Folder(path=str(tmp_path)).load(0).test.labels.tolist() == [1, 1, 2, 2]
+
+
+def test_images_in_nested_folders_are_used_and_hidden_and_other_files_ignored(tmp_path: Path) -> None:
+    fill(tmp_path, 2)
+    (tmp_path / "ant" / "deep" / "er").mkdir(parents=True)
+    Image.new("RGB", (2, 2)).save(tmp_path / "ant" / "deep" / "er" / "a.PNG")
+    for hidden in (".DS_Store", "ant/.hidden.png", "ant/notes.txt", "ant/Thumbs.db"):
+        (tmp_path / hidden).write_bytes(b"no image")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "ant" / ".cache").mkdir()
+    (tmp_path / "ant" / ".cache" / "a.png").write_bytes(b"no image")
+    splits = Folder(path=str(tmp_path), test_fraction=0.5, val_fraction=0).load(0)
+    assert len(splits.train) + len(splits.test) == 7
+    assert len(splits.names) == 3
+
+
+def test_images_beyond_the_memory_limit_are_read_from_files(tmp_path: Path) -> None:
+    fill(tmp_path)
+    size_gb = 30 * 10 * 10 * 3 / 1e9
+    in_memory = Folder(path=str(tmp_path), image_size=10, memory_limit_gb=size_gb).load(0)
+    on_disk = Folder(path=str(tmp_path), image_size=10, memory_limit_gb=size_gb * 0.99, workers=3).load(0)
+    assert isinstance(in_memory.train, MemoryImages)
+    assert isinstance(on_disk.train, FileImages)
+    assert on_disk.train.workers == 3
+    assert torch.equal(on_disk.train.to_memory(False).images, in_memory.train.images)
+
+
+def test_damaged_images_of_all_splits_are_named_at_load(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        fill(tmp_path / split, 4)
+        (tmp_path / split / "bee" / "bad.png").write_bytes(b"")
+    with pytest.raises(DataError, match="3 image files") as caught:
+        Folder(path=str(tmp_path)).load(0)
+    for split in ("train", "val", "test"):
+        assert str(tmp_path / split / "bee" / "bad.png") in str(caught.value)
+
+
+def assert_refused(root: Path, *parts: str) -> None:
+    with pytest.raises(DataError) as caught:
+        Folder(path=str(root)).load(0)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_unusable_folders_are_refused(tmp_path: Path) -> None:
+    assert_refused(tmp_path / "missing", "missing", "does not exist")
+    (tmp_path / "file").write_text("")
+    assert_refused(tmp_path / "file", "is a file")
+    (tmp_path / "empty").mkdir()
+    assert_refused(tmp_path / "empty", "empty", "no folders")
+    assert_refused(fill(tmp_path / "one", classes=("ant",)), "only one class (ant)")
+    (fill(tmp_path / "hollow") / "dog").mkdir()
+    assert_refused(tmp_path / "hollow", "hollow", "no images in dog", "png")
+    fill(tmp_path / "untrained" / "test")
+    assert_refused(tmp_path / "untrained", "no train/")
+    fill(tmp_path / "mixed" / "train")
+    fill(tmp_path / "mixed" / "validation")
+    assert_refused(tmp_path / "mixed", "validation", "only train/, val/ and test/")
+    fill(tmp_path / "strange" / "train")
+    fill(tmp_path / "strange" / "test", classes=("ant", "dog"))
+    assert_refused(tmp_path / "strange", "test", "dog")
+    (problem,) = Folder().problems()
+    assert problem.startswith("data.path: ")
+
+
+def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+    locked = str(tmp_path / "bee")
+    scandir = os.scandir
+
+    def scan(path: str | Path) -> object:
+        if str(path) == locked:
+            raise PermissionError(13, "Permission denied", locked)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    assert_refused(tmp_path, locked, "Permission denied")
+
+
+def test_imagenet_uses_its_val_folder_for_testing_and_requires_all_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ImageNet(root=str(tmp_path), val_fraction=0.1)
+    with pytest.raises(DataError, match="no train and no val"):
+        settings.load(0)
+    fill(tmp_path / "train")
+    fill(tmp_path / "val", 2)
+    with pytest.raises(DataError, match="has 3 class folders, ImageNet has 1000"):
+        settings.load(0)
+    monkeypatch.setattr(image_folder, "IMAGENET_CLASSES", 3)
+    splits = settings.load(0)
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [27, 3, 6]
+    assert splits.test.shape == (224, 224, 3)
