@@ -13,6 +13,7 @@ from .config import stored_config
 from .config.cross_checks import whole_batch_problems
 from .config.resolve_network_input import input_problems, resolve_network_input
 from .data.batches import Batches
+from .data.fingerprint import check_fingerprint, fingerprint
 from .data.image_set import ImageSet
 from .data.splits import Splits
 from .errors import ConfigError, DataError
@@ -21,14 +22,16 @@ from .loss.criterion import Criterion
 from .optim.optimizer_stages import LR_SCALE, OptimizerStages
 from .preprocessing.preprocess import Preprocess
 from .runs.checkpoint import State
+from .runs.checkpoint_schema import check_structure, reading
+from .runs.file_names import LAST
 from .runs.metrics_file import Recorder
 from .runs.run_folder import RunFolder
+from .runs.run_progress import Progress
 from .seeding import seed_torch
 from .settings.config_tree import Config
 from .settings.fields import describe_option
 from .settings.network_input import NetworkInput
 from .training.device import Compute, move_to_device, prepare
-from .training.run_progress import Progress
 from .training.trainer import Trainer
 from .training.training_step import TrainingStep
 from .training.weight_update import Update
@@ -51,9 +54,13 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
 
     Raises ConfigError if settings do not fit the data, DataError if the data cannot be used.
     """
+    source = str(folder.checkpoints.folder / LAST)
     compute = prepare(config.trainer, None if state is None else state.get("threads"))
     splits = config.data.load(config.seed)
     check_splits(config, splits)
+    data = fingerprint(splits)
+    if state is not None:
+        check_data(state, data, folder.path)
     network_input = checked_network_input(config, splits.train.shape)
 
     train = training_batches(config, splits.train, compute.device)
@@ -65,9 +72,9 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
         network, network_messages = build_network(config, criterion, network_input)
         preprocess, data_messages = config.preprocessing.fit(splits.train, network_input)
     else:
-        criterion = build_criterion(config, splits.names, state["loss"])
+        criterion = restore_criterion(config, splits.names, state, source)
         network, network_messages = rebuild_network(config, criterion, network_input), []
-        preprocess, data_messages = restore_preprocessing(config, state), []
+        preprocess, data_messages = restore_preprocessing(config, state, source), []
     move_to_device(network, compute)
     preprocess.to(compute.device)
     criterion.to(compute.device)
@@ -75,6 +82,9 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     steps_per_epoch = min(len(train), config.trainer.max_steps_per_epoch or len(train))
     step = build_step(config, network, preprocess, criterion, compute, steps_per_epoch)
 
+    if state is not None:
+        step.load(state, source)
+        check_structure(state["sums"], torch.zeros(4), "sums", source)
     progress = Progress(**state["progress"]) if state is not None else Progress()
     logger = config.logger.build(folder.path, progress.step)
     recorder = Recorder(folder.metrics, progress.rows, logger, config.trainer.record_every_steps)
@@ -82,6 +92,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
         "config": stored_config.to_yaml(config),
         "names": splits.names,
         "image_shape": list(splits.train.shape),
+        "data": data,
         "precision": compute.precision,
         "threads": torch.get_num_threads(),
     }
@@ -155,6 +166,17 @@ def build_criterion(config: Config, names: list[str], statistics: dict[str, Tens
     return criterion
 
 
+def restore_criterion(config: Config, names: list[str], state: State, source: str) -> Criterion:
+    """Return the loss with the label statistics of a checkpoint; raises DataError where they do not fit."""
+    with reading("loss", source):
+        criterion = build_criterion(config, names, state["loss"])
+        target = config.data.target_kind()
+        labels = torch.zeros(1, dtype=torch.int64) if target == "classes" else torch.zeros(1, len(names))
+        criterion(torch.zeros(1, criterion.outputs), labels)  # raises where statistics have another shape
+    check_structure(state["loss"], criterion.state_dict(), "loss", source)
+    return criterion
+
+
 def build_network(
     config: Config, criterion: Criterion, network_input: NetworkInput
 ) -> tuple[nn.Module, list[str]]:
@@ -193,11 +215,22 @@ def rebuild_network(config: Config, criterion: Criterion, network_input: Network
     return network
 
 
-def restore_preprocessing(config: Config, state: State) -> Preprocess:
-    """Return the preprocessing stored in a checkpoint."""
-    network_input = resolve_network_input(config, tuple(state["image_shape"]))
-    preprocess: Preprocess = config.preprocessing.restore(state["preprocess"], network_input)
+def restore_preprocessing(config: Config, state: State, source: str) -> Preprocess:
+    """Return the preprocessing stored in a checkpoint; raises DataError where it does not fit."""
+    with reading("preprocess", source):
+        network_input = resolve_network_input(config, tuple(state["image_shape"]))
+        preprocess: Preprocess = config.preprocessing.restore(state["preprocess"], network_input)
+        size = torch.Size((1, *state["image_shape"]))
+        shape = tuple(preprocess(torch.zeros(size, dtype=torch.uint8)).shape[1:])
+    if shape != preprocess.output_shape:
+        raise DataError(f"{source}: preprocess gives {shape}, the network takes {preprocess.output_shape}")
     return preprocess
+
+
+def check_data(state: State, data: dict[str, Any], run: Path) -> None:
+    """Raise DataError if the data found now are not those of a checkpoint."""
+    stored = state.get("data") or data  # none: written by an earlier version
+    check_fingerprint(stored | {"names": state["names"], "shape": state["image_shape"]}, data, run)
 
 
 def build_step(

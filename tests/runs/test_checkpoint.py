@@ -5,15 +5,35 @@ from __future__ import annotations
 import os
 import pickle
 import random
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from cnntrain.errors import DataError
 from cnntrain.runs.checkpoint import Checkpoints, read
+from cnntrain.runs.run_progress import Progress
 
-STATE = {"network": {"w": torch.arange(1000.0)}, "progress": {"step": 3, "best": None}, "config": "a: 1\n"}
+
+def progress(step: int) -> dict[str, Any]:
+    return {"progress": asdict(Progress(step=step))}
+
+
+STATE = {
+    "config": "a: 1\n",
+    "names": ["a", "b"],
+    "image_shape": [8, 8, 1],
+    "precision": "fp32",
+    "network": {"w": torch.arange(1000.0)},
+    "preprocess": {},
+    "loss": {},
+    "update": {"optimizers": [], "schedule": {}, "scaler": {}, "skipped": torch.zeros(5)},
+    "average": None,
+    "sums": torch.zeros(4),
+    **progress(3),
+}
 
 
 @pytest.fixture
@@ -69,7 +89,7 @@ def test_a_pickle_that_contains_code_is_not_executed(tmp_path: Path) -> None:
 
 
 def test_the_previous_checkpoint_is_used_when_the_last_is_damaged(checkpoints: Checkpoints) -> None:
-    checkpoints.save_last(STATE | {"progress": {"step": 4}})
+    checkpoints.save_last(STATE | progress(4))
     state, warning = checkpoints.load_last()
     assert state["progress"]["step"] == 4
     assert warning is None
@@ -89,7 +109,7 @@ def test_a_failed_save_leaves_the_valid_checkpoint_and_no_partial_file(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match=r"last\.pt.*No space left"):
-        checkpoints.save_last(STATE | {"progress": {"step": 4}})
+        checkpoints.save_last(STATE | progress(4))
     assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["last.pt"]
     assert read(checkpoints.folder / "last.pt")["progress"]["step"] == 3
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import ConfigError, DataError
 from ..runs import file_names
 from ..settings.config_tree import GROUPS, Config
-from ..settings.fields import setting_problems
+from ..settings.fields import make_paths_absolute, setting_problems
 from ..settings.job_settings import JOB_SETTINGS
 from ..settings.option import Notice
 from . import stored_config
@@ -36,6 +36,7 @@ def check(config: Config, folder: Path, named_by_user: bool) -> Checked:
     """
     if problems := problems_of(config):
         raise ConfigError(problems)
+    store_absolute_paths(config)
     check_source_run(config)
     return Checked(config, notices_of(config), folder, named_by_user)
 
@@ -61,6 +62,12 @@ def option_problems(config: Config) -> list[str]:
     """Return errors for settings that contradict each other within one option."""
     lines = [line for group in GROUPS for line in getattr(config, group).problems()]
     return [line for line in lines if not isinstance(line, Notice)]
+
+
+def store_absolute_paths(config: Config) -> None:
+    """Make the paths of a configuration absolute, so that its run can be continued from any folder."""
+    for group in GROUPS:
+        make_paths_absolute(getattr(config, group))
 
 
 def check_source_run(config: Config) -> None:

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from ..errors import ConfigError
 from ..settings.config_tree import GROUPS, Config
 from ..settings.fields import rule_of, settings_of
-from .check import option_problems, rule_problems
+from .check import option_problems, rule_problems, store_absolute_paths
 from .choice_files import Choice, Choices
 from .cross_checks import job_problems
 from .option_table import typed
@@ -40,15 +40,28 @@ def changed(stored: Config, overrides: list[str], choices: Choices) -> Config:
         config = _with_overrides(stored, overrides, choices)
     if problems := list(job_problems(config)):
         raise ConfigError(problems)
+    store_absolute_paths(config)
     return config
 
 
-def same_results(one: Any, other: Any) -> bool:
-    """Return whether two settings of one option agree in all that changes weights or metrics."""
-    return all(
-        rule_of(field).resume == "free" or getattr(one, name) == getattr(other, name)
-        for name, field in settings_of(type(one)).items()
-    )
+def difference(one: Config, other: Config) -> tuple[str, Any, Any] | None:
+    """Return the first setting that changes weights or metrics in which two configurations differ.
+
+    With its two values; None if there is none. The epochs of a run may differ, as they can be raised.
+    """
+    if one.seed != other.seed:
+        return "seed", one.seed, other.seed
+    for group in GROUPS:
+        mine, theirs = getattr(one, group), getattr(other, group)
+        if type(mine) is not type(theirs):
+            if group == "logger":
+                continue
+            return group, mine.name, theirs.name
+        for name, field in settings_of(type(mine)).items():
+            key, values = f"{group}.{name}", (getattr(mine, name), getattr(theirs, name))
+            if rule_of(field).resume != "free" and key not in CONTINUABLE and values[0] != values[1]:
+                return key, *values
+    return None
 
 
 def _with_overrides(

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import DataError
 from ..runs import file_names
 from ..settings.config_tree import GROUPS, Config
+from ..settings.fields import convert, is_fixed, problem, rule_of, settings_of, shorten, type_of
 from ..settings.nearest_name import nearest
 from ..version import __version__
-from .option_table import name_of, option, typed
+from .option_table import option
+from .read_yaml import parse_yaml
 
 
 def to_yaml(config: Config) -> str:
@@ -25,41 +26,79 @@ def to_yaml(config: Config) -> str:
 def from_yaml(text: str, source: str) -> Config:
     """Return the configuration a YAML text holds; raises DataError naming `source` where it does not fit.
 
-    Options and settings under names of earlier versions are accepted.
+    Options and settings under names of earlier versions are accepted; settings that are missing have their
+    defaults. Nothing is resolved: interpolations are refused.
     """
-    try:
-        stored: Any = OmegaConf.create(text)
-        root = OmegaConf.structured(Config)
-        for group in GROUPS:
-            if group not in stored:
-                raise DataError(
-                    f"{source}: was written by an earlier version (it has no {group}); start a new run"
-                )
-            entry = option(group, stored[group]["name"])
-            if entry is None:
-                raise DataError(
-                    f"{source}: {group} is {stored[group]['name']}, which this version does not have"
-                )
-            stored[group]["name"] = name_of(entry)
-            root[group] = OmegaConf.structured(entry)
-        return typed(OmegaConf.merge(root, stored))
-    except (OmegaConfBaseException, KeyError, TypeError, AttributeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{source}: is not a stored configuration of cnntrain ({reason})") from error
+    content, problems = parse_yaml(text, "")
+    if not problems and not isinstance(content, dict):
+        problems = ["holds no settings"]
+    config = Config()
+    if not problems:
+        problems = _set_options(config, content) or _set_values(config, content, "")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise DataError(f"{source}: is not a stored configuration of cnntrain: {problems[0]}{more}")
+    return config
+
+
+def _set_options(config: Config, content: dict[str, Any]) -> list[str]:
+    """Set each group of a configuration to its stored option, with defaults; return what is wrong."""
+    problems = []
+    for group in GROUPS:
+        stored = content.get(group)
+        name = stored.get("name") if isinstance(stored, dict) else None
+        found = option(group, name) if isinstance(name, str) else None
+        if stored is None:
+            problems.append(f"it has no {group}; it was written by an earlier version, start a new run")
+        elif name is None:
+            problems.append(f"{group} has no name")
+        elif found is None:
+            problems.append(f"{group} is {shorten(name)}, which this version does not have")
+        else:
+            setattr(config, group, found())
+    return problems
+
+
+def _set_values(settings: Any, content: dict[Any, Any], prefix: str) -> list[str]:
+    """Set the fields of a settings dataclass, nested ones included; return what is wrong with them."""
+    fields, schema = settings_of(type(settings)), type(settings)
+    problems = []
+    for name, value in content.items():
+        key = f"{prefix}{name}"
+        if name not in fields:
+            problems.append(f"{shorten(key)} is not a setting")
+        elif "rule" not in fields[name].metadata:
+            if isinstance(value, dict):
+                problems += _set_values(getattr(settings, name), value, f"{key}.")
+            else:
+                problems.append(f"{key}: must be a mapping of settings")
+        elif is_fixed(fields[name]):
+            continue
+        elif "${" in str(value):
+            problems.append(f"{key}: {shorten(value)}: interpolations are not read here; write the value")
+        elif wrong := problem(type_of(schema, name), rule_of(fields[name]), value):
+            problems.append(f"{key}: {shorten(value)}: {wrong}")
+        else:
+            setattr(settings, name, convert(type_of(schema, name), value))
+    return problems
 
 
 def read(folder: Path, setting: str = "run") -> Config:
     """Return the configuration in a run's folder, which `setting` named; raises DataError where none is."""
     file = folder / file_names.CONFIG
-    if not folder.is_dir():
-        near = nearest(folder.name, [entry.name for entry in folder.parent.glob("*") if entry.is_dir()])
-        hint = f"; did you mean {folder.parent / near}?" if near else ""
-        raise DataError(f"{setting}={folder}: there is no such folder{hint}")
-    if not file.is_file():
-        raise DataError(
-            f"{setting}={folder}: holds no run (no {file_names.CONFIG}); name the folder that a run printed"
-        )
     try:
-        return from_yaml(file.read_text(encoding="utf-8"), str(file))
-    except (UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{file}: cannot be read: {error}") from error
+        if not folder.is_dir():
+            near = nearest(folder.name, [entry.name for entry in folder.parent.glob("*") if entry.is_dir()])
+            hint = f"; did you mean {folder.parent / near}?" if near else ""
+            raise DataError(f"{setting}={shorten(folder)}: there is no such folder{hint}")
+        if not file.is_file():
+            raise DataError(
+                f"{setting}={folder}: holds no run (no {file_names.CONFIG}); "
+                "name the folder that a run printed"
+            )
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: is not UTF-8 (byte {error.start})") from error
+    except OSError as error:
+        raise DataError(f"{setting}={shorten(folder)}: cannot be read ({error.strerror})") from error
+    return from_yaml(text, str(file))

@@ -116,7 +116,7 @@ class Digits(Data):
 class _Downloaded(Data):
     """Settings common to the data sets that torchvision downloads."""
 
-    root: str = setting("data", ROOT_HELP, resume="free")
+    root: str = setting("data", ROOT_HELP, resume="free", path="path")
 
     def info(self) -> DatasetInfo:
         raise NotImplementedError
@@ -200,7 +200,10 @@ class ImageNet(Data):
 
     name: str = fixed("imagenet")
     root: str = setting(
-        "data/imagenet", "folder with train/ and val/, each with one folder per class", resume="free"
+        "data/imagenet",
+        "folder with train/ and val/, each with one folder per class",
+        resume="free",
+        path="path",
     )
     image_size: int = setting(
         224,
@@ -234,7 +237,7 @@ class Npz(Data):
     """Your own arrays: an .npz file with x_train, y_train, x_test and y_test, as in Keras."""
 
     name: str = fixed("npz")
-    path: str = setting("", "the .npz file", resume="free")
+    path: str = setting("", "the .npz file", resume="free", path="path")
     target: str = setting(
         "classes",
         f"{TARGET_HELP} in y_train and y_test; classes: whole numbers (N,); attributes: 0 or 1 (N, A); "
@@ -260,7 +263,10 @@ class Folder(Data):
 
     name: str = fixed("folder")
     path: str = setting(
-        "", "folder with one folder per class, or with train/, val/ and test/ of such folders", resume="free"
+        "",
+        "folder with one folder per class, or with train/, val/ and test/ of such folders",
+        resume="free",
+        path="path",
     )
     target: str = setting(
         "classes",

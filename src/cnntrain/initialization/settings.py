@@ -163,7 +163,9 @@ class FromRun(Initialization):
 
     name: str = fixed("from_run")
     run: str = setting(
-        "", "folder of the run; layers whose names and shapes agree are copied, others initialized"
+        "",
+        "folder of the run; layers whose names and shapes agree are copied, others initialized",
+        path="path",
     )
     layers: list[str] = setting(
         ["*"],

@@ -33,7 +33,7 @@ def evaluate(path: Path, config: Config) -> None:
 
     network, criterion = restore_network(config, state, config.evaluate.weights)
     network_input = resolve_network_input(config, tuple(state["image_shape"]))
-    preprocess = restore_preprocessing(config, state).to(compute.device)
+    preprocess = restore_preprocessing(config, state, f"{path}: checkpoint").to(compute.device)
     move_to_device(network, compute)
     criterion.to(compute.device)
     dense = None

@@ -14,19 +14,19 @@ import torch
 
 from ..assemble import Assembled, assemble, count_parameters, evaluation_batches
 from ..config import stored_config
-from ..config.resume_overrides import same_results
-from ..errors import ConfigError, DataError, Diverged, Interrupted, UserError
+from ..config.resume_overrides import difference
+from ..errors import ConfigError, DataError, Diverged, Interrupted, UserError, interrupted_by
 from ..metrics import format_metric
 from ..prediction.trained import load_weights
 from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
 from ..runs.atomic_write import write_text
 from ..runs.checkpoint import State
 from ..runs.run_folder import RunFolder, create
+from ..runs.run_progress import Progress
 from ..runs.signals import StopSignals
-from ..settings.config_tree import GROUPS, Config
-from ..settings.fields import describe_option
+from ..settings.config_tree import Config
+from ..settings.fields import format_value
 from ..training.evaluate_split import evaluate_split
-from ..training.run_progress import Progress
 from ..version import __version__
 
 FINISHED, INTERRUPTED, DIVERGED, FAILED = "finished", "interrupted", "diverged", "failed"
@@ -53,31 +53,32 @@ def train(config: Config, path: Path, named_by_user: bool) -> None:
 def resume(path: Path, before: Config, config: Config) -> None:
     """Continue the run in a folder from its newest checkpoint; if it is finished, print how to train longer.
 
-    before: the configuration in the folder. config: the same with the user's overrides.
+    A run that has no checkpoint yet starts from its configuration. before: the configuration in the folder.
+    config: the same with the user's overrides.
     """
     folder = RunFolder(path)
     with folder.locked():
         summary = folder.read_summary()
-        if not folder.checkpoints.exist():
-            raise DataError(f"run={path}: has no checkpoint (checkpoints/last.pt); start a new run")
-        state, warning = folder.checkpoints.load_last()
-        _check_configuration(before, state, path)
-        progress = Progress(**state["progress"])
-        if _is_finished(summary, progress, config):
-            print(
-                f"{path}: this run is finished ({progress.epoch} epochs); to train longer: "
-                f"cnntrain run={path} trainer.epochs={2 * progress.epoch}"
-            )
-            return
-        if warning:
-            print(f"warning   {warning}")
-        print(
-            f"folder    {folder.path}\nresuming  after step {progress.step}, epoch {progress.epoch}",
-            flush=True,
-        )
+        state, messages = None, [f"folder    {folder.path}"]
+        if folder.checkpoints.exist():
+            state, warning = folder.checkpoints.load_last()
+            _check_configuration(before, state, path)
+            progress = Progress(**state["progress"])
+            if _is_finished(summary, progress, config):
+                print(
+                    f"{path}: this run is finished ({progress.epoch} epochs); to train longer: "
+                    f"cnntrain run={path} trainer.epochs={2 * progress.epoch}"
+                )
+                return
+            messages += [f"warning   {warning}"] if warning else []
+            messages.append(f"resuming  after step {progress.step}, epoch {progress.epoch}")
+        else:
+            messages.append("starting  this run stopped before its first checkpoint")
+            folder.checkpoints.make()
+        print("\n".join(messages), flush=True)
         with _recorded_outcome(folder):
             write_text(folder.config, stored_config.to_yaml(config))
-            _run(config, folder, state)
+            _run(config, folder, state, before)
 
 
 def _is_finished(summary: dict[str, Any] | None, progress: Progress, config: Config) -> bool:
@@ -88,20 +89,50 @@ def _is_finished(summary: dict[str, Any] | None, progress: Progress, config: Con
     return progress.epoch >= config.trainer.epochs or out_of_patience
 
 
-def _run(config: Config, folder: RunFolder, state: State | None) -> None:
+def _run(config: Config, folder: RunFolder, state: State | None, before: Config | None = None) -> None:
+    """Train from a checkpoint's state, or from the start; before: the configuration so far of the run."""
+    trained = False
     with StopSignals().caught() as signals:
         assembled = assemble(config, folder, state)
-        print("\n".join(assembled.messages), flush=True)
+        messages = assembled.messages
+        if state is not None and before is not None:
+            messages += _notices_on_resuming(assembled, Progress(**state["progress"]), before, config)
+        print("\n".join(messages), flush=True)
         pictures = draw_start(folder.path, config, assembled) if config.trainer.pictures else []
         if signals.received is None:
             try:
                 assembled.trainer.train(signals)
+                trained = True
             finally:
                 assembled.trainer.recorder.close()
                 pictures += draw_schedule(folder.path, config, assembled) if config.trainer.pictures else []
     if signals.received is not None:
-        raise signals.received
+        raise signals.received if trained else interrupted_by(signals.number, "stopped before training")
     _finish(config, folder, assembled, pictures)
+
+
+def _notices_on_resuming(
+    assembled: Assembled, progress: Progress, before: Config, config: Config
+) -> list[str]:
+    """Return what a user should know of a continued run: rows that are gone, a rate that rises again."""
+    trainer, notices = assembled.trainer, []
+    if trainer.recorder.rows < progress.rows:
+        notices.append(
+            f"warning   metrics.jsonl has {trainer.recorder.rows} of the {progress.rows} rows written before "
+            "the checkpoint; the others are missing"
+        )
+    if progress.step and config.trainer.epochs != before.trainer.epochs:
+        old_schedule = before.schedule.build(trainer.steps_per_epoch, before.trainer.epochs)
+        optimizers = trainer.step.update.optimizers
+        last = optimizers.stage(progress.step).lr * old_schedule.factor(progress.step - 1)
+        next_rate = optimizers.lr(progress.step)
+        if next_rate > 1.5 * last:
+            notices.append(
+                f"notice    lr rises from {last:.3g} to {next_rate:.3g}, as schedule={config.schedule.name} "
+                f"is stretched over {config.trainer.epochs} epochs; to train on at a low rate instead, start "
+                f"a new run: initialization=from_run initialization.run=FOLDER schedule=constant optim.lr=…"
+            )
+    return notices
 
 
 def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: list[str]) -> None:
@@ -177,15 +208,17 @@ def versions() -> dict[str, str]:
 @contextmanager
 def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
     """Record the status and error of a run that does not finish in its folder."""
-    folder.error.unlink(missing_ok=True)
+    try:
+        folder.error.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder.error}: cannot be removed ({error.strerror}); remove it") from error
     try:
         yield
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         _record_outcome(folder, INTERRUPTED, None)
-        if folder.checkpoints.exist():
-            print(f"continue  cnntrain run={folder.path}", flush=True)
+        print(f"continue  cnntrain run={folder.path}", flush=True)
         raise
-    except (KeyboardInterrupt, BrokenPipeError):
+    except BrokenPipeError:
         _record_outcome(folder, INTERRUPTED, None)
         raise
     except Diverged as error:
@@ -210,13 +243,11 @@ def _record_outcome(folder: RunFolder, status: str, error: str | None) -> None:
 
 def _check_configuration(config: Config, state: State, path: Path) -> None:
     """Raise DataError if a checkpoint was written with another configuration than the folder's."""
-    checkpoint_config = stored_config.from_yaml(state["config"], f"{path}: checkpoint")
-    for group in GROUPS:
-        if group in ("trainer", "logger"):
-            continue
-        expected, actual = getattr(config, group), getattr(checkpoint_config, group)
-        if type(expected) is not type(actual) or not same_results(expected, actual):
-            raise DataError(
-                f"run={path}: config.yaml has {group} {describe_option(expected)}, its checkpoint was "
-                f"written with {describe_option(actual)}; restore the matching checkpoint or config.yaml"
-            )
+    written = stored_config.from_yaml(state["config"], f"{path}: checkpoint")
+    found = difference(config, written)
+    if found is not None:
+        key, now, before = found
+        raise DataError(
+            f"run={path}: config.yaml has {key}={format_value(now)}, its checkpoint was written with "
+            f"{key}={format_value(before)}; write {format_value(before)} into config.yaml, or start a new run"
+        )

@@ -139,6 +139,7 @@ class HierarchicalSoftmax(Loss):
         "balanced",
         "balanced: in the order of the classes; superclasses: the 20 superclasses of CIFAR-100; or a YAML "
         "file of nested groups",
+        path="or_name",
     )
     branching: int = setting(2, "children of each node of a balanced tree", ge=2)
 

@@ -94,6 +94,12 @@ class Muon(Optimizer):
         rest = None if self.rest is None else self.rest.state_dict()
         return {"filters": super().state_dict(), "rest": rest}
 
+    def groups_of_parts(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the parameter groups behind each part of the state."""
+        return {"filters": self.param_groups} | (
+            {} if self.rest is None else {"rest": self.rest.param_groups}
+        )
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state returned by `state_dict`."""
         super().load_state_dict(state["filters"])

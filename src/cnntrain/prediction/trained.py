@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..assemble import build_criterion, rebuild_network, restore_preprocessing
+from ..assemble import rebuild_network, restore_criterion, restore_preprocessing
 from ..config import stored_config
 from ..config.resolve_network_input import resolve_network_input
 from ..errors import ConfigError, DataError
@@ -74,7 +74,7 @@ def load_trained(path: Path) -> TrainedNetwork:
     network, criterion = restore_network(config, state)
     return TrainedNetwork(
         network=network.eval(),
-        preprocess=restore_preprocessing(config, state),
+        preprocess=restore_preprocessing(config, state, f"{path}: checkpoint"),
         criterion=criterion,
         names=state["names"],
         image_shape=tuple(state["image_shape"]),
@@ -88,7 +88,7 @@ def restore_network(config: Config, state: State, weights: str = "best") -> tupl
     weights: "best", or of the same epoch "last_step" or "average" (E4). Raises DataError if the checkpoint
     does not fit the network, ConfigError if it does not have these weights.
     """
-    criterion = build_criterion(config, state["names"], state["loss"])
+    criterion = restore_criterion(config, state["names"], state, "checkpoint")
     network_input = resolve_network_input(config, tuple(state["image_shape"]))
     network = rebuild_network(config, criterion, network_input)
     if weights != "best":
@@ -104,6 +104,6 @@ def load_weights(network: nn.Module, state: State) -> None:
     """Load a checkpoint's weights into a network; raises DataError if they do not fit."""
     try:
         network.load_state_dict(state["network"])
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError, LookupError, ValueError) as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise DataError(f"the checkpoint does not fit the network of the configuration: {reason}") from error

@@ -17,6 +17,7 @@ import torch
 
 from ..errors import DataError
 from .atomic_write import atomic_write
+from .checkpoint_schema import RunState, TrainedState, check_state
 from .file_names import BEST, LAST, PREVIOUS
 
 FORMAT = 2
@@ -36,6 +37,13 @@ class Checkpoints:
         """Return whether there is a checkpoint to continue from."""
         return any((self.folder / name).exists() for name in (LAST, PREVIOUS))
 
+    def make(self) -> None:
+        """Create the folder; raises DataError."""
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{self.folder}: cannot be created ({error.strerror})") from error
+
     def save_last(self, state: State) -> None:
         """Save `state` as the newest checkpoint, last.pt; the one it replaces becomes previous.pt."""
         last = self.folder / LAST
@@ -54,19 +62,22 @@ class Checkpoints:
         """
         last, previous = self.folder / LAST, self.folder / PREVIOUS
         try:
-            return read(last), None
+            return read(last, RunState), None
         except DataError as damage:
             if not previous.exists():
                 raise
-            return read(previous), f"{damage}; continuing from {previous}"
+            return read(previous, RunState), f"{damage}; continuing from {previous}"
 
     def load_best(self) -> State:
         """Return the checkpoint of the best epoch; raises DataError."""
-        return read(self.folder / BEST)
+        return read(self.folder / BEST, TrainedState)
 
 
-def read(path: Path) -> State:
-    """Return a checkpoint's content after verifying its SHA-256; raises DataError naming the file."""
+def read(path: Path, schema: type | None = None) -> State:
+    """Return a checkpoint's content after verifying its SHA-256, and its keys and types by a schema.
+
+    Raises DataError naming the file.
+    """
     if not path.exists():
         raise DataError(f"{path}: there is no such checkpoint; start a new run")
     try:
@@ -74,10 +85,12 @@ def read(path: Path) -> State:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
         raise DataError(f"{path}: is not a checkpoint of cnntrain ({str(error).splitlines()[0]})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DataError(f"{path}: is a checkpoint of another version of cnntrain (format {FORMAT} expected)")
+    if schema is not None:
+        check_state(state, schema, str(path))
     return state
 
 

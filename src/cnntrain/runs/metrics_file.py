@@ -13,13 +13,21 @@ from ..logger.sink import Row, Sink
 
 
 class JsonLines:
-    """metrics.jsonl: one JSON object per line, without NaN and Infinity."""
+    """metrics.jsonl: one JSON object per line, without NaN and Infinity.
+
+    rows: the number of rows in the file; at first those kept, fewer than `keep_rows` if it has fewer. Raises
+    DataError where the file cannot be written.
+    """
 
     def __init__(self, path: Path, keep_rows: int):
-        _truncate(path, keep_rows)
         self.path = path
-        self.rows = keep_rows
-        self._file = path.open("a", encoding="utf-8")
+        try:
+            self.rows = _truncate(path, keep_rows)
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise DataError(
+                f"{path}: cannot be written ({error.strerror}); make it a writable file, or remove it"
+            ) from error
 
     def write(self, row: Row) -> None:
         try:
@@ -31,8 +39,11 @@ class JsonLines:
 
     def sync(self) -> None:
         """Flush to disk, so that a checkpoint's number of rows never exceeds those on disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise DataError(f"{self.path}: could not be written ({error.strerror})") from error
 
     def close(self) -> None:
         self._file.close()
@@ -79,11 +90,15 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _truncate(path: Path, rows: int) -> None:
-    """Truncate a text file after its first `rows` lines."""
+def _truncate(path: Path, rows: int) -> int:
+    """Truncate a text file after its first `rows` whole lines; return how many of them it has."""
     if not path.exists():
-        return
+        return 0
+    kept = 0
     with path.open("rb+") as file:
-        for _ in range(rows):
-            file.readline()
-        file.truncate(file.tell())
+        end = file.tell()
+        while kept < rows and file.readline().endswith(b"\n"):
+            end = file.tell()
+            kept += 1
+        file.truncate(end)
+    return kept

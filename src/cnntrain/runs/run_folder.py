@@ -53,7 +53,8 @@ class RunFolder:
     def discard(self) -> None:
         """Remove the files of a run that did not start; `locked` then removes the folder if it is empty."""
         for file in (self.config, self.metrics, self.summary, self.error):
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
         shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
         shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
         self._discarded = True
@@ -67,17 +68,21 @@ class RunFolder:
         except Timeout as error:
             raise DataError(f"{self.path}: is in use by {_owner(owner)}; wait for it or stop it") from error
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be written: {error}") from error
+            raise DataError(f"{self.path}: cannot be written ({error.strerror})") from error
         try:
-            owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            with suppress(OSError):  # only names the process to others
+                owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
             yield
         finally:
-            owner.unlink(missing_ok=True)
-            lock.release()
-            (self.path / LOCK).unlink(missing_ok=True)
+            with suppress(OSError):
+                owner.unlink(missing_ok=True)
+            # The lock file stays: two processes could lock two files of its name if it were removed. In a
+            # folder that goes with it, filelock notices that its file is gone.
             if self._discarded:
-                with suppress(OSError):  # the folder contains other files
-                    self.path.rmdir()
+                with suppress(OSError):
+                    (self.path / LOCK).unlink(missing_ok=True)
+                    self.path.rmdir()  # fails if the folder contains other files
+            lock.release()
 
 
 def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> RunFolder:
@@ -86,7 +91,7 @@ def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> Ru
     if folder.config.exists():
         raise DataError(f"{path}: already holds a run; continue it with run={path}, or name another folder")
     if with_checkpoints:
-        folder.checkpoints.folder.mkdir(exist_ok=True)
+        folder.checkpoints.make()
     return folder
 
 

@@ -17,6 +17,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: Interrupted | None = None
+        self.number = 0
 
     @contextmanager
     def caught(self) -> Iterator[StopSignals]:
@@ -31,6 +32,7 @@ class StopSignals:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             raise interrupted_by(number, "stopped immediately; the last checkpoint is intact")
+        self.number = number
         self.received = interrupted_by(number, "stopped after saving")
 
 

@@ -10,6 +10,7 @@ import math
 import types
 import typing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -19,7 +20,8 @@ class Rule:
 
     ge, gt, le, lt: bounds. length: required number of values of a list. resume: whether run=FOLDER may
     change the setting: "fixed" (no) or "free" (yes, as it changes neither weights nor metrics). fixed: the
-    field is the name of the option and cannot be set.
+    field is the name of the option and cannot be set. path: "path" if the value is that of a file or folder,
+    "or_name" if it is a path or a name; a run stores paths as absolute ones.
     """
 
     help: str
@@ -31,6 +33,7 @@ class Rule:
     length: int | None = None
     resume: str = "fixed"
     fixed: bool = False
+    path: str | None = None
 
     def range(self) -> str:
         """Return the allowed values in mathematical notation, or an empty string."""
@@ -154,6 +157,17 @@ def setting_problems(settings: Any, prefix: str, skip: tuple[str, ...] = ()) -> 
     return problems
 
 
+def make_paths_absolute(settings: Any) -> None:
+    """Replace the paths in a settings dataclass by absolute ones; ~ is the user's home."""
+    for name, field in settings_of(type(settings)).items():
+        value = getattr(settings, name)
+        if "rule" not in field.metadata or not value or rule_of(field).path is None:
+            continue
+        path = Path(value).expanduser()
+        if rule_of(field).path == "path" or ((path.suffix or "/" in value) and path.is_file()):
+            setattr(settings, name, str(path.absolute()))
+
+
 def convert(annotation: Any, value: Any) -> Any:
     """Return `value` converted to the annotated type.
 
@@ -234,6 +248,12 @@ def describe_option(settings: Any) -> str:
         if name != "name"
     ]
     return f"{settings.name} ({', '.join(assignments)})" if assignments else str(settings.name)
+
+
+def shorten(value: Any, length: int = 80) -> str:
+    """Return a value as printable text of limited length, for messages that repeat what a user wrote."""
+    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(value)[: length + 1])
+    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def format_value(value: Any) -> str:

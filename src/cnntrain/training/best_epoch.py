@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from ..runs.checkpoint import Checkpoints, State
+from ..runs.run_progress import Progress
 from .evaluate_split import Evaluation
-from .run_progress import Progress
 from .validate_average import Averaged
 
 

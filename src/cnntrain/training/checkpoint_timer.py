@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..errors import Interrupted
-from .run_progress import Progress
+from ..runs.run_progress import Progress
 from .settings import Trainer as Settings
 
 

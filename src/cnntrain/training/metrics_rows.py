@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from ..logger.sink import Row
+from ..runs.run_progress import Progress
 from .evaluate_split import Evaluation
-from .run_progress import Progress
 from .training_step import StepResult, TrainingStep
 from .validate_average import Averaged
 

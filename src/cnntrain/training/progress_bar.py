@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from ..logger.sink import Row
 from ..metrics import format_metric
-from .run_progress import Progress
+from ..runs.run_progress import Progress
 
 
 def progress_bar(progress: Progress, steps_per_epoch: int, epochs: int) -> tqdm[Any]:

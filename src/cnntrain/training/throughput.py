@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from .run_progress import Progress
+from ..runs.run_progress import Progress
 
 
 class Throughput:

@@ -12,6 +12,7 @@ from ..logger.sink import Row
 from ..model.fine_tuning import training_mode
 from ..runs.checkpoint import Checkpoints, State
 from ..runs.metrics_file import Recorder
+from ..runs.run_progress import Progress
 from ..runs.signals import StopSignals
 from .best_epoch import keep_best
 from .checkpoint_timer import CheckpointTimer
@@ -20,7 +21,6 @@ from .evaluate_split import Evaluation, evaluate_split
 from .metrics_rows import EpochMeans, epoch_row, step_row
 from .nonfinite import NonFinite
 from .progress_bar import progress_bar, show_on_bar
-from .run_progress import Progress
 from .settings import Trainer as Settings
 from .throughput import Throughput
 from .training_step import StepResult, TrainingStep
@@ -159,13 +159,10 @@ class Trainer:
         }
 
     def load(self, state: State) -> None:
-        """Restore a checkpoint's state, to continue from it."""
-        self.network.load_state_dict(state["network"])
-        self.step.update.load_state_dict(state["update"])
-        if self.step.average is not None:
-            self.step.average.load_state_dict(state["average"])
+        """Restore a run's progress, to continue from it; `step` is restored before."""
         self.progress = Progress(**state["progress"])
         self.progress.stopped_early = self._out_of_patience()
+        self.progress.rows = self.recorder.rows
         self.means.sums = state["sums"].to(self.step.compute.device)
 
     def _out_of_patience(self) -> bool:

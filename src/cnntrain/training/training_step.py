@@ -13,6 +13,8 @@ from ..loss.criterion import Criterion
 from ..preprocessing.preprocess import Preprocess
 from ..regularization.mixing import Mixed, add_noise, mix
 from ..regularization.settings import Regularizers
+from ..runs.checkpoint import State
+from ..runs.checkpoint_schema import check_structure
 from ..seeding import seed_torch
 from .device import Compute
 from .weight_update import Update, UpdateResult
@@ -74,6 +76,17 @@ class TrainingStep:
             self.average.after_step(step + 1)
         # A line search evaluates the loss several times, first at the weights before the step.
         return StepResult(result, metric_sums[0], len(labels))
+
+    def load(self, state: State, source: str) -> None:
+        """Restore network, update and average of a checkpoint; raises DataError naming what does not fit."""
+        average = None if self.average is None else self.average.state_dict()
+        check_structure(state["network"], self.network.state_dict(), "network", source)
+        check_structure(state["average"], average, "average", source)
+        self.update.check_state(state["update"], source)
+        self.network.load_state_dict(state["network"])
+        self.update.load_state_dict(state["update"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
 
     def _backward(self, step: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Accumulate the gradients of a batch's data loss; return it and the sum of the primary metric."""

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..errors import DataError
 from ..instruments.update_ratio import UpdateRatio
 from ..optim.optimizer_stages import LR_SCALE, OptimizerStages, Stage
 from ..optim.without_compiler import make_step
 from ..regularization.penalties import WeightRegularization
+from ..runs.checkpoint_schema import check_optimizer, check_structure
 from .nonfinite import NonFinite, SkippedUpdates
 
 
@@ -143,6 +145,18 @@ class Update:
             "scaler": self.scaler.state_dict(),
             "skipped": self.skipped.counts.cpu(),
         }
+
+    def check_state(self, state: dict[str, Any], source: str) -> None:
+        """Raise DataError naming the first part of a stored state that does not fit this update."""
+        stages, optimizers = self.optimizers.stages, state["optimizers"]
+        if len(optimizers) != len(stages):
+            raise DataError(f"{source}: update.optimizers must be a list of {len(stages)}")
+        for number, (stage, stored) in enumerate(zip(stages, optimizers, strict=True)):
+            check_optimizer(stored, stage.optimizer, f"update.optimizers[{number}]", source)
+        own = self.optimizers.schedule.state_dict()
+        check_structure(state["schedule"], own, "update.schedule", source)
+        check_structure(state["skipped"], self.skipped.counts, "update.skipped", source)
+        check_structure(state["scaler"], self.scaler.state_dict(), "update.scaler", source)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state returned by `state_dict`."""

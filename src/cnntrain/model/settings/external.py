@@ -61,6 +61,7 @@ class TorchvisionModel(Pretrained):
     weights: str | None = setting(
         None,
         "pretrained weights: default, a name in torchvision, or a state dict file; null: random weights",
+        path="or_name",
     )
 
     def problems(self) -> list[str]:
@@ -109,7 +110,9 @@ class TimmModel(Pretrained):
     name: str = fixed("timm")
     arch: str = setting("resnet18", "name of the network in timm.list_models(), such as convnext_atto")
     weights: str | None = setting(
-        None, "pretrained weights: default, a tag in timm, or a state dict file; null: random weights"
+        None,
+        "pretrained weights: default, a tag in timm, or a state dict file; null: random weights",
+        path="or_name",
     )
 
     def problems(self) -> list[str]:
