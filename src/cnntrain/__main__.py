@@ -1,10 +1,18 @@
 """python -m cnntrain, and the command cnntrain."""
 
+import signal
+
+# Until a job has something to save, a signal ends the process at once, without a traceback.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import atexit
 import os
 import sys
+from contextlib import suppress
 
 from .cli import main
+from .output_streams import open_standard_descriptors
 
 
 def run() -> None:
@@ -16,10 +24,12 @@ def run() -> None:
     exit_code = 1
 
     def end() -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):  # closed, full or missing
+                stream.flush()
         os._exit(exit_code)
 
+    open_standard_descriptors()
     atexit.register(end)
     exit_code = main()
     sys.exit(exit_code)

@@ -12,35 +12,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config.command_line import CommandLine, parse
-from .errors import ConfigError, UserError
-from .runs.signals import sigterm_as_exception
+from .errors import ConfigError, Interrupted, UserError
+from .machine_errors import machine_error
+from .output_streams import tolerant_output
+from .settings.fields import shorten
 from .training.cpu_load import limit_spinning
 from .version import __version__
 
 if TYPE_CHECKING:
     from .config.choice_files import Choices
 
+# Limits of a message; a problem repeats what the user wrote, which may be of any length.
+MAX_LINE, MAX_LINES = 1500, 50
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; return its exit code (errors.py lists them)."""
     limit_spinning()
-    try:
-        with sigterm_as_exception():
+    with tolerant_output():
+        try:
             return _main(parse(sys.argv[1:] if arguments is None else arguments))
-    except ConfigError as error:
-        for line in error.problems:
-            print(f"cnntrain: {line}", file=sys.stderr)
-        return error.exit_code
-    except UserError as error:
-        print(f"cnntrain: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # The process that reads the output has closed it (cnntrain | head); the last checkpoint is kept.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13
-    except KeyboardInterrupt:
-        print("cnntrain: interrupted", file=sys.stderr)
-        return 130
+        except ConfigError as error:
+            for line in error.problems:
+                _print_error(line)
+            return error.exit_code
+        except (UserError, Interrupted) as error:
+            _print_error(str(error))
+            return error.exit_code
+        except KeyboardInterrupt:
+            print("cnntrain: interrupted", file=sys.stderr)
+            return 130
+        except Exception as error:
+            in_words = machine_error(error)
+            if in_words is None:
+                raise
+            _print_error(str(in_words))
+            return in_words.exit_code
+
+
+def _print_error(message: str) -> None:
+    """Print a message on standard error, without control characters and of limited length."""
+    lines = [shorten(line, MAX_LINE) for line in message.splitlines()[:MAX_LINES]]
+    print("cnntrain: " + "\n".join(lines), file=sys.stderr)
 
 
 def _main(command: CommandLine) -> int:
@@ -58,7 +71,7 @@ def _main(command: CommandLine) -> int:
     if "completion" in command.values:
         from .config.compose import composer_of
 
-        composer_of(choices).complete(command.values["completion"])
+        composer_of(choices).complete(_completion(command.values["completion"]))
     elif "cfg" in command.values:
         _show_configuration(command, choices)
     elif command.run is not None:
@@ -123,6 +136,17 @@ def _show_configuration(command: CommandLine, choices: Choices) -> None:
         from .config.compose import composer_of
 
         composer_of(choices).show(command.overrides, part, "resolve" in command.flags)
+
+
+def _completion(command: str) -> str:
+    """Return the value of -sc; raises ConfigError where Hydra would not know it."""
+    action, _, shell = command.partition("=")
+    known = action in ("install", "uninstall") or (action == "query" and "COMP_LINE" in os.environ)
+    if not known or shell not in ("bash", "zsh", "fish"):
+        raise ConfigError(
+            [f"-sc {command}: write install=SHELL or uninstall=SHELL, SHELL being bash, zsh or fish"]
+        )
+    return command
 
 
 def _print_notices(notices: list[str]) -> None:

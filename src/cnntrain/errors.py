@@ -38,8 +38,11 @@ class Diverged(UserError):
     exit_code = 4
 
 
-class Interrupted(UserError):
-    """A signal or a time limit stopped the run after its state was saved."""
+class Interrupted(BaseException):
+    """A signal or a time limit stops the program.
+
+    Not an Exception, so that libraries that handle those, such as OmegaConf and Hydra, let it pass.
+    """
 
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)

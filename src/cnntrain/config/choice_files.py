@@ -14,6 +14,7 @@ from .read_yaml import read_yaml
 EXPERIMENT = "experiment"
 # The file that names the default choice of every group.
 DEFAULT_CHOICES = "config.yaml"
+FILE_NAME = re.compile(r"^[\w.+-]{1,100}$")
 SCHEMA = re.compile(r"^/?schema/(?P<group>\w+)/(?P<name>\w+)@_here_$")
 
 
@@ -115,6 +116,8 @@ class Choices:
         return overridden_groups(read_yaml(built_in_folder() / DEFAULT_CHOICES)[0])
 
     def _find(self, group: str, name: str) -> Choice | None:
+        if not FILE_NAME.match(name):
+            return None
         for folder in self._folders:
             path = folder / group / f"{name}.yaml"
             if path.is_file():

@@ -66,6 +66,8 @@ def parse(arguments: list[str]) -> CommandLine:
     if problems:
         raise ConfigError(problems)
     run = _last_value(overrides, "run")
+    if run == "":
+        raise ConfigError(["run=: name the folder of a run, as in run=outputs/DATE/TIME"])
     return CommandLine(
         frozenset(flags),
         values,

@@ -19,6 +19,7 @@ from ..settings.config_tree import GROUPS, Config
 from .choice_files import Choices
 from .hydra_instance import create_hydra, store_all_schemas, store_schema
 from .option_table import OPTIONS, name_of, typed
+from .parse_override import parse_override, quoted
 from .select_choices import Selection
 
 CONFIG_NAME = "config"
@@ -128,6 +129,8 @@ def hydra_overrides(overrides: list[str]) -> list[str]:
     converted = []
     for override in overrides:
         key, equals, value = override.lstrip("+").partition("=")
+        if equals and parse_override(override).error is not None:
+            value = quoted(value)
         in_mapping = (key.count(".") >= 2 or value.startswith("{")) and not key.startswith("hydra.")
         converted.append(f"{'++' if in_mapping else ''}{key}{equals}{value}")
     return converted

@@ -8,8 +8,9 @@ from typing import Any
 
 # key=value with a value that is one number or one name: all that most command lines consist of.
 PLAIN = re.compile(r"^\+{0,2}(?P<key>[A-Za-z_]\w*(?:[./][A-Za-z_]\w*)*)=(?P<value>[\w./-]+)$", re.ASCII)
-INTEGER = re.compile(r"^-?(0|[1-9][0-9]*)$")
-FLOAT = re.compile(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?(e-?[0-9]+)?$")
+KEY = re.compile(r"^\+{0,2}([A-Za-z_]\w*(?:[./][A-Za-z_]\w*)*)=(.*)$", re.ASCII | re.DOTALL)
+INTEGER = re.compile(r"^-?(0|[1-9][0-9]{0,17})$")
+FLOAT = re.compile(r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?(e-?[0-9]{1,3})?$")
 NAME = re.compile(r"^[A-Za-z/][\w./-]*$", re.ASCII)
 # Names with a value of their own.
 CONSTANTS = {"true": True, "false": False, "null": None}
@@ -22,6 +23,7 @@ class Override:
 
     text: as it was given. key: without + and ~. value: plain Python, None for a deletion and for a sweep.
     written: the text of the value. package: what follows @ in the key. sweeps: whether it has several values.
+    error: why Hydra's grammar does not accept the value, which can then only be that of a text setting.
     """
 
     text: str
@@ -31,10 +33,19 @@ class Override:
     deletes: bool = False
     package: str | None = None
     sweeps: bool = False
+    error: str | None = None
+
+    def literal(self) -> str | None:
+        """Return the value as text, exactly as written but for quotes around it; None for null."""
+        raw = self.text.partition("=")[2]
+        if raw == "null":
+            return None
+        is_quoted = len(raw) > 1 and raw[0] == raw[-1] and raw[0] in "'\"" and self.error is None
+        return str(self.value) if is_quoted else raw
 
 
 def parse_override(text: str) -> Override:
-    """Return an override parsed; raises ValueError where Hydra's grammar does not accept it."""
+    """Return an override parsed; raises ValueError where it has no key that Hydra's grammar accepts."""
     match = PLAIN.match(text)
     if match is not None:
         written = match["value"]
@@ -48,6 +59,12 @@ def parse_override(text: str) -> Override:
     return _parsed_by_hydra(text)
 
 
+def quoted(text: str) -> str:
+    """Return text as a quoted value in Hydra's grammar; interpolations in it stay interpolations."""
+    escaped = re.sub(r"(\\*)'", lambda match: 2 * match[1] + "\\'", text)
+    return "'" + re.sub(r"(\\+)$", lambda match: 2 * match[1], escaped) + "'"
+
+
 def _parsed_by_hydra(text: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import OverrideType
@@ -55,8 +72,13 @@ def _parsed_by_hydra(text: str) -> Override:
 
     try:
         parsed = OverridesParser.create().parse_override(text)
-    except HydraException as error:
-        raise ValueError(str(error).splitlines()[0]) from error
+    except (HydraException, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        match = KEY.match(text)
+        if match is None:
+            raise ValueError(reason) from error
+        key, value = match.groups()
+        return Override(text, key, None, value, error=reason)
     sweeps, deletes = parsed.is_sweep_override(), parsed.type == OverrideType.DEL
     written = "" if sweeps or deletes else str(parsed.get_value_element_as_str()).strip("'\"")
     value = None if sweeps or deletes else _plain(parsed.value())

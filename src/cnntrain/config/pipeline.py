@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
+from ..settings.config_tree import Config
+from ..settings.fields import default_of, settings_of, shorten
 from .check import Checked, check, problems_of
 from .choice_files import Choices
 from .partial_config import partial_config
@@ -45,10 +48,12 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
 
     composer = composer_of(choices)
     loader = composer.hydra.config_loader
+    if problems := _sweep_problems(overrides):
+        raise ConfigError(problems)
     in_files = composer.swept_in_files(select(combinations(overrides, loader)[0], choices))
     given = {override.partition("=")[0].lstrip("+") for override in overrides}
     swept = [f"{key}={value}" for key, value in in_files.items() if key not in given]
-    jobs, problems = [], []
+    jobs, problems = [], list[str]()
     for job in combinations([*overrides, *swept], loader):
         try:
             jobs.append(_configure(job, choices))
@@ -69,10 +74,11 @@ def combinations(overrides: list[str], loader: ConfigLoader) -> list[list[str]]:
 
     parser = OverridesParser.create(config_loader=loader)
     alternatives: list[list[str]] = []
+    limit = max_jobs(overrides)
     for text in overrides:
         try:
             (override,) = parser.parse_overrides([text])
-        except HydraException:
+        except (HydraException, ValueError):
             alternatives.append([text])
             continue
         key = override.get_key_element()
@@ -80,10 +86,39 @@ def combinations(overrides: list[str], loader: ConfigLoader) -> list[list[str]]:
             interval: Any = override.value()
             alternatives.append([f"{key}={interval.start}", f"{key}={interval.end}"])
         elif override.is_sweep_override():
-            alternatives.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            try:
+                values = list(itertools.islice(override.sweep_string_iterator(), limit + 1))
+            except HydraException as error:
+                raise ConfigError([f"{shorten(text)}: {shorten(error)}"]) from error
+            if not values:
+                raise ConfigError([f"{shorten(text)}: has no values"])
+            alternatives.append([f"{key}={value}" for value in values])
         else:
             alternatives.append([text])
+    jobs = math.prod(len(values) for values in alternatives)
+    if jobs > limit:
+        raise ConfigError(
+            [f"-m: more than max_jobs={limit} jobs; take fewer values, or raise the limit: max_jobs=NUMBER"]
+        )
     return [list(job) for job in itertools.product(*alternatives)]
+
+
+def max_jobs(overrides: list[str]) -> int:
+    """Return the largest number of jobs of a sweep: the default, unless an override sets it."""
+    texts = [override.lstrip("+").partition("=") for override in overrides]
+    values = [value for key, _, value in texts if key == "max_jobs"]
+    default: int = default_of(settings_of(Config)["max_jobs"])
+    return int(values[-1]) if values and values[-1].isdigit() else default
+
+
+def _sweep_problems(overrides: list[str]) -> list[str]:
+    """Return errors for overrides of a sweep that no job by itself would show."""
+    return [
+        f"{shorten(override)}: all jobs would share one folder; write {override.partition('=')[0]}="
+        "'${hydra.job.num}'"
+        for override in overrides
+        if override.lstrip("+").startswith("hydra.sweep.subdir=") and "${" not in override
+    ]
 
 
 def _configure(overrides: list[str], choices: Choices) -> tuple[Checked, Path]:

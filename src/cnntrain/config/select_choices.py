@@ -9,14 +9,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..settings.config_tree import GROUPS, Config
-from ..settings.fields import default_of, format_value, problem, rule_of, settings_of, type_of
-from ..settings.nearest_name import nearest
+from ..settings.fields import (
+    default_of,
+    format_value,
+    is_free_text,
+    problem,
+    rule_of,
+    settings_of,
+    shorten,
+    type_of,
+)
+from ..settings.nearest_name import did_you_mean, nearest
 from .choice_files import EXPERIMENT, Choice, Choices, overridden_groups
 from .option_table import OPTIONS
-from .parse_override import Override, parse_override
+from .parse_override import Override, parse_override, quoted
 from .read_yaml import read_yaml
 from .unknown_names import find_setting, unknown_choice
 from .user_file_checks import file_problems
+
+# What can be set of hydra.run and hydra.sweep: folders, which are text whatever their characters.
+HYDRA_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
 
 @dataclass
@@ -82,13 +94,13 @@ def _parsed(overrides: list[str], problems: list[str]) -> list[Override]:
             try:
                 parsed.append(parse_override(text))
             except ValueError as error:
-                problems.append(f"{text}: cannot be read ({error})")
+                problems.append(f"{shorten(text)}: cannot be read ({shorten(error)})")
     return parsed
 
 
 def _select_group(override: Override, choices: Choices, selection: Selection) -> str | None:
     """Store the choice of a group, or return an error for it."""
-    group, name, text = override.key, override.written, override.text
+    group, name, text = override.key, override.written, shorten(override.text)
     known = choices.names(group)
     if override.deletes:
         return f"{text}: a run needs its {group}; choose with {group}=NAME, one of {', '.join(known)}"
@@ -105,18 +117,13 @@ def _select_group(override: Override, choices: Choices, selection: Selection) ->
 
 def _sort_setting(override: Override, selection: Selection, settings: list[Override]) -> str | None:
     """Add an override to Hydra's or to the settings, or return an error for its form."""
-    key, text = override.key, override.text
+    key, text = override.key, shorten(override.text)
     if key.startswith(("hydra.", "hydra/")):
-        if key.startswith("hydra.searchpath"):
-            return f"{text}: give your own folder of YAML files as --config-dir FOLDER"
-        selection.hydra.append(text)
-        return None
+        return _select_hydra(override, selection)
     if key == "schema" or key.startswith(("schema/", "schema.")):
         return f"{text}: schemas are not choices; choose by {key.split('/')[-1]}=NAME"
     if override.package is not None:
         return f"{text}: a choice cannot be moved with @; write {key}=NAME"
-    if override.sweeps:
-        return f"{text}: a list of values needs -m (cnntrain -m {text})"
     if override.deletes:
         return f"{text}: nothing can be removed from the configuration; settings are changed by key=value"
     if "." not in key and key not in settings_of(Config):
@@ -124,6 +131,27 @@ def _sort_setting(override: Override, selection: Selection, settings: list[Overr
         if near is not None:
             return f"{text}: unknown; did you mean {near}={override.written}?"
     settings.append(override)
+    return None
+
+
+def _select_hydra(override: Override, selection: Selection) -> str | None:
+    """Store an override of Hydra's own configuration, or return an error for it."""
+    key, text = override.key, shorten(override.text)
+    if key.startswith("hydra.searchpath"):
+        return f"{text}: give your own folder of YAML files as --config-dir FOLDER"
+    if key.startswith(("hydra.run.", "hydra.sweep.")):
+        if key not in HYDRA_FOLDERS:
+            return f"{text}: is not a setting; {did_you_mean(key, HYDRA_FOLDERS)}"
+        folder = override.literal()
+        if not folder or override.deletes:
+            return f"{text}: name a folder, as in {key}=outputs/first"
+        selection.hydra.append(f"{key}={quoted(folder)}")
+        return None
+    if "_target_" in key:
+        return f"{text}: is not a setting; choose a launcher or sweeper by hydra/launcher=NAME"
+    if override.error is not None:
+        return f"{text}: cannot be read ({shorten(override.error)})"
+    selection.hydra.append(override.text)
     return None
 
 
@@ -139,10 +167,16 @@ def _effective_choices(given: dict[str, Choice], choices: Choices) -> dict[str, 
 def _select_setting(override: Override, choices: Choices, selection: Selection) -> str | None:
     """Store the value of a setting, or return an error for its key or its value."""
     key, value = override.key, override.value
-    written = f"{key}={override.written}"
+    written = f"{key}={shorten(override.written)}"
     found = find_setting(key, selection.chosen, choices)
     if isinstance(found, str):
         return f"{written}: {found}"
+    if not found.inside and is_free_text(found.schema, found.name):
+        value = override.literal()
+    elif override.error is not None:
+        return f"{written}: cannot be read ({shorten(override.error)})"
+    elif override.sweeps:
+        return f"{written}: a list of values needs -m (cnntrain -m {shorten(override.text)})"
     if found.inside or (isinstance(value, str) and "${" in value):
         selection.settings[key] = value
         return None

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ..settings.config_tree import GROUPS, Config
-from ..settings.fields import settings_of, type_of
+from ..settings.fields import settings_of, shorten, type_of
 from ..settings.job_settings import JOB_SETTINGS
 from ..settings.nearest_name import did_you_mean, nearest
 from .choice_files import EXPERIMENT, Choice, Choices
@@ -37,7 +37,7 @@ def find_setting(key: str, chosen: dict[str, Choice], choices: Choices) -> Setti
 
 def unknown_choice(group: str, name: str, choices: Choices) -> str:
     """Return the error for a choice that a group does not have."""
-    return f"{group} has no choice {name}; {did_you_mean(name, choices.names(group))}"
+    return f"{group} has no choice {shorten(name)}; {did_you_mean(name, choices.names(group))}"
 
 
 def find_anywhere(name: str) -> str | None:

@@ -5,12 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..config.check import Checked
+from ..runs.signals import signals_as_exceptions
 from ..settings.config_tree import Config
 
 
 def start(checked: Checked) -> None:
     """Run the job of a configuration in a new folder: train, summary or optimizers."""
-    config, folder, named_by_user = checked.config, checked.folder, checked.named_by_user
+    import torch  # noqa: F401 - first, as an exception would leave it half imported
+
+    with signals_as_exceptions():
+        _start(checked.config, checked.folder, checked.named_by_user)
+
+
+def start_on_run(folder: Path, stored: Config, config: Config) -> None:
+    """Run the job of a configuration on an earlier run: evaluate, summary, or continue training.
+
+    stored: the configuration in the run's folder. config: the same with the user's overrides.
+    """
+    import torch  # noqa: F401
+
+    with signals_as_exceptions():
+        _start_on_run(folder, stored, config)
+
+
+def _start(config: Config, folder: Path, named_by_user: bool) -> None:
     if config.job == "summary":
         from .summary import summarize
 
@@ -25,11 +43,7 @@ def start(checked: Checked) -> None:
         train(config, folder, named_by_user)
 
 
-def start_on_run(folder: Path, stored: Config, config: Config) -> None:
-    """Run the job of a configuration on an earlier run: evaluate, summary, or continue training.
-
-    stored: the configuration in the run's folder. config: the same with the user's overrides.
-    """
+def _start_on_run(folder: Path, stored: Config, config: Config) -> None:
     if config.job == "evaluate":
         from .evaluate import evaluate
 

@@ -16,25 +16,18 @@ from ..config.compose import Composer
 from ..config.option_table import typed
 from ..config.pipeline import CheckedSweep
 from ..errors import ConfigError, Interrupted, UserError
+from ..machine_errors import machine_error
 from ..runs.run_folder import create_folder
+from ..runs.signals import signals_as_exceptions
 from .dispatch import start
-
-
-class StopSweep(BaseException):
-    """An interruption passed through Hydra, which would take an Exception for one failed job and continue."""
-
-    def __init__(self, cause: Interrupted):
-        super().__init__(str(cause))
-        self.cause = cause
 
 
 def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
     """Run every job of a sweep; return 1 if any failed, else 0. Raises Interrupted."""
     folder = create_folder(sweep.folder, sweep.named_by_user)
     try:
-        jobs = composer.multirun(_run_job, sweep.overrides, folder)
-    except StopSweep as stop:
-        raise stop.cause from stop
+        with signals_as_exceptions():
+            jobs = composer.multirun(_run_job, sweep.overrides, folder)
     except HydraException as error:  # overrides that only the chosen sweeper or launcher can check
         raise ConfigError([" ".join(str(error).split())]) from error
     failed = [str(number) for number, job in enumerate(jobs) if job.return_value != 0]
@@ -52,12 +45,15 @@ def _run_job(tree: DictConfig) -> int:
         start(Checked(typed(tree), [], folder, named_by_user=True))
     except Interrupted as stop:
         if stop.exit_code:
-            raise StopSweep(stop) from stop
+            raise
         print(f"cnntrain: {stop}", flush=True)
     except UserError as error:
         print(f"cnntrain: job {hydra.job.num} failed: {error}", file=sys.stderr, flush=True)
         return error.exit_code
-    except Exception:
+    except Exception as error:
+        if (in_words := machine_error(error)) is not None:
+            print(f"cnntrain: job {hydra.job.num} failed: {in_words}", file=sys.stderr, flush=True)
+            return in_words.exit_code
         print(
             f"cnntrain: job {hydra.job.num} failed; also written to {folder / 'error.txt'}:", file=sys.stderr
         )

@@ -16,6 +16,7 @@ from ..assemble import Assembled, assemble, count_parameters, evaluation_batches
 from ..config import stored_config
 from ..config.resume_overrides import difference
 from ..errors import ConfigError, DataError, Diverged, Interrupted, UserError, interrupted_by
+from ..machine_errors import machine_error
 from ..metrics import format_metric
 from ..prediction.trained import load_weights
 from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
@@ -218,17 +219,18 @@ def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
         _record_outcome(folder, INTERRUPTED, None)
         print(f"continue  cnntrain run={folder.path}", flush=True)
         raise
-    except BrokenPipeError:
-        _record_outcome(folder, INTERRUPTED, None)
-        raise
     except Diverged as error:
         _record_outcome(folder, DIVERGED, str(error))
         raise
-    except (UserError, Exception) as error:
-        _record_outcome(
-            folder, FAILED, str(error) if isinstance(error, UserError) else traceback.format_exc()
-        )
-        raise
+    except Exception as error:
+        in_words = error if isinstance(error, UserError) else machine_error(error)
+        if in_words is None:
+            _record_outcome(folder, FAILED, traceback.format_exc())
+            raise
+        _record_outcome(folder, FAILED, str(in_words))
+        if in_words is error:
+            raise
+        raise in_words from error
 
 
 def _record_outcome(folder: RunFolder, status: str, error: str | None) -> None:

@@ -3,10 +3,13 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import DataError
+
+# Names of files that are not complete: those being written, and links that are not yet renamed.
+PARTIAL_FILES = (".*.writing", ".*.linking")
 
 
 @contextmanager
@@ -25,14 +28,21 @@ def atomic_write(path: Path, before: Callable[[], None] = lambda: None) -> Itera
         sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         # torch.save reports a full disk as a RuntimeError about its archive.
-        is_full = shutil.disk_usage(path.parent).free < 1 << 20
-        reason = "the disk is full" if is_full else getattr(error, "strerror", None) or error
+        reason = "the disk is full" if _is_full(path.parent) else getattr(error, "strerror", None) or error
         raise DataError(
             f"{path}: could not be written ({reason}); free space or make the folder writable, "
             "then continue with run=FOLDER"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < 1 << 20
+    except OSError:
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

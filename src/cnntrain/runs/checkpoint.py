@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,4 +138,9 @@ def _back_up(path: Path, backup: Path) -> None:
     except OSError:  # a file system without hard links
         path.replace(backup)
         return
-    link.replace(backup)
+    try:
+        link.replace(backup)
+    except OSError:
+        with suppress(OSError):
+            link.unlink()
+        raise

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import DataError
 from . import file_names
-from .atomic_write import write_text
+from .atomic_write import PARTIAL_FILES, write_text
 from .checkpoint import Checkpoints
 from .metrics_file import finite
 
@@ -50,6 +50,14 @@ class RunFolder:
         summary = {name: finite(value) for name, value in summary.items()}
         write_text(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
+    def _remove_partial_files(self) -> None:
+        """Remove files that a killed process was writing."""
+        for folder in (self.path, self.checkpoints.folder):
+            for pattern in PARTIAL_FILES:
+                for file in folder.glob(pattern):
+                    with suppress(OSError):
+                        file.unlink()
+
     def discard(self) -> None:
         """Remove the files of a run that did not start; `locked` then removes the folder if it is empty."""
         for file in (self.config, self.metrics, self.summary, self.error):
@@ -70,6 +78,7 @@ class RunFolder:
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written ({error.strerror})") from error
         try:
+            self._remove_partial_files()
             with suppress(OSError):  # only names the process to others
                 owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
             yield

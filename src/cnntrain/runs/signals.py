@@ -1,4 +1,4 @@
-"""Handling of Ctrl-C and SIGTERM: after the first, the current step is completed and the state saved."""
+"""Stop signals: in training, the current step is completed and saved; elsewhere they are exceptions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from types import FrameType
 
 from ..errors import Interrupted, interrupted_by
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP comes from a closed terminal; SIGUSR1, SIGUSR2 and SIGXCPU from schedulers before a time limit.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+STOPPING = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 class StopSignals:
@@ -22,12 +24,8 @@ class StopSignals:
     @contextmanager
     def caught(self) -> Iterator[StopSignals]:
         """Catch signals inside the context; restores the previous handlers on exit."""
-        before = {number: signal.signal(number, self._on_signal) for number in STOPPING}
-        try:
+        with _handled_by(self._on_signal):
             yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
@@ -37,14 +35,23 @@ class StopSignals:
 
 
 @contextmanager
-def sigterm_as_exception() -> Iterator[None]:
-    """Raise Interrupted on SIGTERM outside the training loop, so that locks are released."""
+def signals_as_exceptions() -> Iterator[None]:
+    """Raise Interrupted on a stop signal inside the context, so that locks are released."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise interrupted_by(number, "stopped")
 
-    before = signal.signal(signal.SIGTERM, stop)
+    with _handled_by(stop):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: object) -> Iterator[None]:
+    # A signal that is ignored stays so: nohup ignores SIGHUP, shells SIGINT of jobs in the background.
+    handled = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in handled}  # type: ignore[arg-type]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, previous in before.items():
+            signal.signal(number, previous)

@@ -25,7 +25,13 @@ class Config:
 
     job: str = setting("train", "the job to run", choices=tuple(JOBS), resume="free")
     run: str | None = setting(None, "folder of an earlier run to continue or evaluate", resume="free")
-    seed: int = setting(0, "seed of all random number generators", ge=0)
+    max_jobs: int = setting(
+        1000,
+        "largest number of jobs of a sweep (-m), all of which are checked before the first",
+        ge=1,
+        resume="free",
+    )
+    seed: int = setting(0, "seed of all random number generators", ge=0, le=2**63 - 1)
     data: Any = group("data")
     preprocessing: Any = group("preprocessing")
     augmentation: Any = group("augmentation")

@@ -43,10 +43,11 @@ class Rule:
             return ""
         low, high = (self.ge if self.gt is None else self.gt), (self.le if self.lt is None else self.lt)
         if high is None:
-            return f"{'≥' if self.gt is None else '>'} {low:g}"
+            return f"{'≥' if self.gt is None else '>'} {format_value(low)}"
         if low is None:
-            return f"{'≤' if self.lt is None else '<'} {high:g}"
-        return f"{'[' if self.gt is None else '('}{low:g}, {high:g}{']' if self.lt is None else ')'}"
+            return f"{'≤' if self.lt is None else '<'} {format_value(high)}"
+        opening, closing = "[" if self.gt is None else "(", "]" if self.lt is None else ")"
+        return f"{opening}{format_value(low)}, {format_value(high)}{closing}"
 
 
 def setting(default: Any, help: str, **rule: Any) -> Any:
@@ -94,6 +95,12 @@ def type_of(option: type, name: str) -> Any:
 @functools.cache
 def _type_hints(option: type) -> dict[str, Any]:
     return typing.get_type_hints(option)
+
+
+def is_free_text(option: type, name: str) -> bool:
+    """Return whether a field takes any text, such as a path: no number, list or choice among words."""
+    parts = set(typing.get_args(type_of(option, name)) or (type_of(option, name),))
+    return parts <= {str, type(None)} and rule_of(settings_of(option)[name]).choices is None
 
 
 def describe_type(annotation: Any) -> str:

@@ -3,9 +3,14 @@
 import difflib
 from collections.abc import Iterable
 
+# Longer text is no misspelled name; comparing it would take long.
+MAX_LENGTH = 100
+
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name most similar to `name`, ignoring case, or None where none is similar."""
+    if len(name) > MAX_LENGTH:
+        return None
     by_lower = {entry.lower(): entry for entry in known}
     matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[matches[0]] if matches else None

@@ -37,6 +37,7 @@ class Trainer(Option):
         "CPU threads; null: the number of cores not used by other processes; a continued run keeps its "
         "number of threads",
         ge=1,
+        le=1024,
     )
     accumulate_steps: int = setting(
         1,

@@ -113,6 +113,15 @@ class ConvNet(Model):
             )
         return lines
 
+    def input_problems(self, in_channels: int, classes: int, image_size: tuple[int, int]) -> list[str]:
+        largest = 2 * max(image_size) - 1
+        if self.kernel_size <= largest or not self.channels:
+            return []
+        return [
+            f"model.kernel_size={self.kernel_size}: larger than twice the images of {image_size[0]}x"
+            f"{image_size[1]}, beyond which filters only meet padding; write at most {largest}"
+        ]
+
     def build(
         self, in_channels: int, classes: int, image_size: tuple[int, int], dropout: float | None
     ) -> nn.Module:

@@ -1,0 +1,80 @@
+"""Failures of the machine in words: a full disk, too little memory, a process that was killed."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from pathlib import Path
+
+from .errors import DataError, UserError
+
+PACKAGE = str(Path(__file__).parent)
+# How torch, numpy, Python and the dynamic loader say that memory is missing.
+OUT_OF_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|unable to allocate|cannot allocate memory|out of memory"
+    r"|bad_alloc"
+    r"|failed to map segment|storage size calculation overflowed|numel: integer multiplication overflow"
+    r"|overflow when unpacking long|invalid array size|array is too big|maximum supported dimension"
+    r"|can't start new thread",
+    re.IGNORECASE,
+)
+ALLOCATED = re.compile(r"allocate ([\d.]+) ?(bytes|\w?i?B)", re.IGNORECASE)
+WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\)(?: is killed by signal: ([\w ]+)| exited)")
+# What to lower, by the part of the package in which memory was missing; the innermost one counts.
+REMEDIES = {
+    "costs": "in the estimate of costs; lower data.batch_size or the network's width",
+    "data": "for the data; lower data.limit, data.image_size, data.train_images or data.memory_limit_gb",
+    "augmentation": "in augmentation; lower data.batch_size",
+    "preprocessing": "in preprocessing; lower data.batch_size, data.image_size or preprocessing.components",
+    "model": "in the network; lower its width (model.width, model.hidden, model.channels) or data.batch_size",
+    "optim": "for the optimizer's state; take a smaller network, or optim=sgd, which keeps less",
+    "averaging": "for the average of the weights; take a smaller network, or averaging=none",
+    "training": "in a training step; lower data.batch_size or the network's width "
+    "(job=summary summary.memory_gb=GB finds the largest batch)",
+    "runs": "for a checkpoint; take a smaller network",
+}
+
+
+class OutOfMemory(UserError):
+    """The machine, or the process's limit, has less memory than was needed."""
+
+
+def machine_error(error: BaseException) -> UserError | None:
+    """Return the user-facing error for an exception that the machine caused, None for any other exception."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | OSError | ImportError | ValueError | OverflowError)
+        and OUT_OF_MEMORY.search(text)
+    ):
+        return OutOfMemory(_memory_message(error, text))
+    if isinstance(error, RuntimeError) and (match := WORKER.search(text)):
+        cause = f"was killed by signal {match[2]}" if match[2] else "ended unexpectedly"
+        return UserError(
+            f"a process that reads images (pid {match[1]}) {cause}; if memory was short, lower data.workers "
+            "or data.batch_size, then continue with run=FOLDER"
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        where = error.filename if isinstance(error.filename, str) else "a file"
+        return DataError(f"{where}: {error.strerror}; free space or change its access rights, then try again")
+    return None
+
+
+def _memory_message(error: BaseException, text: str) -> str:
+    found = ALLOCATED.search(text)
+    amount = f": {_amount(found)} could not be allocated" if found else ""
+    return f"out of memory{amount} {_part(error)}"
+
+
+def _amount(found: re.Match[str]) -> str:
+    number, unit = found.groups()
+    return f"{float(number) / 1e9:.3g} GB" if unit == "bytes" else f"{number} {unit}"
+
+
+def _part(error: BaseException) -> str:
+    """Return what was being done, and what to lower: by the innermost of our frames in the traceback."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename.startswith(PACKAGE):
+            part = Path(frame.filename).relative_to(PACKAGE).parts[0]
+            if part in REMEDIES:
+                return REMEDIES[part]
+    return "while the program started; free memory, or raise the limit (ulimit -v)"
