@@ -74,6 +74,7 @@ class Child:
             os.dup2(output, 2)
             sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
             sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in __main__.py
             prepare()
             code = cnntrain(overrides)
         except BaseException:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from .config import stored_config
 from .config.cross_checks import whole_batch_problems
 from .config.resolve_network_input import input_problems, resolve_network_input
-from .data.batches import Batches
+from .data.batches import Batches, usable_workers
 from .data.fingerprint import check_fingerprint, fingerprint
-from .data.image_set import ImageSet
+from .data.image_set import FileImages, ImageSet
 from .data.splits import Splits
 from .errors import ConfigError, DataError
 from .initialization.from_run import SourceRun
@@ -101,7 +101,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
         trainer.load(state)
 
     height, width, channels = splits.train.shape
-    notices = [*network_input.notices(), *_dropout_notices(config, network)]
+    notices = [*network_input.notices(), *_dropout_notices(config, network), *_data_notices(splits, train)]
     messages = [
         f"data      {config.data.name}: {len(splits.train)} train, {len(splits.val)} val, "
         f"{len(splits.test)} test images of {height}x{width}x{channels}, "
@@ -293,6 +293,25 @@ def _optimizer_changes(optimizers: OptimizerStages, steps_per_epoch: int) -> lis
         f"optimizer {before} until epoch {stage.from_step / steps_per_epoch:g}, then {after}"
         for before, after, stage in zip(names, names[1:], optimizers.stages[1:], strict=False)
     ]
+
+
+def _data_notices(splits: Splits, train: Batches) -> list[str]:
+    """Return notices of classes without images in a split, and of processes that cannot read images."""
+    notices = []
+    for name, part in (("training", splits.train), ("validation", splits.val), ("test", splits.test)):
+        if len(part) and part.labels.ndim == 1:
+            found = set(part.labels.unique().tolist())  # type: ignore[no-untyped-call]
+            missing = [label for index, label in enumerate(splits.names) if index not in found]
+            if missing:
+                more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+                notices.append(f"no images of {', '.join(missing[:10])}{more} in the {name} split")
+    workers = splits.train.workers if isinstance(splits.train, FileImages) else 0
+    if workers and not usable_workers(splits.train, train.batch_size):
+        notices.append(
+            f"data.workers={workers}: /dev/shm has too little shared memory for them, so images are read "
+            "without them; enlarge it (docker run --shm-size=1g), or write data.workers=0"
+        )
+    return notices
 
 
 def _dropout_notices(config: Config, network: nn.Module) -> list[str]:

@@ -47,7 +47,8 @@ def machine_error(error: BaseException) -> UserError | None:
         and OUT_OF_MEMORY.search(text)
     ):
         return OutOfMemory(_memory_message(error, text))
-    if isinstance(error, RuntimeError) and (match := WORKER.search(text)):
+    chain = f"{error.__cause__ or error.__context__ or ''} {text}"
+    if isinstance(error, RuntimeError) and (match := WORKER.search(chain)):
         cause = f"was killed by signal {match[2]}" if match[2] else "ended unexpectedly"
         return UserError(
             f"a process that reads images (pid {match[1]}) {cause}; if memory was short, lower data.workers "

@@ -9,6 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
+from cnntrain.config.stored_config import from_yaml, to_yaml
 from cnntrain.data import image_folder
 from cnntrain.data.image_set import FileImages, MemoryImages
 from cnntrain.data.settings import Folder, ImageNet
@@ -28,7 +31,10 @@ def fill(root: Path, count: int = 10, classes: tuple[str, ...] = ("cat", "ant", 
 
 
 def test_class_folders_become_labels_in_the_order_of_their_names(tmp_path: Path) -> None:
-    splits = Folder(path=str(fill(tmp_path)), image_size=4, test_fraction=0.2, val_fraction=0.25).load(0)
+    settings = Folder(
+        path=str(fill(tmp_path)), image_size=4, test_fraction=0.2, val_fraction=0.25, split_by="position"
+    )
+    splits = settings.load(0)
     assert splits.names == ["ant", "bee", "cat"]
     assert [len(part) for part in (splits.train, splits.val, splits.test)] == [18, 6, 6]
     seen = set()
@@ -62,7 +68,7 @@ def test_train_val_and_test_folders_are_the_splits(tmp_path: Path) -> None:
 
 def test_without_a_test_folder_the_test_split_is_taken_from_train(tmp_path: Path) -> None:
     fill(tmp_path / "train", 10)
-    splits = Folder(path=str(tmp_path), test_fraction=0.1).load(0)
+    splits = Folder(path=str(tmp_path), test_fraction=0.1, split_by="position").load(0)
     assert [len(part) for part in (splits.train, splits.val, splits.test)] == [24, 3, 3]
 
 
@@ -127,7 +133,10 @@ def test_unusable_folders_are_refused(tmp_path: Path) -> None:
     assert_refused(tmp_path / "untrained", "no train/")
     fill(tmp_path / "mixed" / "train")
     fill(tmp_path / "mixed" / "validation")
-    assert_refused(tmp_path / "mixed", "validation", "only train/, val/ and test/")
+    assert_refused(tmp_path / "mixed", "validation", "rename validation/ to val/")
+    fill(tmp_path / "both" / "train")
+    fill(tmp_path / "both" / "more")
+    assert_refused(tmp_path / "both", "more", "only train/, val/ and test/")
     fill(tmp_path / "strange" / "train")
     fill(tmp_path / "strange" / "test", classes=("ant", "dog"))
     assert_refused(tmp_path / "strange", "test", "dog")
@@ -163,3 +172,71 @@ def test_imagenet_uses_its_val_folder_for_testing_and_requires_all_classes(
     splits = settings.load(0)
     assert [len(part) for part in (splits.train, splits.val, splits.test)] == [27, 3, 6]
     assert splits.test.shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize(
+    "names", [("Train", "Val", "Test"), ("training", "valid", "testing"), ("train", "DEV")]
+)
+def test_folders_that_look_like_splits_are_never_classes(names: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
+        fill(tmp_path / name)
+    wrong = next(name for name in names if name not in ("train", "val", "test"))
+    assert_refused(tmp_path, f"{wrong}/", "rename", f"{wrong}/ to ")
+
+
+def split_of_each_name(settings: Folder) -> dict[str, str]:
+    splits = settings.load(0)
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    found = {}
+    for split, part in parts.items():
+        assert isinstance(part, FileImages)
+        found |= dict.fromkeys(part.names, split)
+    return found
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_image_keeps_its_split_when_its_folder_grows_or_shrinks(nested: bool, tmp_path: Path) -> None:
+    settings = Folder(path=str(tmp_path), memory_limit_gb=0, test_fraction=0.2, val_fraction=0.2)
+    fill(tmp_path / "train" if nested else tmp_path, 40)
+    before = split_of_each_name(settings)
+    for name in ("ant", "dog"):  # more images in an old class, and a new class
+        folder = tmp_path / ("train" if nested else "") / name
+        folder.mkdir(exist_ok=True)
+        for i in range(100, 130):
+            Image.new("RGB", (6, 8)).save(folder / f"{i}.png")
+    (tmp_path / ("train" if nested else "") / "bee" / "3.png").unlink()
+    after = split_of_each_name(settings)
+    assert all(after[name] == split for name, split in before.items() if name in after)
+    assert len(after) == 120 + 60 - 1
+    counts = [list(after.values()).count(split) for split in ("train", "val", "test")]
+    # Binomial: within four standard deviations of 64, 16 and 20 per cent of the images.
+    for count, fraction in zip(counts, (0.64, 0.16, 0.2), strict=True):
+        assert abs(count - 179 * fraction) < 4 * (179 * fraction * (1 - fraction)) ** 0.5
+
+
+def test_every_split_of_a_small_folder_has_an_image(tmp_path: Path) -> None:
+    splits = Folder(path=str(fill(tmp_path, 2)), test_fraction=0.01, val_fraction=0.01).load(0)
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [4, 1, 1]
+
+
+def test_a_configuration_stored_before_split_by_existed_keeps_its_cut(tmp_path: Path) -> None:
+    config = configure(["data=folder", f"data.path={tmp_path}"], Choices()).config
+    text = to_yaml(config)
+    assert from_yaml(text, "").data.split_by == "name"
+    assert from_yaml(text.replace("  split_by: name\n", ""), "").data.split_by == "position"
+
+
+def test_pipes_and_links_that_repeat_images_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path / "piped")
+    os.mkfifo(tmp_path / "piped" / "ant" / "x.png")
+    assert_refused(tmp_path / "piped", "x.png", "is no file but a pipe")
+    fill(tmp_path / "looped")
+    (tmp_path / "looped" / "ant" / "up").symlink_to(tmp_path / "looped")
+    assert_refused(tmp_path / "looped", "up", "counted twice")
+    fill(tmp_path / "twice")
+    (tmp_path / "twice" / "dog").symlink_to(tmp_path / "twice" / "ant")
+    assert_refused(tmp_path / "twice", "dog", "counted twice")
+    fill(tmp_path / "elsewhere" / "photos")
+    fill(tmp_path / "linked", classes=("bee", "cat"))
+    (tmp_path / "linked" / "ant").symlink_to(tmp_path / "elsewhere" / "photos" / "ant")
+    assert Folder(path=str(tmp_path / "linked")).load(0).names == ["ant", "bee", "cat"]

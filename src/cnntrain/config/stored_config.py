@@ -63,6 +63,9 @@ def _set_values(settings: Any, content: dict[Any, Any], prefix: str) -> list[str
     """Set the fields of a settings dataclass, nested ones included; return what is wrong with them."""
     fields, schema = settings_of(type(settings)), type(settings)
     problems = []
+    for name, field in fields.items():
+        if name not in content and "rule" in field.metadata and rule_of(field).former is not None:
+            setattr(settings, name, rule_of(field).former)
     for name, value in content.items():
         key = f"{prefix}{name}"
         if name not in fields:

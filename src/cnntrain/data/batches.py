@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,11 +80,34 @@ class Batches:
             loader = DataLoader(
                 _Decoded(self.images),
                 batch_sampler=[index.tolist() for index in indices],
-                num_workers=self.images.workers,
+                num_workers=usable_workers(self.images, self.batch_size),
                 pin_memory=self.device.type == "cuda",
             )
             for images, labels in loader:
                 yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+
+
+def usable_workers(images: ImageSet, batch_size: int) -> int:
+    """Return the number of processes that read batches: none without enough shared memory for the batches.
+
+    Each process prepares two batches, which it hands over in shared memory (/dev/shm on Linux).
+    """
+    if not isinstance(images, FileImages):
+        return 0
+    height, width, channels = images.shape
+    needed = 2 * images.workers * batch_size * height * width * channels
+    return images.workers if needed <= _free_shared_memory() else 0
+
+
+def _free_shared_memory() -> float:
+    """Return the free bytes of shared memory, infinity on systems that do not limit it by a folder."""
+    if sys.platform != "linux":
+        return math.inf
+    try:
+        free = os.statvfs("/dev/shm")
+    except OSError:
+        return 0
+    return free.f_bavail * free.f_frsize if os.access("/dev/shm", os.W_OK) else 0
 
 
 class _Decoded(Dataset[Any]):

@@ -6,31 +6,45 @@ import os
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..errors import DataError
 from .image_decoding import DamagedImages
 from .image_set import FileImages
 from .label_table import read_table
-from .splits import Splits, stratified_cut
+from .splits import Splits, hashed_cut, stratified_cut
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 SPLITS = ("train", "val", "test")
+# Other names of the splits, in any case: taken for splits by their users, and never for classes.
+SPLIT_OF = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+}
 IMAGENET_CLASSES = 1000
 GB = 10**9
 
 
 def read_folder(
-    path: str, test_fraction: float, size: int, resize: str, channels: int, workers: int
+    path: str, test_fraction: float, by_name: bool, size: int, resize: str, channels: int, workers: int
 ) -> Splits:
     """Return the splits of a folder with one folder per class, as `FileImages`.
 
     If it contains train/, the splits are train/, val/ and test/, each with one folder per class; otherwise
     the class folders are directly in it. Without test/, `test_fraction` of the training images becomes the
-    test split, the same for every seed; without val/, `val` is empty. Raises DataError if the folder cannot
-    be used.
+    test split, the same for every seed, chosen `by_name` or by position; without val/, `val` is empty. Raises
+    DataError if the folder cannot be used.
     """
     root = Path(path).expanduser()
     folders = _folders(root)
+    _check_split_names(root, folders)
     if "train" in folders:
         others = [name for name in folders if name not in SPLITS]
         if others:
@@ -44,15 +58,16 @@ def read_folder(
 
     files = _class_files(root / "train" if "train" in folders else root)
     names = list(files)
-    splits = {"train": _images(files, names, size, resize, channels, workers)}
+    options = (size, resize, channels, workers, str(root))
+    splits = {"train": _images(files, names, *options)}
     for split in ("val", "test"):
         if "train" in folders and split in folders:
             files = _class_files(root / split)
             _check_known(root / split, files, names)
-            splits[split] = _images(files, names, size, resize, channels, workers)
+            splits[split] = _images(files, names, *options)
     train = splits["train"]
     if "test" not in splits:
-        rest, cut = stratified_cut(train.labels, test_fraction, seed=0, purpose="folder test")
+        rest, cut = _test_cut(train, test_fraction, by_name)
         train, splits["test"] = train.subset(rest), train.subset(cut)
     val = splits.get("val", train.subset(torch.empty(0, dtype=torch.int64)))
     return Splits(train, val, splits["test"], names)
@@ -63,6 +78,7 @@ def read_labelled(
     table_file: str,
     target: str,
     test_fraction: float,
+    by_name: bool,
     size: int,
     resize: str,
     channels: int,
@@ -72,7 +88,7 @@ def read_labelled(
 
     Paths in the file are relative to the folder. If they begin with train/, val/ and test/, these are the
     splits. Without test images, `test_fraction` of the training images becomes the test split, the same for
-    every seed. Raises DataError if the file or the images cannot be used.
+    every seed, chosen `by_name` or by position. Raises DataError if the file or the images cannot be used.
     """
     root = Path(path).expanduser()
     in_root = root / table_file
@@ -94,11 +110,12 @@ def read_labelled(
 
     def images(chosen: list[str]) -> FileImages:
         labels = torch.tensor([table.rows[name] for name in chosen]).view(len(chosen), len(table.names))
-        return FileImages([str(root / name) for name in chosen], labels, size, resize, channels, workers)
+        paths = [str(root / name) for name in chosen]
+        return FileImages(paths, labels, size, resize, channels, workers, str(root))
 
     train, val, test = (images(names[split]) for split in SPLITS)
     if not len(test):
-        rest, cut = stratified_cut(train.labels, test_fraction, seed=0, purpose="folder test")
+        rest, cut = _test_cut(train, test_fraction, by_name)
         train, test = train.subset(rest), train.subset(cut)
     return Splits(train, val, test, table.names)
 
@@ -127,7 +144,7 @@ def read_imagenet(root: str, size: int, workers: int) -> Splits:
             )
         names = names or list(files)
         _check_known(folder / split, files, names)
-        splits[split] = _images(files, names, size, "crop", 3, workers)
+        splits[split] = _images(files, names, size, "crop", 3, workers, str(folder))
     empty = splits["train"].subset(torch.empty(0, dtype=torch.int64))
     return Splits(splits["train"], empty, splits["val"], names)
 
@@ -154,13 +171,46 @@ def into_memory(splits: Splits, limit_gb: float) -> Splits:
     return Splits(train, val, test, splits.names)
 
 
+def _check_split_names(root: Path, folders: list[str]) -> None:
+    """Raise DataError if folders have other names of splits, such as Train/ or valid/."""
+    renamed = {name: SPLIT_OF[name.lower()] for name in folders if name.lower() in SPLIT_OF}
+    wrong = {name: split for name, split in renamed.items() if name != split}
+    if wrong:
+        renames = ", ".join(f"{name}/ to {split}/" for name, split in wrong.items())
+        raise DataError(
+            f"{root}: has {', '.join(f'{name}/' for name in wrong)}, which looks like a split, not a class; "
+            f"rename {renames}"
+        )
+
+
+def _test_cut(images: FileImages, fraction: float, by_name: bool) -> tuple[Tensor, Tensor]:
+    """Return the indices that stay training images and those of the test split, the same for every seed."""
+    if by_name:
+        return hashed_cut(images.names, fraction, 0, "folder test")
+    return stratified_cut(images.labels, fraction, 0, "folder test")
+
+
 def _folders(root: Path) -> list[str]:
     """Return the sorted names of the folders in a folder, without hidden ones."""
     try:
         with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+            found = [entry for entry in entries if entry.name[0] != "." and entry.is_dir()]
+            for entry in found:
+                _check_link(entry, root)
+            return sorted(entry.name for entry in found)
     except OSError as error:
         raise _unreadable(root, error) from error
+
+
+def _check_link(entry: os.DirEntry[str], root: Path) -> None:
+    """Raise DataError for a link to a folder whose images are counted already, above, beside or below it."""
+    if not entry.is_symlink():
+        return
+    target, real_root = Path(entry.path).resolve(), root.resolve()
+    if target == real_root or target in real_root.parents or real_root in target.parents:
+        raise DataError(
+            f"{entry.path}: is a link to {target}, whose images would be counted twice; remove the link"
+        )
 
 
 def _class_files(root: Path) -> dict[str, list[str]]:
@@ -183,18 +233,30 @@ def _class_files(root: Path) -> dict[str, list[str]]:
 
 
 def _image_files(folder: Path) -> list[str]:
-    def fail(error: OSError) -> None:
-        raise _unreadable(Path(error.filename or folder), error) from error
-
-    files = []
-    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
-        folders[:] = [name for name in folders if name[0] != "."]
-        files += [
-            os.path.join(parent, name)
-            for name in names
-            if name[0] != "." and name.lower().endswith(EXTENSIONS)
-        ]
+    """Return the sorted paths of the image files in a folder and its subfolders, without hidden ones."""
+    files, pending = list[str](), [folder]
+    while pending:
+        parent = pending.pop()
+        try:
+            with os.scandir(parent) as entries:
+                for entry in entries:
+                    if entry.name[0] == ".":
+                        continue
+                    if entry.is_dir():
+                        _check_link(entry, folder)
+                        pending.append(Path(entry.path))
+                    elif entry.name.lower().endswith(EXTENSIONS):
+                        _check_is_file(entry)
+                        files.append(entry.path)
+        except OSError as error:
+            raise _unreadable(Path(error.filename or parent), error) from error
     return sorted(files)
+
+
+def _check_is_file(entry: os.DirEntry[str]) -> None:
+    """Raise DataError for what only looks like an image: a named pipe, a device, a link to nothing."""
+    if not entry.is_file():
+        raise DataError(f"{entry.path}: is no file but a pipe, a device or a link to nothing; remove it")
 
 
 def _check_known(root: Path, files: dict[str, list[str]], names: list[str]) -> None:
@@ -208,12 +270,18 @@ def _check_known(root: Path, files: dict[str, list[str]], names: list[str]) -> N
 
 
 def _images(
-    files: dict[str, list[str]], names: list[str], size: int, resize: str, channels: int, workers: int
+    files: dict[str, list[str]],
+    names: list[str],
+    size: int,
+    resize: str,
+    channels: int,
+    workers: int,
+    root: str,
 ) -> FileImages:
     label_of = {name: label for label, name in enumerate(names)}
     paths = [path for name in files for path in files[name]]
     labels = [label_of[name] for name in files for _ in files[name]]
-    return FileImages(paths, torch.tensor(labels, dtype=torch.int64), size, resize, channels, workers)
+    return FileImages(paths, torch.tensor(labels, dtype=torch.int64), size, resize, channels, workers, root)
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -65,13 +67,24 @@ class MemoryImages(ImageSet):
 class FileImages(ImageSet):
     """Images read from files on access and resized to size x size pixels.
 
-    `resize` is crop, squash or pad and `channels` 1 or 3, as in `decode`; `workers` is the number of
-    processes that read batches.
+    names: the paths relative to the folder of the data set, `root`, with / on every system. `resize` is
+    crop, squash or pad and `channels` 1 or 3, as in `decode`; `workers` is the number of processes that read
+    batches.
     """
 
-    def __init__(self, paths: list[str], labels: Tensor, size: int, resize: str, channels: int, workers: int):
+    def __init__(
+        self,
+        paths: list[str],
+        labels: Tensor,
+        size: int,
+        resize: str,
+        channels: int,
+        workers: int,
+        root: str = "",
+    ):
         _check_labels(labels, len(paths))
         self.paths = paths
+        self.root = root
         self.labels = labels
         self.size = size
         self.resize = resize
@@ -82,9 +95,16 @@ class FileImages(ImageSet):
     def shape(self) -> tuple[int, int, int]:
         return self.size, self.size, self.channels
 
+    @property
+    def names(self) -> list[str]:
+        return [Path(os.path.relpath(path, self.root or os.curdir)).as_posix() for path in self.paths]
+
     def subset(self, indices: Tensor) -> FileImages:
         paths = [self.paths[index] for index in indices.tolist()]
-        return FileImages(paths, self.labels[indices], self.size, self.resize, self.channels, self.workers)
+        return self._with(paths, self.labels[indices])
+
+    def _with(self, paths: list[str], labels: Tensor) -> FileImages:
+        return FileImages(paths, labels, self.size, self.resize, self.channels, self.workers, self.root)
 
     def read(self, index: int) -> Tensor:
         """Return one image, uint8 (H, W, C); raises DataError naming its file if it cannot be read."""

@@ -80,7 +80,11 @@ class Data(Option):
         """
         from .splits import divide
 
-        return divide(self.read(), self.val_fraction, self.limit, seed)
+        return divide(self.read(), self.val_fraction, self.limit, seed, self.split_by_name())
+
+    def split_by_name(self) -> bool:
+        """Return whether validation images of files are chosen by a hash of their names."""
+        return False
 
 
 @dataclass
@@ -285,6 +289,14 @@ class Folder(Data):
         gt=0,
         lt=1,
     )
+    split_by: str = setting(
+        "name",
+        "how test and validation images are chosen where there is no folder of them; name: by a hash of each "
+        "file's path in the folder, so that an image keeps its split when the folder grows; position: as "
+        "before this setting existed, the exact fraction, drawn anew when the folder changes",
+        choices=("name", "position"),
+        former="position",
+    )
     image_size: int = setting(64, "height and width to which all images are resized, in pixels", ge=1)
     resize: str = setting(
         "crop",
@@ -312,10 +324,20 @@ class Folder(Data):
     def read(self) -> Splits:
         from .image_folder import read_folder, read_labelled
 
-        options = (self.test_fraction, self.image_size, self.resize, self.channels, self.workers)
+        options = (
+            self.test_fraction,
+            self.split_by_name(),
+            self.image_size,
+            self.resize,
+            self.channels,
+            self.workers,
+        )
         if self.target != "classes":
             return read_labelled(self.path, self.csv, self.target, *options)
         return read_folder(self.path, *options)
+
+    def split_by_name(self) -> bool:
+        return self.split_by == "name"
 
     def load(self, seed: int) -> Splits:
         from .image_folder import into_memory

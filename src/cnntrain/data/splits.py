@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..seeding import generator
-from .image_set import ImageSet
+from ..seeding import derive, generator
+from .image_set import FileImages, ImageSet
 
 
 @dataclass
@@ -21,16 +21,22 @@ class Splits:
     names: list[str]
 
 
-def divide(stored: Splits, val_fraction: float, limit: int | None, seed: int) -> Splits:
+def divide(
+    stored: Splits, val_fraction: float, limit: int | None, seed: int, by_name: bool = False
+) -> Splits:
     """Return the splits of a run: at most `limit` training images, and validation cut from these.
 
-    A validation split stored in the data set is used unchanged. The test split is never changed.
+    A validation split stored in the data set is used unchanged. The test split is never changed. by_name:
+    whether validation images of files are chosen by a hash of their names.
     """
     train, val = stored.train, stored.val
     if limit is not None and limit < len(train):
         train = train.subset(stratified_subset(train.labels, limit, seed, "limit"))
     if not len(val) and val_fraction > 0:
-        rest, cut = stratified_cut(train.labels, val_fraction, seed, "val")
+        if by_name and isinstance(train, FileImages):
+            rest, cut = hashed_cut(train.names, val_fraction, seed, "val")
+        else:
+            rest, cut = stratified_cut(train.labels, val_fraction, seed, "val")
         train, val = train.subset(rest), train.subset(cut)
     return Splits(train, val, stored.test, stored.names)
 
@@ -44,6 +50,19 @@ def stratified_cut(labels: Tensor, fraction: float, seed: int, purpose: str) -> 
     remains = torch.ones(len(labels), dtype=torch.bool)
     remains[cut] = False
     return remains.nonzero().flatten(), cut
+
+
+def hashed_cut(names: list[str], fraction: float, seed: int, purpose: str) -> tuple[Tensor, Tensor]:
+    """Return the remaining indices and those cut off, both ascending, by a hash of each name.
+
+    A name is cut off if its hash, uniform in [0, 1), is below `fraction`, whatever the other names: an image
+    keeps its split when others are added or removed. The one of the lowest hash is cut off in any case.
+    """
+    hashes = torch.tensor([derive(seed, purpose, name) / 2**63 for name in names], dtype=torch.float64)
+    is_cut = hashes < fraction
+    if len(names) > 1:
+        is_cut[hashes.argmin()] = True
+    return (~is_cut).nonzero().flatten(), is_cut.nonzero().flatten()
 
 
 def stratified_subset(labels: Tensor, count: int, seed: int, purpose: str) -> Tensor:

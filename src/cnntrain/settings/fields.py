@@ -21,7 +21,8 @@ class Rule:
     ge, gt, le, lt: bounds. length: required number of values of a list. resume: whether run=FOLDER may
     change the setting: "fixed" (no) or "free" (yes, as it changes neither weights nor metrics). fixed: the
     field is the name of the option and cannot be set. path: "path" if the value is that of a file or folder,
-    "or_name" if it is a path or a name; a run stores paths as absolute ones.
+    "or_name" if it is a path or a name; a run stores paths as absolute ones. former: the value of stored
+    configurations written before the setting existed, None for its default.
     """
 
     help: str
@@ -34,6 +35,7 @@ class Rule:
     resume: str = "fixed"
     fixed: bool = False
     path: str | None = None
+    former: Any = None
 
     def range(self) -> str:
         """Return the allowed values in mathematical notation, or an empty string."""
