@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from .image_decoding import DamagedImages
-from .image_set import FileImages
+from .image_set import FileImages, ImageSet, concatenated
 from .label_table import read_table
 from .splits import Splits, hashed_cut, stratified_cut
 
@@ -71,6 +71,32 @@ def read_folder(
         train, splits["test"] = train.subset(rest), train.subset(cut)
     val = splits.get("val", train.subset(torch.empty(0, dtype=torch.int64)))
     return Splits(train, val, splits["test"], names)
+
+
+def read_part(
+    path: str, split: str, size: int, resize: str, channels: int, workers: int
+) -> tuple[FileImages, list[str]] | None:
+    """Return the images to evaluate on in one folder or all, and their classes; None if a split must be cut.
+
+    split: "train", "val" or "test", the folder of that name, which may be the only one; or "all", the images
+    of all folders. Raises DataError if the folder cannot be used.
+    """
+    root = Path(path).expanduser()
+    folders = _folders(root)
+    _check_split_names(root, folders)
+    if split == "all":
+        roots = [root / name for name in SPLITS if name in folders] or [root]
+    elif split in folders:
+        roots = [root / split]
+    else:
+        return None
+    found = [_class_files(folder, least=1) for folder in roots]
+    names = sorted({name for files in found for name in files})
+    options = (size, resize, channels, workers, str(root))
+    parts: list[ImageSet] = [_images(files, names, *options) for files in found]
+    images = concatenated(parts)
+    assert isinstance(images, FileImages)
+    return images, names
 
 
 def read_labelled(
@@ -171,6 +197,13 @@ def into_memory(splits: Splits, limit_gb: float) -> Splits:
     return Splits(train, val, test, splits.names)
 
 
+def decoded(images: FileImages, limit_gb: float) -> ImageSet:
+    """Return images decoded into memory if they fit into `limit_gb` GB, else unchanged; raises DataError."""
+    height, width, channels = images.shape
+    fits = len(images) * height * width * channels <= limit_gb * GB
+    return images.to_memory(progress=True) if fits else images
+
+
 def _check_split_names(root: Path, folders: list[str]) -> None:
     """Raise DataError if folders have other names of splits, such as Train/ or valid/."""
     renamed = {name: SPLIT_OF[name.lower()] for name in folders if name.lower() in SPLIT_OF}
@@ -213,8 +246,11 @@ def _check_link(entry: os.DirEntry[str], root: Path) -> None:
         )
 
 
-def _class_files(root: Path) -> dict[str, list[str]]:
-    """Return the image files of each class folder in `root`, including those in its subfolders."""
+def _class_files(root: Path, least: int = 2) -> dict[str, list[str]]:
+    """Return the image files of each class folder in `root`, including those in its subfolders.
+
+    Raises DataError if there are fewer than `least` classes, or a class without images.
+    """
     files = {name: _image_files(root / name) for name in _folders(root)}
     if not files:
         raise DataError(f"{root}: has no folders in it; put the images of each class into a separate folder")
@@ -225,7 +261,7 @@ def _class_files(root: Path) -> dict[str, list[str]]:
             f"{root}: no images in {', '.join(empty[:10])}{more}; remove these folders, or put images in "
             f"them ({' '.join(ending[1:] for ending in EXTENSIONS)})"
         )
-    if len(files) == 1:
+    if len(files) < least:
         raise DataError(
             f"{root}: has only one class ({next(iter(files))}); at least two are needed, in a folder each"
         )

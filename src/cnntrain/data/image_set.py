@@ -39,6 +39,10 @@ class ImageSet(ABC):
     def chunks(self, size: int) -> Iterator[Tensor]:
         """Yield all images in order, in chunks uint8 (n, H, W, C) of up to `size` images."""
 
+    @abstractmethod
+    def relabelled(self, labels: Tensor) -> ImageSet:
+        """Return the same images with other labels."""
+
 
 class MemoryImages(ImageSet):
     """Images stored in memory: uint8 (N, H, W, C), contiguous."""
@@ -58,6 +62,9 @@ class MemoryImages(ImageSet):
 
     def subset(self, indices: Tensor) -> MemoryImages:
         return MemoryImages(self.images[indices], self.labels[indices])
+
+    def relabelled(self, labels: Tensor) -> MemoryImages:
+        return MemoryImages(self.images, labels)
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         for start in range(0, len(self), size):
@@ -102,6 +109,9 @@ class FileImages(ImageSet):
     def subset(self, indices: Tensor) -> FileImages:
         paths = [self.paths[index] for index in indices.tolist()]
         return self._with(paths, self.labels[indices])
+
+    def relabelled(self, labels: Tensor) -> FileImages:
+        return self._with(self.paths, labels)
 
     def _with(self, paths: list[str], labels: Tensor) -> FileImages:
         return FileImages(paths, labels, self.size, self.resize, self.channels, self.workers, self.root)
@@ -154,6 +164,17 @@ class FileImages(ImageSet):
             bar.close()
             pool.shutdown(cancel_futures=True)
         return images, damaged
+
+
+def concatenated(parts: list[ImageSet]) -> ImageSet:
+    """Return the images of several splits of one data set as one."""
+    parts = [part for part in parts if len(part)]
+    labels = torch.cat([part.labels for part in parts])
+    if all(isinstance(part, FileImages) for part in parts):
+        files = [part for part in parts if isinstance(part, FileImages)]
+        return files[0]._with([path for part in files for path in part.paths], labels)
+    memory = [part if isinstance(part, MemoryImages) else part.to_memory(False) for part in parts]  # type: ignore[attr-defined]
+    return MemoryImages(torch.cat([part.images for part in memory]), labels)
 
 
 def _check_labels(labels: Tensor, images: int) -> None:

@@ -14,6 +14,7 @@ from ..settings.fields import fixed, setting
 from ..settings.option import Option
 
 if TYPE_CHECKING:
+    from .image_set import ImageSet
     from .splits import Splits
 
 ROOT_HELP = "folder of the files; missing files are downloaded into it"
@@ -81,6 +82,26 @@ class Data(Option):
         from .splits import divide
 
         return divide(self.read(), self.val_fraction, self.limit, seed, self.split_by_name())
+
+    def load_split(self, split: str, seed: int) -> tuple[ImageSet, list[str]]:
+        """Return the images of one split, or "all", to evaluate on, and the names of their labels.
+
+        Raises DataError where the files cannot be used.
+        """
+        from .image_set import concatenated
+
+        splits = self.load(seed)
+        if split == "all":
+            return concatenated([splits.train, splits.val, splits.test]), splits.names
+        images: ImageSet = getattr(splits, split)
+        return images, splits.names
+
+    def source(self) -> str | None:
+        """Return the path of the files that the images come from, None where they are built in."""
+        for name in ("path", "root"):
+            if value := getattr(self, name, None):
+                return str(value)
+        return None
 
     def split_by_name(self) -> bool:
         """Return whether validation images of files are chosen by a hash of their names."""
@@ -335,6 +356,15 @@ class Folder(Data):
         if self.target != "classes":
             return read_labelled(self.path, self.csv, self.target, *options)
         return read_folder(self.path, *options)
+
+    def load_split(self, split: str, seed: int) -> tuple[ImageSet, list[str]]:
+        from .image_folder import decoded, read_part
+
+        if self.target != "classes":
+            return super().load_split(split, seed)
+        options = (self.image_size, self.resize, self.channels, self.workers)
+        part = read_part(self.path, split, *options)
+        return (decoded(part[0], self.memory_limit_gb), part[1]) if part else super().load_split(split, seed)
 
     def split_by_name(self) -> bool:
         return self.split_by == "name"

@@ -47,7 +47,7 @@ def _start_on_run(folder: Path, stored: Config, config: Config) -> None:
     if config.job == "evaluate":
         from .evaluate import evaluate
 
-        evaluate(folder, config)
+        evaluate(folder, stored, config)
     elif config.job == "summary":
         from .summary import summarize_run
 

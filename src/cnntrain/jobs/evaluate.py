@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from ..assemble import evaluation_batches, restore_preprocessing
 from ..config.resolve_network_input import resolve_network_input
-from ..data.splits import Splits
+from ..data.image_set import ImageSet
 from ..errors import ConfigError, DataError
 from ..metrics import format_metric
 from ..prediction.trained import restore_network
@@ -22,14 +25,18 @@ from ..training.evaluate_split import evaluate_split
 from ..training.test_time_augmentation import build_views, evaluate_views
 
 
-def evaluate(path: Path, config: Config) -> None:
-    """Print and store a run's metrics on a split, overall and per class, and the confusion matrix."""
+def evaluate(path: Path, stored: Config, config: Config) -> None:
+    """Print and store a run's metrics on a split, overall and per class, and the confusion matrix.
+
+    stored: the configuration of the run. config: the same with other data, perhaps.
+    """
     folder = RunFolder(path)
     state = folder.checkpoints.load_best()
     compute = prepare(config.trainer, state.get("threads"))
-    splits = config.data.load(config.seed)
-    images = getattr(splits, config.evaluate.split)
-    _check_images(state["names"], state["image_shape"], splits, config)
+    images, found_names = config.data.load_split(config.evaluate.split, config.seed)
+    names: list[str] = state["names"]
+    _check_images(images, state["image_shape"], config)
+    images = with_labels_of(images, found_names, names, config)
 
     network, criterion = restore_network(config, state, config.evaluate.weights)
     network_input = resolve_network_input(config, tuple(state["image_shape"]))
@@ -50,22 +57,23 @@ def evaluate(path: Path, config: Config) -> None:
         view_metrics = evaluate_views(network, preprocess, criterion, batches, compute, views)
 
     kind = "evaluate-dense" if dense else "evaluate"
-    file = folder.path / f"{kind}-{config.data.name}-{config.evaluate.split}.json"
+    file = folder.path / f"{kind}-{_data_name(stored, config)}-{config.evaluate.split}.json"
     content = {
         "data": config.data.name,
+        "source": config.data.source(),
         "split": config.evaluate.split,
         "images": len(images),
         "loss": evaluation.loss,
         **evaluation.metrics,
         "views": None if view_metrics is None else {"kind": config.evaluate.views} | view_metrics,
         "dense": None if dense is None else asdict(dense),
-        "names": splits.names,
+        "names": names,
         **evaluation.details,
         "precision": compute.precision,
     }
     write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
     title = f"{config.data.name} {config.evaluate.split}: {len(images)} images"
-    print("\n".join(evaluation_lines(title, evaluation, splits.names)) + "\n")
+    print("\n".join(evaluation_lines(title, evaluation, names)) + "\n")
     if views is not None and view_metrics is not None:
         values = ", ".join(format_metric(name, value) for name, value in view_metrics.items())
         print(f"{views.description}, predictions averaged: {values}\n")
@@ -74,10 +82,18 @@ def evaluate(path: Path, config: Config) -> None:
     print(file)
 
 
-def _check_images(names: list[str], image_shape: list[int], splits: Splits, config: Config) -> None:
-    """Raise ConfigError if the split is empty, DataError if its images or classes do not fit the network."""
+def _data_name(stored: Config, config: Config) -> str:
+    """Return the data's part of the result's file name, different for each source of images."""
+    source = config.data.source()
+    if source is None or source == stored.data.source():
+        return str(config.data.name)
+    digest = hashlib.sha256(source.encode()).hexdigest()[:6]
+    return f"{config.data.name}-{Path(source).stem}-{digest}"
+
+
+def _check_images(images: ImageSet, image_shape: list[int], config: Config) -> None:
+    """Raise ConfigError if there are no images, DataError if their shape does not fit the network."""
     split = config.evaluate.split
-    images = getattr(splits, split)
     if not len(images):
         raise ConfigError([f"evaluate.split={split}: this data set has no {split} images"])
     same_shape = list(images.shape) == list(image_shape)
@@ -90,6 +106,28 @@ def _check_images(names: list[str], image_shape: list[int], splits: Splits, conf
         raise DataError(
             f"data={config.data.name}: images of {size}, the network was trained on {trained_size}{hint}"
         )
-    if len(splits.names) != len(names):
-        kind = config.data.target_kind()
-        raise DataError(f"data={config.data.name}: has {len(splits.names)} {kind}, the network {len(names)}")
+
+
+def with_labels_of(images: ImageSet, found: list[str], trained: list[str], config: Config) -> ImageSet:
+    """Return images with the labels that the network was trained with, matched by name.
+
+    found: the names of the images' labels; all of them must be among the names `trained`. Names that are only
+    numbers, as of arrays, are matched by position if there are as many. Raises DataError.
+    """
+    if found == trained:
+        return images
+    kind = config.data.target_kind()
+    if found == [str(number) for number in range(len(trained))]:
+        return images
+    if unknown := [name for name in found if name not in trained]:
+        raise DataError(
+            f"data={config.data.name}: the network does not have the {kind} {', '.join(unknown[:10])}, but "
+            f"{', '.join(trained[:20])}{', …' if len(trained) > 20 else ''}; give them the same names"
+        )
+    if images.labels.ndim > 1:
+        if len(found) != len(trained):
+            raise DataError(
+                f"data={config.data.name}: has {len(found)} {kind}, the network {len(trained)}; complete them"
+            )
+        return images.relabelled(images.labels[:, [found.index(name) for name in trained]])
+    return images.relabelled(torch.tensor([trained.index(name) for name in found])[images.labels])

@@ -18,7 +18,12 @@ JOBS = {
 class Evaluate:
     """Settings of job=evaluate."""
 
-    split: str = setting("test", "the split to evaluate on", choices=("train", "val", "test"), resume="free")
+    split: str = setting(
+        "test",
+        "the split to evaluate on; all: all images of the data set, whatever its splits",
+        choices=("train", "val", "test", "all"),
+        resume="free",
+    )
     batch_size: int | None = setting(
         None, "images per forward pass; null: the batch size of training", ge=1, resume="free"
     )

@@ -1,0 +1,98 @@
+"""Evaluation on other folders of images: labels by name, every layout measurable, results kept apart."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnntrain.cli import main
+
+CLASSES = ("dark", "grey", "light")
+SHADES = dict(zip(CLASSES, (20, 120, 220), strict=True))
+
+
+def fill(root: Path, names: tuple[str, ...] = CLASSES, count: int = 12) -> Path:
+    """Write images whose class is their brightness, with a little noise."""
+    rng = np.random.default_rng(0)
+    for name in names:
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = np.clip(SHADES[name] + rng.normal(0, 10, (8, 8, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluate")
+    data = ["data=folder", f"data.path={fill(folder / 'photos', count=40)}", "data.image_size=8"]
+    quick = ["model=linear", "data.batch_size=16", "trainer.epochs=10", "trainer.pictures=false"]
+    assert main([f"hydra.run.dir={folder / 'run'}", *data, *quick, "augmentation=none"]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def results(run: Path) -> dict[str, dict[str, Any]]:
+    return {file.name: json.loads(file.read_text()) for file in run.glob("evaluate-*.json")}
+
+
+@pytest.mark.parametrize("layout", ["classes", "test only", "splits"])
+def test_a_folder_of_any_layout_is_measured_whole(layout: str, run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for part in {"classes": (".",), "test only": ("test",), "splits": ("train", "val", "test")}[layout]:
+        fill(other / part)
+    assert main([f"run={run}", "job=evaluate", f"data.path={other}", "evaluate.split=all"]) == 0
+    (result,) = results(run).values()
+    assert result["images"] == {"classes": 36, "test only": 36, "splits": 108}[layout]
+    assert result["source"] == str(other)
+    assert result["accuracy"] > 0.9
+
+
+def test_a_folder_with_only_a_test_split_is_measured(run: Path, tmp_path: Path) -> None:
+    fill(tmp_path / "other" / "test")
+    assert main([f"run={run}", "job=evaluate", f"data.path={tmp_path / 'other'}"]) == 0
+    (result,) = results(run).values()
+    assert (result["split"], result["images"]) == ("test", 36)
+    assert result["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("names", [("grey", "light"), ("light",)])
+def test_labels_are_matched_by_name_where_classes_are_missing(
+    names: tuple[str, ...], run: Path, tmp_path: Path
+) -> None:
+    fill(tmp_path / "other", names)
+    assert main([f"run={run}", "job=evaluate", f"data.path={tmp_path / 'other'}", "evaluate.split=all"]) == 0
+    (result,) = results(run).values()
+    assert result["accuracy"] > 0.9
+    assert result["names"] == list(CLASSES)
+
+
+def test_unknown_classes_are_refused_before_anything_is_written(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "other")
+    (tmp_path / "other" / "grey").rename(tmp_path / "other" / "gray")
+    assert main([f"run={run}", "job=evaluate", f"data.path={tmp_path / 'other'}", "evaluate.split=all"]) == 3
+    assert "the network does not have the classes gray, but dark, grey, light" in capsys.readouterr().err
+    assert not results(run)
+
+
+def test_results_of_several_folders_are_kept_apart(run: Path, tmp_path: Path) -> None:
+    assert main([f"run={run}", "job=evaluate"]) == 0
+    for name in ("first", "second"):
+        fill(tmp_path / name)
+        assert main([f"run={run}", "job=evaluate", f"data.path={tmp_path / name}", "evaluate.split=all"]) == 0
+    found = results(run)
+    assert "evaluate-folder-test.json" in found
+    assert len(found) == 3
+    assert len({result["source"] for result in found.values()}) == 3
