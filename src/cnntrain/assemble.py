@@ -29,7 +29,7 @@ from .runs.run_folder import RunFolder
 from .runs.run_progress import Progress
 from .seeding import seed_torch
 from .settings.config_tree import Config
-from .settings.fields import describe_option
+from .settings.fields import describe_changes
 from .settings.network_input import NetworkInput
 from .training.device import Compute, move_to_device, prepare
 from .training.trainer import Trainer
@@ -107,7 +107,7 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
         f"{len(splits.test)} test images of {height}x{width}x{channels}, "
         f"{len(splits.names)} {config.data.target_kind()}",
         *data_messages,
-        f"network   {describe_option(config.model)}: {count_parameters(network)} parameters",
+        f"network   {describe_changes(config.model)}: {count_parameters(network)} parameters",
         *network_messages,
         *_optimizer_changes(step.update.optimizers, steps_per_epoch),
         f"device    {compute.describe()}",

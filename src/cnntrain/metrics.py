@@ -78,6 +78,27 @@ class ClassMetrics(Metrics):
         return Result(values, 1 - accuracy, details)
 
 
+class RejectingMetrics(ClassMetrics):
+    """Metrics of classes, and the fraction of images rejected: whose scores are all below -rejection."""
+
+    def __init__(self, names: list[str], rejection: float):
+        super().__init__(names)
+        self.rejection = rejection
+        self._rejected: Tensor | None = None
+
+    def add(self, predictions: Tensor, labels: Tensor) -> None:
+        super().add(predictions, labels)
+        rejected = (predictions.amax(1) < -self.rejection).sum()
+        self._rejected = rejected if self._rejected is None else self._rejected + rejected
+
+    def result(self) -> Result:
+        assert self._rejected is not None
+        result = super().result()
+        images = sum(map(sum, result.details["confusion"]))
+        values = result.values | {"rejected": self._rejected.item() / images}
+        return Result(values, result.error, result.details)
+
+
 class _CollectingMetrics(Metrics):
     """Metrics that need all predictions at once."""
 
@@ -167,6 +188,7 @@ DISPLAY = {
     "loss": ("loss", False),
     "accuracy": ("accuracy", True),
     "top5_accuracy": ("top-5", True),
+    "rejected": ("rejected", True),
     "average_precision": ("average precision", True),
     "mean_absolute_error": ("mean absolute error", False),
     "r2": ("R²", False),

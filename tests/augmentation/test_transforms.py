@@ -177,7 +177,7 @@ def test_rotation_equals_torchvision() -> None:
     degrees = torch.tensor([0.0, 10.0, -35.0, 90.0, 123.0, -180.0])
     height, width = images.shape[1:3]
     whole = torch.tensor([0.0, 0.0, height, width])[:, None].expand(4, len(images))
-    rotated = geometry.resample(images, whole, degrees.deg2rad(), (height, width), "zeros")
+    rotated = geometry.resample(images, whole, degrees.deg2rad(), (height, width))
     for image, result, angle in zip(images, rotated, degrees.tolist(), strict=True):
         chw = image.permute(2, 0, 1)
         expected = TF.rotate(chw, angle, TF.InterpolationMode.BILINEAR).permute(1, 2, 0)
@@ -189,12 +189,12 @@ def test_rotation_equals_torchvision() -> None:
 def test_a_resized_window_equals_torchvision() -> None:
     images = smooth()
     windows = torch.tensor([[0, 0, 20, 24], [3, 5, 10, 12], [1, 0, 15, 11], [10, 12, 10, 12]]).T.float()
-    resized = geometry.resample(images[:4], windows, torch.zeros(4), (20, 24), "border")
+    resized = geometry.resize_windows(images[:4], windows, (20, 24))
     for image, result, (top, left, height, width) in zip(
         images, resized, windows.T.int().tolist(), strict=False
     ):
         chw = image.permute(2, 0, 1)
-        expected = TF.resized_crop(chw, top, left, height, width, [20, 24], antialias=False).permute(1, 2, 0)
+        expected = TF.resized_crop(chw, top, left, height, width, [20, 24], antialias=True).permute(1, 2, 0)
         # Equal inside; beyond a window's border torchvision repeats it, ours reads the neighbouring pixel.
         difference = (result.int() - expected.int()).abs()
         assert difference[2:-2, 2:-2].max() <= 1
@@ -238,7 +238,7 @@ def test_areas_and_ratios_of_boxes_are_distributed_as_in_torchvision(
 def test_resampling_the_whole_image_without_rotation_changes_nothing() -> None:
     images = noise(8)
     whole = torch.tensor([0.0, 0.0, 16, 16])[:, None].expand(4, 8)
-    assert torch.equal(geometry.resample(images, whole, torch.zeros(8), (16, 16), "zeros"), images)
+    assert torch.equal(geometry.resample(images, whole, torch.zeros(8), (16, 16)), images)
 
 
 # --- colours
@@ -298,15 +298,18 @@ def test_lighting_axes_reproduce_numpys_covariance_of_the_training_split() -> No
     covariance = color.color_covariance(image_set(images).chunks(128))
     expected = np.cov(pixels, rowvar=False, bias=True)
     np.testing.assert_allclose(covariance.numpy(), expected, rtol=1e-12)
-    axes = color.principal_axes(image_set(images).chunks(128)).double()
+    axes = color.principal_axes(image_set(images).chunks(128), "deviations").double()
     np.testing.assert_allclose((axes @ axes.T).numpy(), expected, rtol=1e-4)
     products = (axes.T @ axes).numpy()
     np.testing.assert_allclose(products, np.diag(np.diag(products)), atol=1e-3 * products.max())
+    # As the paper: the eigenvectors times the eigenvalues, of values in [0, 1] and then scaled to 255.
+    axes = color.principal_axes(image_set(images).chunks(128), "eigenvalues").double() / 255
+    np.testing.assert_allclose((axes @ axes.T).numpy(), expected @ expected / 255**4, rtol=1e-4)
 
 
 def test_lighting_adds_one_colour_per_image_with_the_covariance_of_the_pixels() -> None:
     images = smooth(4000, 2, 2).clamp(100, 155)
-    shifts = augmented(Transforms(lighting=0.5), images).float() - images.float()
+    shifts = augmented(Transforms(lighting=0.5, lighting_scale="deviations"), images).float() - images.float()
     assert (shifts - shifts[:, :1, :1]).abs().max() == 0
     expected = 0.25 * np.cov(images.reshape(-1, 3).double().numpy(), rowvar=False)
     covariance = np.cov(shifts[:, 0, 0].double().numpy(), rowvar=False)
@@ -563,3 +566,14 @@ def test_a_network_trained_on_crops_predicts_from_the_center_crop(tmp_path: Path
     assert torch.equal(trained.predict(framed), trained.predict(images))
     assert sum(weight.numel() for weight in trained.network.parameters()) == 36 * 10 + 10
     assert main(["job=evaluate", f"run={tmp_path / 'run'}"]) == 0
+
+
+def test_a_checkerboard_that_shrinks_becomes_grey() -> None:
+    board = ((torch.arange(64)[:, None] + torch.arange(64)) % 2 * 255).to(torch.uint8)[None, :, :, None]
+    whole = torch.tensor([0.0, 0.0, 64.0, 64.0])[:, None]
+    resized = geometry.resize_windows(board, whole, (16, 16)).float()
+    expected = TF.resize(board.permute(0, 3, 1, 2).float(), [16, 16], antialias=True)
+    assert resized.std() < 1
+    assert (resized.permute(0, 3, 1, 2) - expected).abs().max() <= 1
+    rotated = geometry.resample(board, whole, torch.tensor([0.1]), (16, 16), finer=4).float()
+    assert rotated[:, 4:-4, 4:-4].std() < 12

@@ -20,7 +20,7 @@ from cnntrain.initialization.settings import Default, FromRun
 from cnntrain.model.settings.base import Model
 from cnntrain.model.settings.feedforward import Linear
 from cnntrain.model.settings.vgg import Vgg
-from cnntrain.runs.checkpoint import Checkpoints
+from cnntrain.runs.checkpoint import Checkpoints, read
 
 QUICK = ["data.limit=100", "trainer.epochs=1", "trainer.max_steps_per_epoch=2", "model.width=0.125"]
 SIZE = (32, 32)
@@ -43,7 +43,8 @@ def make_run(folder: Path, like: Path, network: nn.Module) -> Path:
     """Create a run's folder with the weights of a network and the configuration of the run `like`."""
     (folder / "checkpoints").mkdir(parents=True)
     shutil.copy(like / "config.yaml", folder)
-    Checkpoints(folder / "checkpoints").save_best({"network": network.state_dict()})
+    state = read(like / "checkpoints" / "best.pt") | {"network": network.state_dict()}
+    Checkpoints(folder / "checkpoints").save_best(state)
     return folder
 
 

@@ -379,10 +379,10 @@ def test_the_same_preprocessing_is_restored_from_a_checkpoint(
 ) -> None:
     config = dataclasses.replace(default_config, preprocessing=settings, model=Mlp())
     preprocess = fitted(settings, train)
-    state: State = {"image_shape": list(train.shape), "preprocess": preprocess.state_dict()}
-    Checkpoints(tmp_path).save_last(state)
-    loaded, _ = Checkpoints(tmp_path).load_last()
-    restored = restore_preprocessing(config, loaded)
+    state: State = {"config": "", "names": ["a"], "precision": "fp32", "network": {}, "loss": {}}
+    state |= {"image_shape": list(train.shape), "preprocess": preprocess.state_dict()}
+    Checkpoints(tmp_path).save_best(state)
+    restored = restore_preprocessing(config, Checkpoints(tmp_path).load_best(), "best.pt")
     assert torch.equal(restored(train.images), preprocess(train.images))
 
 

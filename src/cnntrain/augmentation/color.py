@@ -60,17 +60,17 @@ def grey(images: Tensor) -> Tensor:
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
-def principal_axes(train: Iterable[Tensor]) -> Tensor:
-    """Return the principal axes of a split's colors in columns (3, 3), scaled by the deviation along each.
+def principal_axes(train: Iterable[Tensor], scale: str) -> Tensor:
+    """Return the principal axes of a split's colors in columns (3, 3), scaled for values 0…255.
 
-    train: all images of the split, in chunks uint8 (n, H, W, 3).
-
-    AlexNet adds Gaussian multiples of them to all pixels of an image (Krizhevsky et al. 2012, section 4.1).
-    The paper scales by eigenvalues, whose effect depends on the unit of pixel values, which it does not
-    state; here the scale is their square roots, standard deviations, which give equal images in any unit.
+    train: all images of the split, in chunks uint8 (n, H, W, 3). scale: "eigenvalues" of the covariance, as
+    AlexNet multiplies them by Gaussian factors and adds them to all pixels of an image (Krizhevsky et al.
+    2012, section 4.1), of values in [0, 1], as the effect depends on the unit, which the paper does not
+    state; or "deviations", their square roots, which give equal images in any unit.
     """
     values, vectors = torch.linalg.eigh(color_covariance(train))
-    axes: Tensor = vectors * values.clamp(min=0).sqrt()
+    values = values.clamp(min=0)
+    axes: Tensor = vectors * (values / 255 if scale == "eigenvalues" else values.sqrt())
     return axes.float()
 
 

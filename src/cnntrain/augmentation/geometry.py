@@ -76,11 +76,46 @@ def boxes(
     return torch.stack([top, left, height, width]), fits.any(0)
 
 
-def resample(images: Tensor, windows: Tensor, angles: Tensor, size: tuple[int, int], outside: str) -> Tensor:
+def resize_windows(images: Tensor, windows: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return each image's window resized to `size`: bilinear, antialiased where it shrinks.
+
+    images uint8 (N, H, W, C); windows (4, N) of (top, left, height, width) in whole pixels. Equal to
+    torchvision's resized_crop with antialias=True. Rows, then columns, are weighted means of the window's,
+    which are matrix products: the weights of every image are a matrix of its own.
+    """
+    top, left, rows, columns = windows
+    vertical = _resize_weights(top, rows, images.shape[1], size[0])
+    horizontal = _resize_weights(left, columns, images.shape[2], size[1])
+    count, height, width, channels = images.shape
+    values = torch.bmm(vertical, images.view(count, height, width * channels).float())
+    values = values.view(count, size[0], width, channels).transpose(1, 2).reshape(count, width, -1)
+    values = torch.bmm(horizontal, values).view(count, size[1], size[0], channels)
+    return values.round_().clamp_(0, 255).to(images.dtype).transpose(1, 2).contiguous()
+
+
+def _resize_weights(start: Tensor, length: Tensor, total: int, size: int) -> Tensor:
+    """Return the weights (N, size, total) of an axis's pixels in each pixel of its resized window.
+
+    A triangle around the centre of the resized pixel, as wide as two of them, or two original pixels if those
+    are larger; without the pixels outside the window.
+    """
+    scale = length / size
+    centers = start[:, None] + (torch.arange(size, device=start.device) + 0.5) * scale[:, None]
+    pixels = torch.arange(total, device=start.device) + 0.5
+    distance = (pixels - centers[:, :, None]).abs() / scale.clamp(min=1)[:, None, None]
+    inside = (pixels > start[:, None]) & (pixels < (start + length)[:, None])
+    weights = (1 - distance).clamp(min=0) * inside[:, None, :]
+    return weights / weights.sum(2, keepdim=True)
+
+
+def resample(
+    images: Tensor, windows: Tensor, angles: Tensor, size: tuple[int, int], finer: int = 1
+) -> Tensor:
     """Return each image's window, rotated about its center and resampled to `size`, bilinearly.
 
     images uint8 (N, H, W, C); windows (4, N) of (top, left, height, width) in pixels; angles (N,) in
-    radians, counter-clockwise. `outside`: values beyond the image, "zeros" or the nearest "border" pixel.
+    radians, counter-clockwise. Pixels beyond the image are black. finer: points per side that are sampled for
+    each pixel of the result, their mean, so that windows larger than `size` do not alias.
     """
     count, height, width, channels = images.shape
     top, left, rows, columns = windows
@@ -88,7 +123,10 @@ def resample(images: Tensor, windows: Tensor, angles: Tensor, size: tuple[int, i
     # Map from output to image coordinates, both normalized to -1 … 1.
     to_x = torch.stack([cos * columns, -sin * rows, 2 * left + columns - width], 1) / width
     to_y = torch.stack([sin * columns, cos * rows, 2 * top + rows - height], 1) / height
-    grid = F.affine_grid(torch.stack([to_x, to_y], 1), [count, channels, *size], align_corners=False)
+    grid = F.affine_grid(
+        torch.stack([to_x, to_y], 1), [count, channels, finer * size[0], finer * size[1]], align_corners=False
+    )
     values = images.permute(0, 3, 1, 2).float()
-    values = F.grid_sample(values, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+    values = F.grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    values = F.avg_pool2d(values, finer) if finer > 1 else values
     return values.round_().to(images.dtype).permute(0, 2, 3, 1).contiguous()

@@ -110,6 +110,13 @@ class Transforms(Augmentation):
         "training split's colours are multiplied and added to all pixels of an image; 0.1 in the paper",
         ge=0,
     )
+    lighting_scale: str = setting(
+        "eigenvalues",
+        "scale of the axes of lighting; eigenvalues: of the covariance of values in [0, 1], as in the paper; "
+        "deviations: their square roots, a stronger noise",
+        choices=("eigenvalues", "deviations"),
+        former="deviations",
+    )
     erase: float = setting(
         0.0, "random erasing: probability that a box of the image is filled with black", ge=0, le=1
     )
@@ -219,7 +226,7 @@ class Transforms(Augmentation):
             yield transforms.RandomPolicy(policies.trivialaugment())
         strengths = (self.brightness, self.contrast, self.saturation, self.hue, self.lighting)
         if any(strengths):
-            axes = color.principal_axes(train) if self.lighting else None
+            axes = color.principal_axes(train, self.lighting_scale) if self.lighting else None
             yield transforms.ColorJitter(*strengths, axes)
 
     def _erasing(self) -> Iterator[Transform]:

@@ -105,10 +105,11 @@ class ResizedCropAndRotation:
             windows = torch.where(fits, drawn, windows)
         if self.degrees:
             angles = (2 * torch.rand(count, generator=rng) - 1) * math.radians(self.degrees)
-        # Without rotation the window lies inside the image, so edges must not be interpolated with black.
-        outside = "zeros" if self.degrees else "border"
+        finer = max(1, round(max(float(windows[2].max()) / size[0], float(windows[3].max()) / size[1])))
         windows, angles = _to(images.device, windows, angles)
-        return geometry.resample(images, windows, angles, size, outside)
+        if self.degrees:
+            return geometry.resample(images, windows, angles, size, finer)
+        return geometry.resize_windows(images, windows, size)
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ def check(config: Config, folder: Path, named_by_user: bool) -> Checked:
     """
     if problems := problems_of(config):
         raise ConfigError(problems)
-    store_absolute_paths(config)
     check_source_run(config)
+    store_absolute_paths(config)
     return Checked(config, notices_of(config), folder, named_by_user)
 
 

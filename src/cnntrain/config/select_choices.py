@@ -22,6 +22,7 @@ from ..settings.fields import (
 from ..settings.nearest_name import did_you_mean, nearest
 from .choice_files import EXPERIMENT, Choice, Choices, overridden_groups
 from .option_table import OPTIONS
+from .other_tools import COMMANDS, SETTINGS
 from .parse_override import Override, parse_override, quoted
 from .read_yaml import read_yaml
 from .unknown_names import find_setting, unknown_choice
@@ -88,6 +89,8 @@ def _parsed(overrides: list[str], problems: list[str]) -> list[Override]:
             value = overrides[i + 2] if i + 2 < len(overrides) else "VALUE"
             problems.append(f"{text} = {value}: settings are written without spaces: {text}={value}")
             skip = 2
+        elif text in COMMANDS:
+            problems.append(f"{text}: {COMMANDS[text]}")
         elif "=" not in text and not text.startswith("~"):
             problems.append(f"{text}: settings are written key=value, as in trainer.epochs=10")
         else:
@@ -127,9 +130,9 @@ def _sort_setting(override: Override, selection: Selection, settings: list[Overr
     if override.deletes:
         return f"{text}: nothing can be removed from the configuration; settings are changed by key=value"
     if "." not in key and key not in settings_of(Config):
-        near = nearest(key, [*GROUPS, EXPERIMENT])
+        near = None if key in SETTINGS else nearest(key, [*GROUPS, EXPERIMENT])
         if near is not None:
-            return f"{text}: unknown; did you mean {near}={override.written}?"
+            return f"{text}: unknown; did you mean {near}={shorten(override.written)}?"
     settings.append(override)
     return None
 
@@ -176,7 +179,10 @@ def _select_setting(override: Override, choices: Choices, selection: Selection) 
     elif override.error is not None:
         return f"{written}: cannot be read ({shorten(override.error)})"
     elif override.sweeps:
-        return f"{written}: a list of values needs -m (cnntrain -m {shorten(override.text)})"
+        if "list" in str(type_of(found.schema, found.name)):
+            raw = override.text.partition("=")[2]
+            return f"{written}{shorten(raw)}: a list is written {key}=[{shorten(raw)}]; several runs need -m"
+        return f"{written}{shorten(override.text.partition('=')[2])}: a list of values needs -m"
     if found.inside or (isinstance(value, str) and "${" in value):
         selection.settings[key] = value
         return None

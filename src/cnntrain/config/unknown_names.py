@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..settings.config_tree import GROUPS, Config
 from ..settings.fields import settings_of, shorten, type_of
@@ -11,6 +12,7 @@ from ..settings.job_settings import JOB_SETTINGS
 from ..settings.nearest_name import did_you_mean, nearest
 from .choice_files import EXPERIMENT, Choice, Choices
 from .option_table import OPTIONS
+from .other_tools import SETTINGS
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,24 @@ def find_setting(key: str, chosen: dict[str, Choice], choices: Choices) -> Setti
 
 def unknown_choice(group: str, name: str, choices: Choices) -> str:
     """Return the error for a choice that a group does not have."""
-    return f"{group} has no choice {shorten(name)}; {did_you_mean(name, choices.names(group))}"
+    known = choices.names(group)
+    family = [other for other in known if len(name) > 2 and other.startswith(name.lower())]
+    is_family = len(family) > 1 and name.lower() not in known
+    hint = f"choose one of {', '.join(family)}" if is_family else did_you_mean(name, known)
+    if group == "data" and (as_folder := _data_of_path(name)):
+        hint = f"did you mean {as_folder}?"
+    return f"{group} has no choice {shorten(name)}; {hint}"
+
+
+def _data_of_path(name: str) -> str | None:
+    """Return the overrides for a path that was given in place of the name of a data set, None for others."""
+    try:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            return f"data=folder data.path={name}"
+        return f"data=npz data.path={name}" if path.suffix == ".npz" and path.is_file() else None
+    except OSError:
+        return None
 
 
 def find_anywhere(name: str) -> str | None:
@@ -80,6 +99,8 @@ def _nearest_key(key: str, chosen: dict[str, Choice]) -> str | None:
     for group, choice in chosen.items():
         leaves = settings_of(choice.schema) if choice.schema else {}
         known += [f"{group}.{leaf}" for leaf in leaves if leaf != "name"]
+    if key in SETTINGS and SETTINGS[key].partition(".")[0] in (*GROUPS, "run", "hydra"):
+        return SETTINGS[key]
     leaf = key.rpartition(".")[2]
     same = [entry for entry in known if entry.rpartition(".")[2] == leaf]
     near = nearest(key, same) or (same[0] if same else nearest(key, [*known, *GROUPS, EXPERIMENT]))

@@ -12,7 +12,7 @@ from ..assemble import build_criterion, checked_network_input, rebuild_network
 from ..errors import ConfigError
 from ..loss.criterion import Criterion
 from ..settings.config_tree import Config
-from ..settings.fields import describe_option
+from ..settings.fields import describe_changes
 from ..training.device import prepare
 from .layer_costs import LayerCost, layer_table, size_notices
 from .memory import Simulation, TrainingMemory
@@ -78,7 +78,7 @@ def network_costs(config: Config) -> NetworkCosts:
         )
     simulation = Simulation(config, network, compute, network_input, criterion)
     return NetworkCosts(
-        network=describe_option(config.model),
+        network=describe_changes(config.model),
         input=(channels, *size),
         outputs=criterion.outputs,
         rows=rows,

@@ -69,4 +69,4 @@ def rotated(images: Tensor, degrees: Tensor) -> Tensor:
     """Return images uint8 (N, H, W, C) rotated about their centers by degrees (N,), counter-clockwise."""
     count, height, width, _ = images.shape
     windows = torch.tensor([0.0, 0.0, height, width])[:, None].expand(4, count)
-    return resample(images, windows, degrees.deg2rad(), (height, width), "zeros")
+    return resample(images, windows, degrees.deg2rad(), (height, width))

@@ -41,8 +41,11 @@ def _write(costs: NetworkCosts, folder: RunFolder, config: Config) -> None:
     write_text(folder.path / "network.md", summary_table.markdown(costs))
     content = json.dumps(summary_table.to_json(costs), indent=2, allow_nan=False)
     write_text(folder.path / "network.json", content + "\n")
-    draw_optimizer_schedule(folder.path / SCHEDULE, *_schedule(config))
-    print(f"\n{folder.path}: network.md, network.json, {SCHEDULE}", flush=True)
+    files = ["network.md", "network.json"]
+    if not (folder.path / SCHEDULE).exists():  # a run has drawn its own, with its own number of steps
+        draw_optimizer_schedule(folder.path / SCHEDULE, *_schedule(config))
+        files.append(SCHEDULE)
+    print(f"\n{folder.path}: {', '.join(files)}", flush=True)
 
 
 def _schedule(config: Config) -> tuple[OptimizerStages, int, int]:

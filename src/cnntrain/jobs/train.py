@@ -169,8 +169,9 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     pictures += draw_end(folder.path, config, assembled) if config.trainer.pictures else []
     folder.write_summary(summary)
     print(_table(summary))
-    files = ", ".join(["config.yaml", "metrics.jsonl", "summary.json", "checkpoints/", *pictures])
-    print(f"{folder.path}: {files}", flush=True)
+    files = ["config.yaml", "metrics.jsonl", "summary.json", "checkpoints/", *pictures]
+    files += ["tensorboard/"] if (folder.path / "tensorboard").is_dir() else []
+    print(f"{folder.path}: {', '.join(files)}", flush=True)
 
 
 def _table(summary: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..metrics import ClassMetrics, Metrics
+from ..metrics import ClassMetrics, Metrics, RejectingMetrics
 from .criterion import Criterion, at_least_float32, reduced
 
 
@@ -29,7 +29,8 @@ class ClassCriterion(Criterion):
 class Softmax(ClassCriterion):
     """Softmax cross-entropy, -log p(label), with class weights and label smoothing (C1, R8).
 
-    As in torch's cross_entropy, class weights also weight the mean over the batch.
+    Labels are smoothed in training mode only. As in torch's cross_entropy, class weights also weight the mean
+    over the batch.
     """
 
     weights: Tensor | None
@@ -42,9 +43,10 @@ class Softmax(ClassCriterion):
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         scores = at_least_float32(scores)
         weights = None if self.weights is None else self.weights.to(scores.dtype)
-        return F.cross_entropy(scores, labels, weights, label_smoothing=self.label_smoothing)
+        smoothing = self.label_smoothing if self.training else 0.0
+        return F.cross_entropy(scores, labels, weights, label_smoothing=smoothing)
 
-    def weight(self, labels: Tensor) -> Tensor:
+    def weight(self, labels: Tensor) -> float | Tensor:
         return super().weight(labels) if self.weights is None else self.weights[labels].sum()
 
 
@@ -82,7 +84,21 @@ class RejectingSoftmax(ClassCriterion):
         self.rejection = rejection
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(F.pad(at_least_float32(scores), (0, 1), value=-self.rejection), labels)
+        return F.cross_entropy(self._with_rejection(scores), labels)
+
+    def metrics(self) -> Metrics:
+        return RejectingMetrics(self.names, self.rejection)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return the probabilities of the classes, whose sum is 1 less that of "none of them"."""
+        return self._with_rejection(scores).softmax(1)[:, :-1]
+
+    def rejected(self, scores: Tensor) -> Tensor:
+        """Return for each image whether "none of them" is the most probable answer, bool (N,)."""
+        return self._with_rejection(scores).argmax(1) == scores.shape[1]
+
+    def _with_rejection(self, scores: Tensor) -> Tensor:
+        return F.pad(at_least_float32(scores), (0, 1), value=-self.rejection)
 
 
 class OneHotError(ClassCriterion):

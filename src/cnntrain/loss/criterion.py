@@ -38,9 +38,9 @@ class Criterion(nn.Module, ABC):
     def metrics(self) -> Metrics:
         """Return an empty accumulator of metrics over a split."""
 
-    def weight(self, labels: Tensor) -> Tensor:
+    def weight(self, labels: Tensor) -> float | Tensor:
         """Return the weight of a batch in a mean over batches: by default its number of images."""
-        return torch.tensor(float(len(labels)), device=labels.device)
+        return float(len(labels))
 
     def predictions(self, scores: Tensor) -> Tensor:
         """Return the predictions that metrics compare with labels; by default the scores."""

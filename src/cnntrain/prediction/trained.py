@@ -15,17 +15,19 @@ from ..assemble import rebuild_network, restore_criterion, restore_preprocessing
 from ..config import stored_config
 from ..config.resolve_network_input import resolve_network_input
 from ..errors import ConfigError, DataError
-from ..loss.class_losses import ClassCriterion
+from ..loss.class_losses import ClassCriterion, RejectingSoftmax
 from ..loss.criterion import Criterion
 from ..preprocessing.preprocess import Preprocess
 from ..runs.checkpoint import State
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
+from ..settings.fields import describe_changes
 
+NONE_OF_THEM = "none of them"
 Images = Tensor | NDArray[np.uint8]
 
 
-@dataclass
+@dataclass(repr=False)
 class TrainedNetwork:
     """The network of a run's best epoch, in evaluation mode on the CPU, with its preprocessing and loss.
 
@@ -39,12 +41,21 @@ class TrainedNetwork:
     image_shape: tuple[int, int, int]
     config: Config
 
+    def __repr__(self) -> str:
+        height, width, channels = self.image_shape
+        return (
+            f"TrainedNetwork({describe_changes(self.config.model)}, images of {height}x{width}x{channels}, "
+            f"{len(self.names)} {self.config.data.target_kind()})"
+        )
+
     @torch.inference_mode()
     def predict(self, images: Images) -> Tensor:
         """Return probabilities of classes (N, K) or attributes (N, A), or values (N, V).
 
         images: uint8 (N, H, W, C), of torch or numpy. Raises ValueError for another type or shape.
         """
+        if isinstance(images, np.ndarray) and not images.flags.writeable:
+            images = images.copy()  # torch warns about memory that it could write to
         images = torch.as_tensor(images)
         if images.dtype != torch.uint8:
             raise ValueError(f"images must be uint8 of 0…255, got {str(images.dtype).removeprefix('torch.')}")
@@ -57,6 +68,7 @@ class TrainedNetwork:
     def classify(self, images: Images) -> Sequence[str]:
         """Return the name of the most probable class of each image; images as for `predict`.
 
+        With loss=rejecting_softmax, an image that is most probably none of the classes is "none of them".
         Raises ValueError if the run's target is not classes.
         """
         if not isinstance(self.criterion, ClassCriterion):
@@ -64,7 +76,16 @@ class TrainedNetwork:
             raise ValueError(
                 f"this network predicts {kind} ({', '.join(self.names)}), not classes; use predict"
             )
-        return [self.names[index] for index in self.predict(images).argmax(1).tolist()]
+        probabilities = self.predict(images)
+        best = probabilities.max(1)
+        rejected = 1 - probabilities.sum(1) > best.values if self._rejects() else torch.zeros(len(images))
+        return [
+            NONE_OF_THEM if none else self.names[index]
+            for index, none in zip(best.indices.tolist(), rejected.tolist(), strict=True)
+        ]
+
+    def _rejects(self) -> bool:
+        return isinstance(self.criterion, RejectingSoftmax)
 
 
 def load_trained(path: Path) -> TrainedNetwork:

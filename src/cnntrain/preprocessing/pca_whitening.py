@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -62,6 +65,10 @@ class Project(Preprocess):
         )
 
     def values(self, images: Tensor) -> Tensor:
+        with full_precision():
+            return self._projected(images)
+
+    def _projected(self, images: Tensor) -> Tensor:
         centered = self.vectors(images).sub_(self.mean)
         if self.matrix is not None:
             return self._as_images(centered @ self.matrix)
@@ -86,6 +93,17 @@ class Project(Preprocess):
     def _values_shape(self) -> Shape:
         height, width, channels = self.shape if self.rotate_back else (1, 1, len(self.variances))
         return channels, height, width
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Multiply float32 matrices on CUDA without TF32, whose 10 bits whitening would amplify."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def eigenbasis(train: ImageSet, normalize_contrast: bool) -> tuple[Tensor, Tensor, Tensor]:

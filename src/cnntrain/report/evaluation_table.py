@@ -7,6 +7,8 @@ from ..training.evaluate_split import Evaluation
 
 # The confusion matrix is not printed with more classes than this.
 MAX_PRINTED_CLASSES = 20
+# Longer names are cut off at the head of a column.
+MAX_COLUMN = 10
 
 
 def evaluation_lines(title: str, evaluation: Evaluation, names: list[str]) -> list[str]:
@@ -27,13 +29,17 @@ def _confusion_table(
     lines = []
     width = max(len(name) for name in names)
     has_matrix = len(names) <= MAX_PRINTED_CLASSES
+    shortened = [name if len(name) <= MAX_COLUMN else f"{name[: MAX_COLUMN - 1]}…" for name in names]
+    columns = [5] * len(names)
     if has_matrix:
-        numbers = " ".join(f"{i:>5}" for i in range(len(names)))
-        lines.append(f"  {'class':<{width}}  accuracy  predicted as {numbers}")
+        columns = [max(5, len(name)) for name in shortened]
+        heads = " ".join(f"{name:>{column}}" for name, column in zip(shortened, columns, strict=True))
+        lines.append(f"  {'class':<{width}}  accuracy  predicted as {heads}")
     for name, counts in zip(names, confusion, strict=True):
         accuracy = per_class[name]
         percent = "       –" if accuracy is None else f"{accuracy:>8.2%}"
-        row = " ".join(f"{count:>5}" for count in counts) if has_matrix else ""
+        cells = zip(counts, columns, strict=True)
+        row = " ".join(f"{count:>{column}}" for count, column in cells) if has_matrix else ""
         lines.append(f"  {name:<{width}}  {percent}               {row}".rstrip())
     return lines
 

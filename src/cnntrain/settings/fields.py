@@ -101,7 +101,8 @@ def _type_hints(option: type) -> dict[str, Any]:
 
 def is_free_text(option: type, name: str) -> bool:
     """Return whether a field takes any text, such as a path: no number, list or choice among words."""
-    parts = set(typing.get_args(type_of(option, name)) or (type_of(option, name),))
+    annotation = type_of(option, name)
+    parts = set(typing.get_args(annotation)) if _is_union(annotation) else {annotation}
     return parts <= {str, type(None)} and rule_of(settings_of(option)[name]).choices is None
 
 
@@ -249,12 +250,12 @@ def _is_union(annotation: Any) -> bool:
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 
-def describe_option(settings: Any) -> str:
-    """Return an option's name and settings on one line."""
+def describe_changes(settings: Any) -> str:
+    """Return an option's name, and those of its settings that differ from their defaults, on one line."""
     assignments = [
         f"{name}={format_value(getattr(settings, name))}"
-        for name in settings_of(type(settings))
-        if name != "name"
+        for name, field in settings_of(type(settings)).items()
+        if name != "name" and getattr(settings, name) != default_of(field)
     ]
     return f"{settings.name} ({', '.join(assignments)})" if assignments else str(settings.name)
 

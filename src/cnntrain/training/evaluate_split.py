@@ -40,8 +40,9 @@ def evaluate_split(
     batches: Batches,
     compute: Compute,
 ) -> Evaluation:
-    """Return data loss and metrics of a network over a split, in evaluation mode."""
+    """Return data loss and metrics of a network over a split, in evaluation mode: without label smoothing."""
     network.eval()
+    criterion.eval()
     metrics = criterion.metrics()
     loss_sum = torch.zeros((), dtype=torch.float32, device=compute.device)
     weight_sum = torch.zeros((), dtype=torch.float32, device=compute.device)
@@ -49,9 +50,11 @@ def evaluate_split(
         inputs = preprocess(images)
         with compute.autocast():
             scores = network(inputs).float()
-        weight = criterion.weight(labels)
-        loss_sum += criterion(scores, labels) * weight
+        weight = torch.as_tensor(criterion.weight(labels), dtype=torch.float32, device=compute.device)
+        # The mean loss of a batch whose classes all have weight 0 is not defined.
+        loss_sum += torch.where(weight > 0, criterion(scores, labels) * weight, 0.0)
         weight_sum += weight
         metrics.add(criterion.predictions(scores), labels)
+    criterion.train()
     result = metrics.result()
     return Evaluation((loss_sum / weight_sum).item(), result.values, result.error, result.details)

@@ -32,7 +32,9 @@ class StepResult:
 class TrainingStep:
     """Performs one update of a network's weights from one batch.
 
-    The batch is split into `accumulate_steps` parts whose gradients are averaged.
+    The batch is split into `accumulate_steps` parts whose gradients are averaged. The result is that of one
+    batch except where a batch is used as a whole: batch normalization takes the statistics of each part, and
+    mixup and CutMix draw a mixing coefficient for each part.
     """
 
     def __init__(
@@ -94,7 +96,10 @@ class TrainingStep:
         loss_sum = torch.zeros((), device=self.compute.device)
         metric_sum = torch.zeros((), device=self.compute.device)
         count = self.accumulate_steps
-        parts = zip(images.chunk(count), labels.chunk(count), strict=True)
+        parts = list(zip(images.chunk(count), labels.chunk(count), strict=True))
+        # A part counts by the weight of its labels, as within one batch, where classes have weights.
+        weights = [self.criterion.weight(part_labels) for _, part_labels in parts]
+        total = sum(weights)
         for number, (part, part_labels) in enumerate(parts):
             inputs = self.preprocess(part)
             mixed = mix(inputs, part_labels, self.regularization, self.seed, step, number)
@@ -102,7 +107,7 @@ class TrainingStep:
             with self.compute.autocast():
                 outputs = self._forward(inputs)
             scores, loss = self._loss(outputs, mixed)
-            loss = loss / count
+            loss = loss * (weights[number] / total)
             torch.autograd.backward(self.update.scaler.scale(loss))
             loss_sum += loss.detach()
             metric_sum += self.criterion.primary_metric(scores.detach(), mixed.dominant_labels()).sum()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,18 @@ IMAGES, EPOCHS = 8, 4
 EPSILON = 1e-5
 
 
+def shown_images(train: ImageSet) -> Tensor:
+    """Return the indices of up to 8 training images: the first of each class, then the next of all."""
+    if train.labels.ndim > 1:
+        return torch.arange(min(IMAGES, len(train)))
+    first: dict[int, int] = {}
+    for index, label in enumerate(train.labels.tolist()):
+        first.setdefault(label, index)
+    chosen = [first[label] for label in sorted(first)][:IMAGES]
+    others = (index for index in range(len(train)) if index not in chosen)
+    return torch.tensor([*chosen, *itertools.islice(others, IMAGES - len(chosen))])
+
+
 @torch.no_grad()
 def augmentation_rows(
     preprocess: Preprocess, augment: Augment | None, regularization: Regularizers, train: ImageSet, seed: int
@@ -28,8 +42,8 @@ def augmentation_rows(
     Each is float (n, H, W, C) in 0…1 on the CPU; inputs of the network are rescaled to 0…1 per image.
     """
     device = next(preprocess.buffers()).device
-    images = next(train.chunks(IMAGES)).to(device)
-    indices = torch.arange(len(images))
+    indices = shown_images(train)
+    images = next(train.subset(indices).chunks(IMAGES)).to(device)
     rows = {"as stored": images.float() / 255}
     for epoch in range(EPOCHS):
         augmented = images if augment is None else augment(images, indices, seed, epoch, 0)
@@ -38,7 +52,7 @@ def augmentation_rows(
         if inputs.shape[2:] == (1, 1):
             # A vector cannot be drawn: use the image before preprocessing.
             inputs = augmented.permute(0, 3, 1, 2).float()
-        mixed = mix(inputs, train.labels[: len(images)].to(device), regularization, seed, epoch, 0)
+        mixed = mix(inputs, train.labels[indices].to(device), regularization, seed, epoch, 0)
         noisy = add_noise(mixed.inputs, regularization.input_noise)
         rows[f"epoch {epoch + 1}"] = _rescaled(noisy.permute(0, 2, 3, 1))
     return {name: row.cpu() for name, row in rows.items()}
@@ -54,7 +68,7 @@ def illustrate(preprocess: Preprocess, train: ImageSet) -> dict[str, Tensor]:
     0…1, except originals and, where the contrast was not normalized, reduced.
     """
     device = next(preprocess.buffers()).device
-    images = next(train.chunks(IMAGES)).to(device)
+    images = next(train.subset(shown_images(train)).chunks(IMAGES)).to(device)
     rows = {"originals": images.float() / 255}
     if isinstance(preprocess, Project):
         rows |= _of_projection(preprocess, images)
