@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from ..errors import ConfigError
 from ..settings.config_tree import GROUPS, Config
@@ -60,7 +61,7 @@ class Composer:
             self._check_schemas(tree)
             plain = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
             return Composed(typed(plain), Path(str(tree.hydra.run.dir)), Path(str(tree.hydra.sweep.dir)))
-        except (HydraException, OmegaConfBaseException, RecursionError) as error:
+        except (HydraException, OmegaConfBaseException, RecursionError, YAMLError) as error:
             raise ConfigError([_one_line(error)]) from error
 
     def complete(self, command: str) -> None:
@@ -86,7 +87,7 @@ class Composer:
         """Return key → values of what an experiment's hydra.sweeper.params sweeps over."""
         try:
             params = self._tree(selection).hydra.sweeper.get("params") or {}
-        except (HydraException, OmegaConfBaseException):
+        except (HydraException, OmegaConfBaseException, YAMLError):
             return {}
         return {str(key): str(value) for key, value in params.items()}
 

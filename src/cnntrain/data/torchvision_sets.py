@@ -57,6 +57,8 @@ def read_set(name: str, root: str, shape: tuple[int, int, int]) -> Splits:
     `shape` is its (height, width, channels). Raises DataError if a file is damaged or the download fails.
     """
     folder = Path(root).expanduser()
+    if folder.is_file():
+        raise DataError(f"{folder}: is a file; write the folder that holds it, data.root={folder.parent}")
     npz = folder / f"{name}.npz"
     if npz.exists():
         return read_npz(str(npz), CLASS_NAMES[name], shape)

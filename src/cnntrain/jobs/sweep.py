@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from ..config.check import Checked
+from ..config import stored_config
+from ..config.check import Checked, store_absolute_paths
 from ..config.compose import Composer
 from ..config.option_table import typed
 from ..config.pipeline import CheckedSweep
-from ..errors import ConfigError, Interrupted, UserError
+from ..config.resume_overrides import difference
+from ..errors import ConfigError, DataError, Interrupted, UserError
 from ..machine_errors import machine_error
-from ..runs.run_folder import create_folder
+from ..runs import file_names
+from ..runs.run_folder import RunFolder, create_folder, remove_if_empty
 from ..runs.signals import signals_as_exceptions
-from .dispatch import start
+from ..settings.config_tree import Config
+from .dispatch import start, start_on_run
 
 
 def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
@@ -28,8 +31,11 @@ def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
     try:
         with signals_as_exceptions():
             jobs = composer.multirun(_run_job, sweep.overrides, folder)
-    except HydraException as error:  # overrides that only the chosen sweeper or launcher can check
-        raise ConfigError([" ".join(str(error).split())]) from error
+    except UserError:
+        raise
+    except Exception as error:  # of the chosen sweeper or launcher: the jobs handle their own
+        remove_if_empty(folder, generated=not sweep.named_by_user)
+        raise ConfigError([f"the sweep cannot start: {' '.join(str(error).split())}"]) from error
     failed = [str(number) for number, job in enumerate(jobs) if job.return_value != 0]
     numbers = f": {', '.join(failed)}" if failed else ""
     print(f"\nsweep     {len(jobs)} jobs in {folder}, {len(failed)} failed{numbers}", flush=True)
@@ -41,8 +47,12 @@ def _run_job(tree: DictConfig) -> int:
     hydra: Any = HydraConfig.get()
     print(f"\njob {hydra.job.num}     {' '.join(hydra.overrides.task)}", flush=True)
     folder = Path(hydra.runtime.output_dir)
+    config = typed(tree)
+    store_absolute_paths(config)
     try:
-        start(Checked(typed(tree), [], folder, named_by_user=True))
+        if (folder / file_names.CONFIG).exists():
+            return _continue(folder, config)
+        start(Checked(config, [], folder, named_by_user=True))
     except Interrupted as stop:
         if stop.exit_code:
             raise
@@ -59,4 +69,19 @@ def _run_job(tree: DictConfig) -> int:
         )
         traceback.print_exc()
         return 1
+    return 0
+
+
+def _continue(folder: Path, config: Config) -> int:
+    """Continue the job of a sweep repeated in its folder; a finished one is kept. Raises DataError."""
+    stored = stored_config.read(folder)
+    found = difference(stored, config)
+    if found is not None or stored.trainer.epochs != config.trainer.epochs:
+        key = found[0] if found is not None else "trainer.epochs"
+        raise DataError(f"{folder}: holds a run of other settings ({key}); name another folder")
+    summary = RunFolder(folder).read_summary() or {}
+    if summary.get("status") == "finished":
+        print(f"{folder}: is finished", flush=True)
+    else:
+        start_on_run(folder, stored, config)
     return 0

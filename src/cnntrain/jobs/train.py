@@ -39,7 +39,6 @@ def train(config: Config, path: Path, named_by_user: bool) -> None:
     with folder.locked():
         if folder.config.exists():
             raise DataError(f"{path}: already holds a run; continue it with run={path}")
-        print(f"folder    {folder.path}", flush=True)
         try:
             with _recorded_outcome(folder):
                 write_text(folder.config, stored_config.to_yaml(config))
@@ -96,6 +95,8 @@ def _run(config: Config, folder: RunFolder, state: State | None, before: Config 
     with StopSignals().caught() as signals:
         assembled = assemble(config, folder, state)
         messages = assembled.messages
+        if state is None and before is None:
+            messages = [f"folder    {folder.path}", *messages]
         if state is not None and before is not None:
             messages += _notices_on_resuming(assembled, Progress(**state["progress"]), before, config)
         print("\n".join(messages), flush=True)

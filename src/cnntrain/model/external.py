@@ -235,7 +235,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         return _read_safetensors(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError, ValueError) as error:
         raise _unreadable(path, error) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DataError(f"model.weights={path}: holds no state dict (a mapping from names to tensors)")
@@ -255,8 +255,16 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(f"model.weights={path}: cannot be read as weights: {reason}")
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror
+    elif isinstance(error, pickle.UnpicklingError):
+        # torch's own message advises to load the file in a way that runs code in it.
+        reason = "it is no file of torch, or holds objects other than tensors"
+    else:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(
+        f"model.weights={path}: cannot be read as weights ({reason}); name a state dict saved by torch.save"
+    )
 
 
 def _first_convolution(network: nn.Module) -> tuple[str, nn.Conv2d]:

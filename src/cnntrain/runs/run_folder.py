@@ -24,10 +24,11 @@ LOCK, OWNER = ".lock", ".process.json"
 
 
 class RunFolder:
-    """The files of one run."""
+    """The files of one run; generated: whether its path was generated, outputs/DATE/TIME by default."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, generated: bool = False):
         self.path = path
+        self.generated = generated
         self.config = path / file_names.CONFIG
         self.metrics = path / file_names.METRICS
         self.summary = path / file_names.SUMMARY
@@ -90,13 +91,13 @@ class RunFolder:
             if self._discarded:
                 with suppress(OSError):
                     (self.path / LOCK).unlink(missing_ok=True)
-                    self.path.rmdir()  # fails if the folder contains other files
+                remove_if_empty(self.path, self.generated)
             lock.release()
 
 
 def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> RunFolder:
     """Return a new folder for a run; raises DataError if it holds a run already or is not writable."""
-    folder = RunFolder(create_folder(path, named_by_user))
+    folder = RunFolder(create_folder(path, named_by_user), generated=not named_by_user)
     if folder.config.exists():
         raise DataError(f"{path}: already holds a run; continue it with run={path}, or name another folder")
     if with_checkpoints:
@@ -123,6 +124,14 @@ def create_folder(path: Path, named_by_user: bool) -> Path:
     except OSError as error:
         raise DataError(f"{path}: cannot be created ({error.strerror}); name another folder") from error
     raise AssertionError("itertools.count does not end")
+
+
+def remove_if_empty(path: Path, generated: bool) -> None:
+    """Remove an empty folder, and if its path was generated, the folders above that are empty then."""
+    folders = [path, path.parent, path.parent.parent] if generated else [path]
+    with suppress(OSError):  # the first that is not empty
+        for folder in folders:
+            folder.rmdir()
 
 
 def _owner(file: Path) -> str:
