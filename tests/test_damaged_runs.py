@@ -71,7 +71,11 @@ def variants() -> Iterator[tuple[str, str]]:
         "update.optimizers.0.param_groups",
     ]
     for key in keys:
-        yield from ((key, change) for change in ("missing", "null", "text", "other shape", "unknown key"))
+        yield from ((key, change) for change in ("missing", "null", "other shape"))
+    for key in ("config", "network", "progress.step", "sums", "update"):
+        yield key, "text"
+    for key in ("network", "progress", "update", "average"):
+        yield key, "unknown key"
 
 
 def changed(state: dict[str, Any], key: str, change: str) -> bool:

@@ -107,8 +107,8 @@ def test_closed_descriptors_are_opened_so_that_no_file_gets_their_number() -> No
         os.close(kept)
 
 
-@pytest.mark.parametrize("operation", ["fsync", "replace", "link", "rename"])
-@pytest.mark.parametrize("at", [1, 3, 6])
+@pytest.mark.parametrize("operation", ["fsync", "replace", "link"])
+@pytest.mark.parametrize("at", [1, 4])
 def test_a_failing_file_operation_ends_in_one_line_and_the_run_goes_on(
     operation: str,
     at: int,

@@ -248,6 +248,15 @@ def test_a_checkpoint_of_another_network_is_refused(capsys: pytest.CaptureFixtur
     assert "mlp" in stderr
 
 
+def test_a_finite_loss_far_above_the_first_is_reported_as_divergence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    large = ["model=linear", "optim.lr=1e20", "trainer.max_grad_norm=null", "schedule=constant"]
+    assert main(["hydra.run.dir=run", "trainer.epochs=1", *large]) == 4
+    assert "diverged: the training loss of the last epoch is" in capsys.readouterr().err
+    assert summary(Path("run"))["status"] == "diverged"
+
+
 def test_a_diverged_run_stops_and_reports_step_learning_rate_loss_and_gradient_norm(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -107,7 +107,7 @@ def _mapping_problem(state: Any, schema: type, key: str) -> str | None:
     for field in fields(schema):
         if field.name not in state:
             # The defaults of Progress are those of a new run, not of a key that is missing.
-            if field.default is MISSING or schema is Progress:
+            if field.default is MISSING or (schema is Progress and "optional" not in field.metadata):
                 return f"{prefix}{field.name} is missing"
         elif wrong := _type_problem(state[field.name], annotations[field.name], f"{prefix}{field.name}"):
             return wrong

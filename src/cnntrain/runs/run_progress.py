@@ -11,6 +11,7 @@ class Progress:
 
     best_error: the lowest validation error so far, reached in epoch best_epoch with metrics best_values by
     best_weights: those of the "last_step" or the "average". rows: number of rows in metrics.jsonl.
+    first_loss: the loss of the first step.
     """
 
     step: int = 0
@@ -25,6 +26,8 @@ class Progress:
     wall_seconds: float = 0.0
     training_seconds: float = 0.0
     images: int = 0
+    # Missing in checkpoints of earlier versions.
+    first_loss: float | None = field(default=None, metadata={"optional": True})
 
     def after_step(self, images: int) -> None:
         """Count one update from `images` images."""

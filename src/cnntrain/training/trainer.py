@@ -26,6 +26,9 @@ from .throughput import Throughput
 from .training_step import StepResult, TrainingStep
 from .validate_average import evaluate_average
 
+# A loss that has grown by this factor is no result of training, though it is finite.
+DIVERGED_FACTOR = 100.0
+
 
 class Trainer:
     """Trains one network from its current progress to the last epoch.
@@ -53,6 +56,7 @@ class Trainer:
         self.steps_per_epoch = min(len(train), settings.max_steps_per_epoch or len(train))
         self.progress = Progress()
         self.means = EpochMeans(step.compute.device)
+        self._last_loss: float | None = None
         self._checkpoint_timer = CheckpointTimer(settings)
         self._throughput = Throughput()
 
@@ -96,12 +100,15 @@ class Trainer:
                 self.finish_epoch()
         except NonFinite as error:
             raise self._diverged(error) from error
+        self._check_last_loss()
 
     def record(self, result: StepResult) -> Row:
         """Write and return the record of the step just done; raises NonFinite if updates were skipped."""
         self.step.update.skipped.check()
         rate = self._throughput.since_record(self.progress.images)
         row = step_row(self.step, result, self.progress, self.steps_per_epoch, self.means, rate)
+        if self.progress.step == 1:
+            self.progress.first_loss = row["train/loss"]
         self.recorder.record(row)
         return row
 
@@ -117,6 +124,7 @@ class Trainer:
         )
         means = self.means.take(self.metric_name)
         row = epoch_row(progress, means, validation, averaged, images_per_second)
+        self._last_loss = row["train/loss"]
         self.recorder.record(row)
         step.update.optimizers.schedule.after_epoch(None if validation is None else validation.error)
         keep_best(progress, self.checkpoints, self.trained_state(), validation, averaged)
@@ -168,6 +176,16 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         patience = self.settings.early_stopping_epochs
         return patience is not None and self.progress.epoch - self.progress.best_epoch >= patience
+
+    def _check_last_loss(self) -> None:
+        """Raise Diverged if training ended with a finite loss far above that of its first step."""
+        first, last = self.progress.first_loss, self._last_loss
+        if first is not None and last is not None and last > DIVERGED_FACTOR * max(first, 1.0):
+            raise Diverged(
+                f"diverged: the training loss of the last epoch is {last:.3g}, that of the first step was "
+                f"{first:.3g}. Try a lower optim.lr, a warm-up (schedule.warmup_epochs=1) or "
+                "trainer.max_grad_norm=1"
+            )
 
     def _diverged(self, error: NonFinite) -> Diverged:
         return Diverged(

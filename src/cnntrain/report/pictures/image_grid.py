@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,16 +20,16 @@ GAP = 4
 FONT_SIZE = 14
 
 
-def save_sheet(path: Path, rows: dict[str, Tensor]) -> None:
-    """Write rows of images as one PNG, with each row's name to its left.
+def save_sheet(path: Path, rows: dict[str, Tensor], columns: list[str] | None = None) -> None:
+    """Write rows of images as one PNG, with each row's name to its left and the columns' above them.
 
     rows: name → (n, H, W, C) in 0…1; C = 3 is colour, else the first channel is drawn in grey. Images are
     enlarged by an integer factor to about 64 pixels. Raises DataError.
     """
-    write_image(path, compose_sheet(rows))
+    write_image(path, compose_sheet(rows, columns))
 
 
-def compose_sheet(rows: dict[str, Tensor]) -> Image:
+def compose_sheet(rows: dict[str, Tensor], columns: list[str] | None = None) -> Image:
     """Return the picture of `save_sheet`; its longest row ends GAP before the right edge."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -37,14 +37,29 @@ def compose_sheet(rows: dict[str, Tensor]) -> Image:
     font = ImageFont.truetype(str(_font_file()), FONT_SIZE)
     left = 2 * GAP + round(max(font.getlength(name) for name in strips))
     width = left + max(strip.shape[1] for strip in strips.values()) + GAP
-    height = GAP + sum(strip.shape[0] + GAP for strip in strips.values())
+    heading = FONT_SIZE + 2 * GAP if columns else 0
+    height = GAP + heading + sum(strip.shape[0] + GAP for strip in strips.values())
     sheet = Image.new("RGB", (width, height), "white")
     draw, top = ImageDraw.Draw(sheet), GAP
+    if columns:
+        step = (next(iter(strips.values())).shape[1] + GAP) // len(columns)
+        for number, name in enumerate(columns):
+            draw.text((left + number * step, top), _cut(name, font, step - GAP), fill="black", font=font)
+        top += heading
     for name, strip in strips.items():
         draw.text((GAP, top + strip.shape[0] // 2), name, fill="black", font=font, anchor="lm")
         sheet.paste(Image.fromarray(strip.numpy()), (left, top))
         top += strip.shape[0] + GAP
     return sheet
+
+
+def _cut(name: str, font: Any, width: int) -> str:
+    """Return a name, cut off where it is wider than a column."""
+    if font.getlength(name) <= width:
+        return name
+    while len(name) > 1 and font.getlength(f"{name}…") > width:
+        name = name[:-1]
+    return f"{name}…"
 
 
 def _font_file() -> Path:

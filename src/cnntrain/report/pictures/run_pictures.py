@@ -15,7 +15,7 @@ from ...preprocessing.settings import Projection
 from ...settings.config_tree import Config
 from .decision_boundary import draw_boundary
 from .image_grid import save_sheet
-from .network_inputs import augmentation_rows, illustrate
+from .network_inputs import augmentation_rows, illustrate, shown_images
 from .schedule import draw_rates
 
 SCHEDULE, IMAGES, PREPROCESSING = "schedule.png", "images.png", "preprocessing.png"
@@ -32,12 +32,20 @@ def draw_start(folder: Path, config: Config, assembled: Assembled) -> list[str]:
     if min(train.shape[:2]) >= MIN_SIDE:
         augment = trainer.train_batches.augment
         rows = augmentation_rows(step.preprocess, augment, config.regularization, train, config.seed)
-        save_sheet(folder / IMAGES, rows)
+        save_sheet(folder / IMAGES, rows, _column_names(assembled))
         names.append(IMAGES)
     if isinstance(config.preprocessing, Projection):
         save_sheet(folder / PREPROCESSING, illustrate(step.preprocess, train))
         names.append(PREPROCESSING)
     return names
+
+
+def _column_names(assembled: Assembled) -> list[str] | None:
+    """Return the class names of the images shown, None where labels are no classes."""
+    splits = assembled.splits
+    if splits.train.labels.ndim > 1:
+        return None
+    return [splits.names[label] for label in splits.train.labels[shown_images(splits.train)].tolist()]
 
 
 def draw_schedule(folder: Path, config: Config, assembled: Assembled) -> list[str]:
