@@ -460,3 +460,32 @@ def test_predict_accepts_numpy_arrays_and_only_uint8(default_run: Path) -> None:
     assert trained.predict(images[:0]).shape == (0, 10)
     with pytest.raises(ValueError, match="uint8"):
         trained.predict(images.float())
+
+
+def test_a_sweep_repeated_in_its_folder_keeps_finished_jobs_and_continues_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sweep = ["-m", "hydra.sweep.dir=sweep", "model=linear", "trainer.epochs=2", "seed=1,2"]
+    assert main([*sweep, "trainer.pictures=false"]) == 0
+    before = rows(Path("sweep/1"))
+    Path("sweep/1/summary.json").write_text('{"status": "interrupted"}')
+    shutil.rmtree("sweep/1/checkpoints")
+    capsys.readouterr()
+    assert main([*sweep, "trainer.pictures=false"]) == 0
+    output = capsys.readouterr().out
+    assert "sweep/0: is finished" in output
+    assert "0 failed" in output
+    without_rates = [{name: v for name, v in row.items() if name != "images_per_second"} for row in before]
+    assert [
+        {name: v for name, v in row.items() if name != "images_per_second"} for row in rows(Path("sweep/1"))
+    ] == without_rates
+    assert main([*sweep, "trainer.pictures=false", "optim.lr=0.01"]) == 1
+
+
+def test_before_a_job_starts_signals_end_the_process_without_python_code() -> None:
+    code = (
+        "import signal, cnntrain.__main__ as m; print(signal.getsignal(signal.SIGINT) == signal.SIG_DFL, "
+        "signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["True", "True"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from .version import __version__
 
+TYPE_CHECKING = False  # importing typing takes longer than all else here
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .prediction.trained import TrainedNetwork
 
 __all__ = ["__version__", "load"]
@@ -18,6 +18,8 @@ def load(folder: str | Path) -> TrainedNetwork:
 
     Raises DataError where the folder holds no run or its checkpoints are damaged.
     """
+    from pathlib import Path
+
     from .prediction.trained import load_trained
 
     return load_trained(Path(folder))
