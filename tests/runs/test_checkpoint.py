@@ -150,3 +150,11 @@ def test_a_checkpoint_can_be_read_at_every_moment_of_a_save(
         state, _ = checkpoints.load_last()
         assert state["progress"] == STATE["progress"]
     assert kills >= 3
+
+
+def test_no_link_is_left_where_last_and_previous_are_one_file(checkpoints: Checkpoints) -> None:
+    """As after a kill between the two renames of a save."""
+    os.link(checkpoints.folder / "last.pt", checkpoints.folder / "previous.pt")
+    checkpoints.save_last(STATE | progress(4))
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["last.pt", "previous.pt"]
+    assert checkpoints.load_last()[0]["progress"]["step"] == 4

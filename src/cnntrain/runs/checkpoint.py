@@ -140,7 +140,8 @@ def _back_up(path: Path, backup: Path) -> None:
         return
     try:
         link.replace(backup)
-    except OSError:
+    finally:
+        # It is still there after an error, and where `backup` was a link to `path` already: a rename between
+        # two links to one file does nothing.
         with suppress(OSError):
             link.unlink()
-        raise
