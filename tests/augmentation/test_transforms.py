@@ -577,3 +577,10 @@ def test_a_checkerboard_that_shrinks_becomes_grey() -> None:
     assert (resized.permute(0, 3, 1, 2) - expected).abs().max() <= 1
     rotated = geometry.resample(board, whole, torch.tensor([0.1]), (16, 16), finer=4).float()
     assert rotated[:, 4:-4, 4:-4].std() < 12
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_black_and_white_windows_stay_black_and_white(value: int) -> None:
+    images = torch.full((2, 9, 7, 3), value, dtype=torch.uint8)
+    windows = torch.tensor([[0.0, 1, 9, 5], [2, 0, 4, 7]]).T
+    assert (geometry.resize_windows(images, windows, (6, 10)) == value).all()

@@ -263,3 +263,18 @@ def test_lbfgs_makes_no_step_with_a_non_finite_gradient() -> None:
         update.apply(0, backward_with(1.0), recording=False)
     for weight, old in zip(update.weights, before, strict=True):
         assert torch.equal(weight, old)
+
+
+def test_the_norm_of_each_unit_is_limited_after_every_update() -> None:
+    update = make_update()
+    network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    update.weights = list(network.parameters())
+    update.regularization = Regularizers(max_norm=0.25).build(network)
+    set_optimizer(update, torch.optim.SGD(update.weights, lr=0.1))
+    for step in range(2):
+        set_gradients(update, -50.0)
+        update.apply(step, backward_with(1.0), recording=False)
+        for layer in network:
+            norms = layer.weight.norm(dim=1)
+            assert norms.max() <= 0.25 * (1 + 1e-5)
+            assert norms.max() > 0.24
