@@ -290,3 +290,21 @@ def test_a_rate_that_rises_again_is_said(tmp_path: Path, capsys: pytest.CaptureF
     capsys.readouterr()
     assert main([f"run={tmp_path / 'run'}", "trainer.epochs=9"]) == 0
     assert "lr rises from" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("table_in", [".", "photos"])
+def test_a_run_on_labels_from_a_table_is_continued_from_any_folder(
+    table_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for index in range(40):
+        Image.new("RGB", (8, 8), (6 * index, 0, 0)).save(tmp_path / "photos" / f"{index}.png")
+    table = "image,red\n" + "".join(f"{index}.png,{6 * index}\n" for index in range(40))
+    (tmp_path / table_in / "red.csv").write_text(table)
+    monkeypatch.chdir(tmp_path)
+    data = ["data=folder", "data.path=photos", "data.csv=red.csv", "data.target=values", "data.image_size=8"]
+    start = [*QUICK, *data, "loss=l2", "data.batch_size=10", "hydra.run.dir=run", "trainer.epochs=1"]
+    assert main(start) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["run=../run", "trainer.epochs=2"]) == 0

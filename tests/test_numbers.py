@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import cnntrain
 from cnntrain.cli import main
 from cnntrain.data.batches import Batches
 from cnntrain.data.image_set import MemoryImages
@@ -85,7 +86,6 @@ def test_probabilities_leave_room_for_none_of_the_classes() -> None:
     expected = torch.cat([scores, torch.full((2, 1), -1.0)], 1).softmax(1)[:, :2]
     torch.testing.assert_close(probabilities, expected)
     assert probabilities[1].sum() < 1e-6
-    assert criterion.rejected(scores).tolist() == [False, True]
     metrics = criterion.metrics()
     metrics.add(scores, torch.tensor([0, 0]))
     assert metrics.result().values["rejected"] == 0.5
@@ -109,3 +109,17 @@ def test_the_default_initialization_keeps_the_size_of_activations(activation: st
     for layer in network[:-1]:
         values = layer(values)
     assert 0.3 < values.square().mean() < 3
+
+
+def test_an_image_far_from_every_class_is_classified_as_none_of_them(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    network = ["model=lenet5_original", "loss=rejecting_softmax", "trainer.pictures=false"]
+    assert main([f"hydra.run.dir={run}", *network, "trainer.epochs=1", "trainer.max_steps_per_epoch=2"]) == 0
+    trained = cnntrain.load(run)
+    images = torch.randint(0, 256, (20, *trained.image_shape), dtype=torch.uint8)
+    scores = trained.network(trained.preprocess(images))
+    names = trained.classify(images)
+    for name, row in zip(names, scores, strict=True):
+        expected = "none of them" if row.max() < -1 else trained.names[int(row.argmax())]
+        assert name == expected
+    assert "none of them" in names

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import ConfigError, DataError
 from ..runs import file_names
 from ..settings.config_tree import GROUPS, Config
-from ..settings.fields import make_paths_absolute, setting_problems
+from ..settings.fields import setting_problems
 from ..settings.job_settings import JOB_SETTINGS
 from ..settings.option import Notice
 from . import stored_config
@@ -34,21 +34,17 @@ def check(config: Config, folder: Path, named_by_user: bool) -> Checked:
 
     Raises ConfigError with all problems; DataError where there are none but a missing run to start from.
     """
-    if problems := problems_of(config):
+    lines = _lines(config)
+    if problems := _without_notices(lines):
         raise ConfigError(problems)
     check_source_run(config)
     store_absolute_paths(config)
-    return Checked(config, notices_of(config), folder, named_by_user)
+    return Checked(config, list(map(str, lines)), folder, named_by_user)
 
 
 def problems_of(config: Config) -> list[str]:
     """Return the errors of a configuration: of each setting alone, or where there are none, of several."""
-    return rule_problems(config) or [line for line in _cross_checks(config) if not isinstance(line, Notice)]
-
-
-def notices_of(config: Config) -> list[str]:
-    """Return the notices of likely mistakes in a configuration without errors."""
-    return [str(line) for line in _cross_checks(config) if isinstance(line, Notice)]
+    return _without_notices(_lines(config))
 
 
 def rule_problems(config: Config) -> list[str]:
@@ -60,14 +56,13 @@ def rule_problems(config: Config) -> list[str]:
 
 def option_problems(config: Config) -> list[str]:
     """Return errors for settings that contradict each other within one option."""
-    lines = [line for group in GROUPS for line in getattr(config, group).problems()]
-    return [line for line in lines if not isinstance(line, Notice)]
+    return _without_notices(_option_lines(config))
 
 
 def store_absolute_paths(config: Config) -> None:
     """Make the paths of a configuration absolute, so that its run can be continued from any folder."""
     for group in GROUPS:
-        make_paths_absolute(getattr(config, group))
+        getattr(config, group).store_absolute_paths()
 
 
 def check_source_run(config: Config) -> None:
@@ -83,7 +78,18 @@ def check_source_run(config: Config) -> None:
         )
 
 
-def _cross_checks(config: Config) -> list[str]:
-    """Return errors and notices of settings against each other: within each option, and across groups."""
-    lines = [line for group in GROUPS for line in getattr(config, group).problems()]
-    return lines + [line for cross_check in CROSS_CHECKS for line in cross_check(config)]
+def _lines(config: Config) -> list[str]:
+    """Return errors of settings alone; where there are none, errors and notices of several."""
+    return rule_problems(config) or [
+        *_option_lines(config),
+        *(line for cross_check in CROSS_CHECKS for line in cross_check(config)),
+    ]
+
+
+def _option_lines(config: Config) -> list[str]:
+    """Return errors and notices of settings against each other within each option."""
+    return [line for group in GROUPS for line in getattr(config, group).problems()]
+
+
+def _without_notices(lines: list[str]) -> list[str]:
+    return [line for line in lines if not isinstance(line, Notice)]

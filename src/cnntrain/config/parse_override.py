@@ -80,7 +80,10 @@ def _parsed_by_hydra(text: str) -> Override:
         key, value = match.groups()
         return Override(text, key, None, value, error=reason)
     sweeps, deletes = parsed.is_sweep_override(), parsed.type == OverrideType.DEL
-    written = "" if sweeps or deletes else str(parsed.get_value_element_as_str()).strip("'\"")
+    if sweeps or deletes:
+        written = text.partition("=")[2] if sweeps else ""
+    else:
+        written = str(parsed.get_value_element_as_str()).strip("'\"")
     value = None if sweeps or deletes else _plain(parsed.value())
     return Override(text, parsed.key_or_group, value, written, deletes, parsed.package, sweeps)
 

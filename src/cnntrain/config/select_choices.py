@@ -180,9 +180,8 @@ def _select_setting(override: Override, choices: Choices, selection: Selection) 
         return f"{written}: cannot be read ({shorten(override.error)})"
     elif override.sweeps:
         if "list" in str(type_of(found.schema, found.name)):
-            raw = override.text.partition("=")[2]
-            return f"{written}{shorten(raw)}: a list is written {key}=[{shorten(raw)}]; several runs need -m"
-        return f"{written}{shorten(override.text.partition('=')[2])}: a list of values needs -m"
+            return f"{written}: a list is written {key}=[{shorten(override.written)}]; several runs need -m"
+        return f"{written}: a list of values needs -m"
     if found.inside or (isinstance(value, str) and "${" in value):
         selection.settings[key] = value
         return None

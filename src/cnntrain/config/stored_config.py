@@ -1,4 +1,4 @@
-"""The configuration of a run on disk: written as YAML, merged back onto the schemas, never composed again."""
+"""The configuration of a run on disk: written as YAML, read back key by key, never composed again."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ def _set_values(settings: Any, content: dict[Any, Any], prefix: str) -> list[str
 def read(folder: Path, setting: str = "run") -> Config:
     """Return the configuration in a run's folder, which `setting` named; raises DataError where none is."""
     file = folder / file_names.CONFIG
-    if folder.suffix in (".pt", ".yaml", ".json", ".jsonl") and folder.is_file():
-        run = folder.parent.parent if folder.parent.name == file_names.CHECKPOINTS else folder.parent
-        raise DataError(f"{setting}={folder}: is a file of a run; write the folder, {setting}={run}")
     try:
+        if folder.is_file():
+            run = folder.parent.parent if folder.parent.name == file_names.CHECKPOINTS else folder.parent
+            raise DataError(f"{setting}={folder}: is a file; write the folder of the run, {setting}={run}")
         if not folder.is_dir():
             near = nearest(folder.name, [entry.name for entry in folder.parent.glob("*") if entry.is_dir()])
             hint = f"; did you mean {folder.parent / near}?" if near else ""

@@ -99,7 +99,7 @@ def _nearest_key(key: str, chosen: dict[str, Choice]) -> str | None:
     for group, choice in chosen.items():
         leaves = settings_of(choice.schema) if choice.schema else {}
         known += [f"{group}.{leaf}" for leaf in leaves if leaf != "name"]
-    if key in SETTINGS and SETTINGS[key].partition(".")[0] in (*GROUPS, "run", "hydra"):
+    if key in SETTINGS:
         return SETTINGS[key]
     leaf = key.rpartition(".")[2]
     same = [entry for entry in known if entry.rpartition(".")[2] == leaf]

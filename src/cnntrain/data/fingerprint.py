@@ -11,12 +11,11 @@ from torch import Tensor
 
 from ..errors import DataError
 from .image_set import FileImages, ImageSet, MemoryImages
-from .splits import Splits
+from .splits import SPLITS, Splits
 
 # Content up to this size is hashed as a whole, of more an even sample of images.
 MAX_BYTES = 1 << 28
 SAMPLE_IMAGES = 200
-SPLITS = ("train", "val", "test")
 
 
 def fingerprint(splits: Splits) -> dict[str, Any]:
@@ -26,7 +25,7 @@ def fingerprint(splits: Splits) -> dict[str, Any]:
     if the split is larger than MAX_BYTES. Of images that stay on disk, it is of the names within their folder
     and the sizes of all files, and of the content of the sample.
     """
-    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    parts = splits.parts()
     root = _root([path for part in parts.values() if isinstance(part, FileImages) for path in part.paths])
     return {
         "names": list(splits.names),

@@ -12,10 +12,9 @@ from ..errors import DataError
 from .image_decoding import DamagedImages
 from .image_set import FileImages, ImageSet, concatenated
 from .label_table import read_table
-from .splits import Splits, hashed_cut, stratified_cut
+from .splits import SPLITS, Splits, hashed_cut, stratified_cut
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-SPLITS = ("train", "val", "test")
 # Other names of the splits, in any case: taken for splits by their users, and never for classes.
 SPLIT_OF = {
     "train": "train",

@@ -167,14 +167,12 @@ class FileImages(ImageSet):
 
 
 def concatenated(parts: list[ImageSet]) -> ImageSet:
-    """Return the images of several splits of one data set as one."""
-    parts = [part for part in parts if len(part)]
+    """Return the images of several splits of one data set, all in memory or all in files, as one."""
     labels = torch.cat([part.labels for part in parts])
-    if all(isinstance(part, FileImages) for part in parts):
-        files = [part for part in parts if isinstance(part, FileImages)]
+    files = [part for part in parts if isinstance(part, FileImages)]
+    if files:
         return files[0]._with([path for part in files for path in part.paths], labels)
-    memory = [part if isinstance(part, MemoryImages) else part.to_memory(False) for part in parts]  # type: ignore[attr-defined]
-    return MemoryImages(torch.cat([part.images for part in memory]), labels)
+    return MemoryImages(torch.cat([p.images for p in parts if isinstance(p, MemoryImages)]), labels)
 
 
 def _check_labels(labels: Tensor, images: int) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..settings.fields import fixed, setting
+from ..settings.fields import fixed, rule_of, setting, settings_of
 from ..settings.option import Option
 
 if TYPE_CHECKING:
@@ -91,16 +92,14 @@ class Data(Option):
         from .image_set import concatenated
 
         splits = self.load(seed)
-        if split == "all":
-            return concatenated([splits.train, splits.val, splits.test]), splits.names
-        images: ImageSet = getattr(splits, split)
-        return images, splits.names
+        parts = splits.parts()
+        return concatenated(list(parts.values())) if split == "all" else parts[split], splits.names
 
     def source(self) -> str | None:
         """Return the path of the files that the images come from, None where they are built in."""
-        for name in ("path", "root"):
-            if value := getattr(self, name, None):
-                return str(value)
+        for name, entry in settings_of(type(self)).items():
+            if rule_of(entry).path == "path" and getattr(self, name):
+                return str(getattr(self, name))
         return None
 
     def split_by_name(self) -> bool:
@@ -335,6 +334,12 @@ class Folder(Data):
         if self.target == "classes" and self.csv:
             yield f"data.csv={self.csv}: needs data.target=attributes or values"
         yield from _path_problems(self.name, self.path)
+
+    def store_absolute_paths(self) -> None:
+        super().store_absolute_paths()
+        table = Path(self.csv).expanduser()
+        if self.csv and not (Path(self.path) / self.csv).is_file() and table.is_file():
+            self.csv = str(table.absolute())
 
     def may_have_validation(self) -> bool:
         return True

@@ -10,6 +10,8 @@ from torch import Tensor
 from ..seeding import derive, generator
 from .image_set import FileImages, ImageSet
 
+SPLITS = ("train", "val", "test")
+
 
 @dataclass
 class Splits:
@@ -19,6 +21,10 @@ class Splits:
     val: ImageSet
     test: ImageSet
     names: list[str]
+
+    def parts(self) -> dict[str, ImageSet]:
+        """Return the splits by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
 
 
 def divide(
@@ -56,7 +62,8 @@ def hashed_cut(names: list[str], fraction: float, seed: int, purpose: str) -> tu
     """Return the remaining indices and those cut off, both ascending, by a hash of each name.
 
     A name is cut off if its hash, uniform in [0, 1), is below `fraction`, whatever the other names: an image
-    keeps its split when others are added or removed. The one of the lowest hash is cut off in any case.
+    keeps its split when others are added or removed. Only where no hash is below, in a small folder, the one
+    of the lowest is cut off, so that there is one.
     """
     hashes = torch.tensor([derive(seed, purpose, name) / 2**63 for name in names], dtype=torch.float64)
     is_cut = hashes < fraction

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from yaml import YAMLError
 
 from ..config import stored_config
 from ..config.check import Checked, store_absolute_paths
@@ -31,9 +33,8 @@ def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
     try:
         with signals_as_exceptions():
             jobs = composer.multirun(_run_job, sweep.overrides, folder)
-    except UserError:
-        raise
-    except Exception as error:  # of the chosen sweeper or launcher: the jobs handle their own
+    except (HydraException, RuntimeError, YAMLError) as error:
+        # Of the chosen sweeper or launcher; jobs handle their own.
         remove_if_empty(folder, generated=not sweep.named_by_user)
         raise ConfigError([f"the sweep cannot start: {' '.join(str(error).split())}"]) from error
     failed = [str(number) for number, job in enumerate(jobs) if job.return_value != 0]

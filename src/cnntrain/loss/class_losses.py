@@ -93,10 +93,6 @@ class RejectingSoftmax(ClassCriterion):
         """Return the probabilities of the classes, whose sum is 1 less that of "none of them"."""
         return self._with_rejection(scores).softmax(1)[:, :-1]
 
-    def rejected(self, scores: Tensor) -> Tensor:
-        """Return for each image whether "none of them" is the most probable answer, bool (N,)."""
-        return self._with_rejection(scores).argmax(1) == scores.shape[1]
-
     def _with_rejection(self, scores: Tensor) -> Tensor:
         return F.pad(at_least_float32(scores), (0, 1), value=-self.rejection)
 

@@ -77,15 +77,11 @@ class TrainedNetwork:
                 f"this network predicts {kind} ({', '.join(self.names)}), not classes; use predict"
             )
         probabilities = self.predict(images)
-        best = probabilities.max(1)
-        rejected = 1 - probabilities.sum(1) > best.values if self._rejects() else torch.zeros(len(images))
-        return [
-            NONE_OF_THEM if none else self.names[index]
-            for index, none in zip(best.indices.tolist(), rejected.tolist(), strict=True)
-        ]
-
-    def _rejects(self) -> bool:
-        return isinstance(self.criterion, RejectingSoftmax)
+        names = self.names
+        if isinstance(self.criterion, RejectingSoftmax):
+            names = [*names, NONE_OF_THEM]
+            probabilities = torch.cat([probabilities, 1 - probabilities.sum(1, keepdim=True)], 1)
+        return [names[index] for index in probabilities.argmax(1).tolist()]
 
 
 def load_trained(path: Path) -> TrainedNetwork:

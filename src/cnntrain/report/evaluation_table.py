@@ -30,9 +30,8 @@ def _confusion_table(
     width = max(len(name) for name in names)
     has_matrix = len(names) <= MAX_PRINTED_CLASSES
     shortened = [name if len(name) <= MAX_COLUMN else f"{name[: MAX_COLUMN - 1]}…" for name in names]
-    columns = [5] * len(names)
+    columns = [max(5, len(name)) for name in shortened]
     if has_matrix:
-        columns = [max(5, len(name)) for name in shortened]
         heads = " ".join(f"{name:>{column}}" for name, column in zip(shortened, columns, strict=True))
         lines.append(f"  {'class':<{width}}  accuracy  predicted as {heads}")
     for name, counts in zip(names, confusion, strict=True):

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .fields import make_paths_absolute
+
 
 class Notice(str):
     """A message about settings that are valid but may have an unexpected effect; plain strings are errors."""
@@ -26,3 +28,7 @@ class Option:
         A plain string is an error, a `Notice` is not.
         """
         return ()
+
+    def store_absolute_paths(self) -> None:
+        """Replace paths by absolute ones, so that a run can be continued from any folder."""
+        make_paths_absolute(self)
