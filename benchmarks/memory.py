@@ -71,7 +71,7 @@ def measured(case: str) -> float:
     """Train for some steps; return the memory they used, in bytes."""
     import torch
 
-    from cnntrain.assemble import assemble
+    from cnntrain.assemble.run import assemble
     from cnntrain.config.choice_files import Choices
     from cnntrain.config.pipeline import configure
     from cnntrain.runs.run_folder import create

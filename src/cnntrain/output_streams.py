@@ -1,12 +1,17 @@
-"""Standard output and error that may fail: a full device, a closed pipe, a daemon without them."""
+"""Standard output and error: they may fail (a full device, a closed pipe, a daemon), and have a width."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
+
+# Columns of the label with which the first lines of a run begin: data, network, device, notice.
+LABEL_WIDTH = 10
 
 
 class _Tolerant:
@@ -61,3 +66,17 @@ def open_standard_descriptors() -> None:
         except OSError:
             with suppress(OSError):
                 os.open(os.devnull, os.O_RDWR)
+
+
+def print_labelled(lines: list[str]) -> None:
+    """Print lines of a label and a text, the text wrapped at the width of the terminal, if it is one.
+
+    The label takes the first LABEL_WIDTH columns, in which continued lines are indented.
+    """
+    if sys.stdout.isatty():
+        width = max(2 * LABEL_WIDTH, shutil.get_terminal_size().columns)
+        indent = " " * LABEL_WIDTH
+        lines = [
+            textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False) for line in lines
+        ]
+    print("\n".join(lines), flush=True)

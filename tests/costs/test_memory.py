@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnntrain.assemble import build_criterion
+from cnntrain.assemble.parts import build_criterion
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
 from cnntrain.config.resolve_network_input import resolve_network_input

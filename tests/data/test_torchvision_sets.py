@@ -208,6 +208,22 @@ def test_archives_placed_by_hand_need_no_network(
     np.testing.assert_array_equal(pixels(splits.test)[..., 0], IMAGES["t10k"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "archive"),
+    [(Mnist, "MNIST/raw/train-images-idx3-ubyte.gz"), (Cifar10, "cifar-10-python.tar.gz")],
+)
+def test_half_an_archive_is_named_where_no_whole_one_can_be_downloaded(
+    tmp_path: Path, no_network: None, settings: type[Any], archive: str
+) -> None:
+    content = gzip.compress(RNG.bytes(5000))
+    (tmp_path / archive).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / archive).write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError) as caught:
+        settings(root=str(tmp_path)).load(0)
+    assert str(caught.value).startswith(f"{tmp_path / archive}: incomplete or damaged")
+    assert "\n" not in str(caught.value)
+
+
 def test_cifar_files_give_images_with_channels_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None
 ) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import cnntrain
-from cnntrain.assemble import build_criterion, build_network, read_source_run
+from cnntrain.assemble.parts import build_criterion, build_network, read_source_run
 from cnntrain.cli import main
 from cnntrain.config import stored_config
 from cnntrain.config.resolve_network_input import resolve_network_input

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnntrain.assemble import build_criterion, build_network
+from cnntrain.assemble.parts import build_criterion, build_network
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
 from cnntrain.config.resolve_network_input import resolve_network_input

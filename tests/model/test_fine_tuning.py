@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnntrain.assemble import assemble
+from cnntrain.assemble.run import assemble
 from cnntrain.cli import main
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure

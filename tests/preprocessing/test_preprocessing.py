@@ -16,7 +16,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from torch import Tensor
 
 import cnntrain
-from cnntrain.assemble import restore_preprocessing
+from cnntrain.assemble.restore import restore_preprocessing
 from cnntrain.cli import main
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
@@ -168,6 +168,18 @@ def test_constant_channels_and_pixels_are_only_centered_with_a_notice(
     assert values[:, 2].abs().max() < 1e-5
     (line,) = lines
     assert line.startswith("notice    1 channel is" if per == "channel" else "notice    20 pixels are")
+    train.images[..., 2] = 87
+    torch.testing.assert_close(preprocess(train.images)[:, 2], torch.full((1500, 4, 5), 10 / 255))
+
+
+def test_a_pixel_that_differs_in_one_of_ten_thousand_images_is_not_constant() -> None:
+    images = torch.zeros(10_000, 1, 2, 1, dtype=torch.uint8)
+    images[5, 0, 1] = 1
+    settings = Standardize(per="pixel")
+    preprocess, (line,) = settings.fit(image_set(images), whole_images(settings, (1, 2, 1)))
+    values = preprocess(images)[:, 0, 0].numpy()
+    np.testing.assert_allclose(values, StandardScaler().fit_transform(table(images)), rtol=1e-4)
+    assert line.startswith("notice    1 pixel is constant")
 
 
 # --- the eigenbasis
@@ -290,6 +302,24 @@ def test_contrast_normalization_resolves_the_smallest_difference_and_makes_a_con
     assert other.square().mean().item() == pytest.approx(1, rel=1e-2)
 
 
+@pytest.mark.parametrize(("size", "constant"), [(613_000, False), (617_000, True)])
+def test_images_with_a_deviation_below_5_millionths_count_as_constant(size: int, constant: bool) -> None:
+    image = torch.full((1, size, 1, 1), 7, dtype=torch.uint8)
+    image[0, 0] += 1
+    values = statistics.normalized_contrast(image).numpy()
+    array = table(image)
+    assert (array.std() < 5e-6) == constant
+    expected = (array - array.mean()) / (1 if constant else array.std())
+    np.testing.assert_allclose(values[0, 0], expected[0, 0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("value", [1, 100, 201, 254])
+def test_contrast_normalization_makes_constant_images_of_any_size_0(value: int) -> None:
+    for size in (59, 61, 64, 113):
+        values = statistics.normalized_contrast(torch.full((1, size, 61, 3), value, dtype=torch.uint8))
+        assert values.abs().max() < 1e-5
+
+
 def test_global_contrast_normalization_removes_brightness_and_contrast(train: MemoryImages) -> None:
     preprocess = fitted(KINDS["gcn_zca"], train)
     even = (train.images // 4) * 2
@@ -325,6 +355,14 @@ def test_sums_of_the_largest_integers_are_exact() -> None:
     _, covariance = statistics.mean_and_covariance(image_set(images), contrast_normalized=False)
     expected = np.cov(table(images).T, bias=True)
     np.testing.assert_allclose(covariance.numpy(), expected, rtol=1e-13, atol=1e-16)
+
+
+@pytest.mark.parametrize(("black", "value"), [(1023, 129), (1023, 131), (1024, 129)])
+def test_one_image_among_a_thousand_black_ones_is_not_lost_in_sums(black: int, value: int) -> None:
+    images = torch.zeros(black + 1, 1, 2, 1, dtype=torch.uint8)
+    images[-1] = value
+    _, covariance = statistics.mean_and_covariance(image_set(images), contrast_normalized=False)
+    np.testing.assert_allclose(covariance.numpy(), np.cov(table(images).T, bias=True), rtol=1e-11)
 
 
 @pytest.mark.parametrize("choice", [name for name in Choices().names("preprocessing") if name != "none"])

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..assemble import build_step, training_batches
+from ..assemble.parts import build_step, training_batches
 from ..augmentation.settings import Transforms
 from ..data.image_set import MemoryImages
 from ..loss.class_losses import ClassCriterion

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..assemble import build_criterion, checked_network_input, rebuild_network
+from ..assemble.parts import build_criterion, checked_network_input
+from ..assemble.restore import rebuild_network
 from ..errors import ConfigError
 from ..loss.criterion import Criterion
 from ..settings.config_tree import Config

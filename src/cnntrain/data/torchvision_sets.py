@@ -174,10 +174,16 @@ def _download(name: str, folder: Path, shape: tuple[int, int, int]) -> None:
             folder.rmdir()
         height, width, channels = shape
         size = f"{height}, {width}" if channels == 1 else f"{height}, {width}, {channels}"
-        reason = str(error).strip() or type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        archives = _archives(name, folder)
+        if damaged := [str(file) for file, intact in archives if file.is_file() and not intact]:
+            raise DataError(
+                f"{', '.join(damaged)}: incomplete or damaged (the checksum differs), and a new copy could "
+                f"not be downloaded ({reason}); replace it by a whole copy"
+            ) from error
         raise DataError(
             f"{folder}: {name} is missing, or not complete, and could not be downloaded "
-            f"({reason.splitlines()[-1]}).\n"
+            f"({reason}).\n"
             f"Put one of these there:\n"
             f"  {folder / name}.npz with x_train (N, {size}) and x_test (uint8), y_train (N) and y_test "
             "(whole numbers)\n"
@@ -190,6 +196,15 @@ def _download(name: str, folder: Path, shape: tuple[int, int, int]) -> None:
 
 def _copy_archives(name: str, folder: Path, scratch: Path) -> None:
     """Copy existing archives with correct checksums, so that only the others are downloaded."""
+    for file, intact in _archives(name, folder):
+        if intact:
+            copy = scratch / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+
+
+def _archives(name: str, folder: Path) -> list[tuple[Path, bool]]:
+    """Return the archives that torchvision downloads, and whether each is there with its checksum."""
     from torchvision import datasets
     from torchvision.datasets.utils import check_integrity
 
@@ -203,7 +218,4 @@ def _copy_archives(name: str, folder: Path, scratch: Path) -> None:
         ]
     else:
         archives = [(dataset_type.filename, dataset_type.tgz_md5)]
-    for archive, md5 in archives:
-        if check_integrity(folder / archive, md5):
-            (scratch / archive).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / archive, scratch / archive)
+    return [(folder / archive, check_integrity(folder / archive, md5)) for archive, md5 in archives]

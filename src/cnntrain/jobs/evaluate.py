@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ..assemble import evaluation_batches, restore_preprocessing
+from ..assemble.parts import evaluation_batches
+from ..assemble.restore import restore_preprocessing
 from ..config.resolve_network_input import resolve_network_input
 from ..data.image_set import ImageSet
 from ..errors import ConfigError, DataError

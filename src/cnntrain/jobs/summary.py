@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..assemble import build_optimizers
+from ..assemble.parts import build_optimizers
 from ..config import stored_config
 from ..config.cross_checks import training_images
 from ..costs import summary_table

@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 
-from ..assemble import Assembled, assemble, count_parameters, evaluation_batches
+from ..assemble.parts import count_parameters, evaluation_batches
+from ..assemble.run import Assembled, assemble
 from ..config import stored_config
 from ..config.resume_overrides import difference
 from ..errors import ConfigError, DataError, Diverged, Interrupted, UserError, interrupted_by
 from ..machine_errors import machine_error
 from ..metrics import format_metric
+from ..output_streams import print_labelled
 from ..prediction.trained import load_weights
 from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
 from ..runs.atomic_write import write_text
@@ -75,7 +77,7 @@ def resume(path: Path, before: Config, config: Config) -> None:
         else:
             messages.append("starting  this run stopped before its first checkpoint")
             folder.checkpoints.make()
-        print("\n".join(messages), flush=True)
+        print_labelled(messages)
         with _recorded_outcome(folder):
             write_text(folder.config, stored_config.to_yaml(config))
             _run(config, folder, state, before)
@@ -99,7 +101,7 @@ def _run(config: Config, folder: RunFolder, state: State | None, before: Config 
             messages = [f"folder    {folder.path}", *messages]
         if state is not None and before is not None:
             messages += _notices_on_resuming(assembled, Progress(**state["progress"]), before, config)
-        print("\n".join(messages), flush=True)
+        print_labelled(messages)
         pictures = draw_start(folder.path, config, assembled) if config.trainer.pictures else []
         if signals.received is None:
             try:

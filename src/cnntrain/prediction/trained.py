@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..assemble import rebuild_network, restore_criterion, restore_preprocessing
+from ..assemble.restore import rebuild_network, restore_criterion, restore_preprocessing
 from ..config import stored_config
 from ..config.resolve_network_input import resolve_network_input
 from ..errors import ConfigError, DataError

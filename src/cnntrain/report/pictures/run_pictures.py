@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...assemble import Assembled
+from ...assemble.run import Assembled
 from ...data.image_set import MemoryImages
 from ...data.toy2d import to_images, to_points
 from ...optim.optimizer_stages import OptimizerStages

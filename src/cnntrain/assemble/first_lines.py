@@ -1,0 +1,90 @@
+"""The lines printed before training, and notices of what may be unexpected."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..data.batches import Batches, usable_workers
+from ..data.image_set import FileImages
+from ..data.splits import Splits
+from ..optim.optimizer_stages import OptimizerStages
+from ..settings.config_tree import Config
+from ..settings.fields import describe_changes
+from ..settings.network_input import NetworkInput
+from ..training.training_step import TrainingStep
+from .parts import count_parameters
+
+
+def first_lines(
+    config: Config,
+    splits: Splits,
+    train: Batches,
+    network_input: NetworkInput,
+    step: TrainingStep,
+    steps_per_epoch: int,
+    data_messages: list[str],
+    network_messages: list[str],
+) -> list[str]:
+    """Return the lines on data, network, optimizer and device, then the notices.
+
+    data_messages and network_messages: lines of the preprocessing and of the initialization.
+    """
+    height, width, channels = splits.train.shape
+    network = step.network
+    notices = [*network_input.notices(), *_dropout_notices(config, network), *_data_notices(splits, train)]
+    return [
+        f"data      {config.data.name}: {len(splits.train)} train, {len(splits.val)} val, "
+        f"{len(splits.test)} test images of {height}x{width}x{channels}, "
+        f"{len(splits.names)} {config.data.target_kind()}",
+        *data_messages,
+        f"network   {describe_changes(config.model)}: {count_parameters(network)} parameters",
+        *network_messages,
+        *_optimizer_changes(step.update.optimizers, steps_per_epoch),
+        f"device    {step.compute.describe()}",
+        *(f"notice    {notice}" for notice in notices),
+    ]
+
+
+def _optimizer_changes(optimizers: OptimizerStages, steps_per_epoch: int) -> list[str]:
+    """Return one line for each change of the optimizer within the run (O11)."""
+    names = [type(stage.optimizer).__name__ for stage in optimizers.stages]
+    return [
+        f"optimizer {before} until epoch {stage.from_step / steps_per_epoch:g}, then {after}"
+        for before, after, stage in zip(names, names[1:], optimizers.stages[1:], strict=False)
+    ]
+
+
+def _data_notices(splits: Splits, train: Batches) -> list[str]:
+    """Return notices of classes without images in a split, and of processes that cannot read images."""
+    notices = []
+    for name, part in (("training", splits.train), ("validation", splits.val), ("test", splits.test)):
+        if len(part) and part.labels.ndim == 1:
+            found = set(part.labels.unique().tolist())  # type: ignore[no-untyped-call]
+            missing = [label for index, label in enumerate(splits.names) if index not in found]
+            if missing:
+                more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+                notices.append(f"no images of {', '.join(missing[:10])}{more} in the {name} split")
+    workers = splits.train.workers if isinstance(splits.train, FileImages) else 0
+    if workers and not usable_workers(splits.train, train.batch_size):
+        notices.append(
+            f"data.workers={workers}: /dev/shm has too little shared memory for them, so images are read "
+            "without them; enlarge it (docker run --shm-size=1g), or write data.workers=0"
+        )
+    return notices
+
+
+def _dropout_notices(config: Config, network: nn.Module) -> list[str]:
+    """Return a notice if dropout precedes the scores of a squared-distance loss (C5)."""
+    rates: list[float] = []
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            rates.clear()  # dropout before a convolution does not directly precede the scores
+        elif isinstance(layer, nn.Dropout) and layer.p > 0:
+            rates.append(layer.p)
+    if not config.loss.is_squared_distance or not rates:
+        return []
+    return [
+        f"dropout {max(rates):g} before loss={config.loss.name}: dropped units change the size of the "
+        "scores from step to step, which a squared distance counts as error; regularization.dropout=0 is "
+        "usually better"
+    ]

@@ -1,0 +1,162 @@
+"""Builds the parts of a new run, each from its settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import stored_config
+from ..config.cross_checks import whole_batch_problems
+from ..config.resolve_network_input import input_problems, resolve_network_input
+from ..data.batches import Batches
+from ..data.image_set import ImageSet
+from ..data.splits import Splits
+from ..errors import ConfigError, DataError
+from ..initialization.from_run import SourceRun
+from ..loss.criterion import Criterion
+from ..optim.optimizer_stages import LR_SCALE, OptimizerStages
+from ..preprocessing.preprocess import Preprocess
+from ..runs.run_folder import RunFolder
+from ..seeding import seed_torch
+from ..settings.config_tree import Config
+from ..settings.network_input import NetworkInput
+from ..training.device import Compute
+from ..training.training_step import TrainingStep
+from ..training.weight_update import Update
+
+# Images per chunk for color statistics.
+COLOR_CHUNK = 128
+
+
+def check_splits(config: Config, splits: Splits) -> None:
+    """Raise ConfigError or DataError for problems that depend on the loaded data."""
+    images_per_update = config.data.batch_size * config.trainer.accumulate_steps
+    if images_per_update > len(splits.train):
+        largest = len(splits.train) // config.trainer.accumulate_steps
+        raise ConfigError(
+            [
+                f"data.batch_size={config.data.batch_size}: the training split has "
+                f"{len(splits.train)} images; write at most {largest}"
+            ]
+        )
+    if problems := list(whole_batch_problems(config, len(splits.train))):
+        raise ConfigError(problems)
+    needs_val = config.schedule.needs_validation or config.trainer.early_stopping_epochs is not None
+    if needs_val and not len(splits.val):
+        raise ConfigError(["data.val_fraction: no validation images; plateau and early stopping need them"])
+    if len(splits.test) == 0:
+        raise DataError(f"data={config.data.name}: the test split is empty")
+
+
+def checked_network_input(config: Config, image: tuple[int, int, int]) -> NetworkInput:
+    """Return the network input for images of shape (height, width, channels); raises ConfigError."""
+    if problems := input_problems(config, image):
+        raise ConfigError(problems)
+    return resolve_network_input(config, image)
+
+
+def training_batches(config: Config, train: ImageSet, device: torch.device) -> Batches:
+    """Return the augmented batches of the training split, each with the images of one update."""
+    default, chunks = config.data.default_augmentation(), train.chunks(COLOR_CHUNK)
+    augment = config.augmentation.build(default, train.shape, chunks)
+    return Batches(
+        train, config.data.batch_size * config.trainer.accumulate_steps, device, config.seed, augment
+    )
+
+
+def evaluation_batches(images: ImageSet, config: Config, compute: Compute) -> Batches:
+    """Return the batches of a split, of the training batch size unless evaluate.batch_size is set."""
+    return Batches(images, config.evaluate.batch_size or config.data.batch_size, compute.device)
+
+
+def build_criterion(config: Config, names: list[str], statistics: dict[str, Tensor]) -> Criterion:
+    """Return the loss for classes, attributes or values of these names.
+
+    statistics: those of the training labels, from `label_statistics` of the loss or from a checkpoint.
+    """
+    criterion: Criterion = config.loss.build(names, statistics, config.regularization.label_smoothing)
+    return criterion
+
+
+def build_network(
+    config: Config, criterion: Criterion, network_input: NetworkInput
+) -> tuple[nn.Module, list[str]]:
+    """Return the network of a new run, whose random weights depend only on the seed, and messages to print.
+
+    Raises ConfigError if settings do not fit, DataError if trained weights cannot be read.
+    """
+    channels, size = network_input.channels, network_input.size
+    problems = config.model.input_problems(channels, criterion.outputs, size)
+    if problems:
+        raise ConfigError(problems)
+    seed_torch(config.seed, "initialization")
+    network = config.model.build(channels, criterion.outputs, size, config.regularization.dropout)
+    criterion.adapt_network(network)
+    config.regularization.modify(network)
+    source = read_source_run(config.initialization.source_run())
+    return network, config.initialization.apply(network, config.model.nonlinearity(), source)
+
+
+def read_source_run(folder: str | None) -> SourceRun | None:
+    """Return the best weights of the run in a folder, None without a folder; raises DataError."""
+    if folder is None:
+        return None
+    source = stored_config.read(Path(folder), "initialization.run")
+    weights = RunFolder(Path(folder)).checkpoints.load_best()["network"]
+    return SourceRun(folder, source.model.name, weights)
+
+
+def build_step(
+    config: Config,
+    network: nn.Module,
+    preprocess: Preprocess,
+    criterion: Criterion,
+    compute: Compute,
+    steps_per_epoch: int,
+) -> TrainingStep:
+    """Return the training step of a network, with its update and its average of the weights."""
+    weights = _parameter_groups(config.model.parameter_groups(network))
+    update = Update(
+        network,
+        build_optimizers(config, weights, compute.device.type in ("cpu", "cuda"), steps_per_epoch),
+        config.regularization.build(network),
+        config.trainer.max_grad_norm,
+        compute.device,
+        fp16=compute.precision == "fp16",
+    )
+    return TrainingStep(
+        network,
+        preprocess,
+        criterion,
+        update,
+        config.averaging.build(update.weights, steps_per_epoch, config.trainer.epochs),
+        config.regularization,
+        compute,
+        config.seed,
+        config.trainer.accumulate_steps,
+        config.trainer.compile,
+    )
+
+
+def build_optimizers(
+    config: Config, weights: list[Tensor] | list[dict[str, Any]], fused: bool, steps_per_epoch: int
+) -> OptimizerStages:
+    """Return the optimizers of a run over these weights, with their schedule."""
+    epochs = config.trainer.epochs
+    stages = config.optim.stages(weights, fused, steps_per_epoch, epochs)
+    return OptimizerStages(stages, config.schedule.build(steps_per_epoch, epochs))
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of trainable parameters."""
+    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+
+
+def _parameter_groups(groups: list[tuple[list[Tensor], float]]) -> list[Tensor] | list[dict[str, Any]]:
+    """Return weights as torch's optimizers accept them: a list, or groups with a factor on lr each."""
+    if len(groups) == 1 and groups[0][1] == 1:
+        return groups[0][0]
+    return [{"params": weights, LR_SCALE: scale} for weights, scale in groups]

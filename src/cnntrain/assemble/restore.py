@@ -1,0 +1,59 @@
+"""Rebuilds the parts of an earlier run from its checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..config.resolve_network_input import resolve_network_input
+from ..data.fingerprint import check_fingerprint
+from ..errors import DataError
+from ..loss.criterion import Criterion
+from ..preprocessing.preprocess import Preprocess
+from ..runs.checkpoint import State
+from ..runs.checkpoint_schema import check_structure, reading
+from ..settings.config_tree import Config
+from ..settings.network_input import NetworkInput
+from .parts import build_criterion
+
+
+def restore_criterion(config: Config, names: list[str], state: State, source: str) -> Criterion:
+    """Return the loss with the label statistics of a checkpoint; raises DataError where they do not fit."""
+    with reading("loss", source):
+        criterion = build_criterion(config, names, state["loss"])
+        target = config.data.target_kind()
+        labels = torch.zeros(1, dtype=torch.int64) if target == "classes" else torch.zeros(1, len(names))
+        criterion(torch.zeros(1, criterion.outputs), labels)  # raises where statistics have another shape
+    check_structure(state["loss"], criterion.state_dict(), "loss", source)
+    return criterion
+
+
+def rebuild_network(config: Config, criterion: Criterion, network_input: NetworkInput) -> nn.Module:
+    """Return the network of an earlier run, to load its checkpoint; files of initial weights are not read."""
+    network: nn.Module = config.model.rebuild(
+        network_input.channels, criterion.outputs, network_input.size, config.regularization.dropout
+    )
+    criterion.adapt_network(network)
+    config.regularization.modify(network)
+    return network
+
+
+def restore_preprocessing(config: Config, state: State, source: str) -> Preprocess:
+    """Return the preprocessing stored in a checkpoint; raises DataError where it does not fit."""
+    with reading("preprocess", source):
+        network_input = resolve_network_input(config, tuple(state["image_shape"]))
+        preprocess: Preprocess = config.preprocessing.restore(state["preprocess"], network_input)
+        size = torch.Size((1, *state["image_shape"]))
+        shape = tuple(preprocess(torch.zeros(size, dtype=torch.uint8)).shape[1:])
+    if shape != preprocess.output_shape:
+        raise DataError(f"{source}: preprocess gives {shape}, the network takes {preprocess.output_shape}")
+    return preprocess
+
+
+def check_data(state: State, data: dict[str, Any], run: Path) -> None:
+    """Raise DataError if the data found now are not those of a checkpoint."""
+    stored = state.get("data") or data  # none: written by an earlier version
+    check_fingerprint(stored | {"names": state["names"], "shape": state["image_shape"]}, data, run)

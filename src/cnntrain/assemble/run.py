@@ -1,0 +1,130 @@
+"""Assembles a run, new or continued, from top to bottom in the order in which data flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..config import stored_config
+from ..data.batches import Batches
+from ..data.fingerprint import fingerprint
+from ..data.splits import Splits
+from ..runs.checkpoint import State
+from ..runs.checkpoint_schema import check_structure
+from ..runs.file_names import LAST
+from ..runs.metrics_file import Recorder
+from ..runs.run_folder import RunFolder
+from ..runs.run_progress import Progress
+from ..settings.config_tree import Config
+from ..settings.network_input import NetworkInput
+from ..training.device import Compute, move_to_device, prepare
+from ..training.trainer import Trainer
+from ..training.training_step import TrainingStep
+from .first_lines import first_lines
+from .parts import (
+    build_criterion,
+    build_network,
+    build_step,
+    check_splits,
+    checked_network_input,
+    evaluation_batches,
+    training_batches,
+)
+from .restore import check_data, rebuild_network, restore_criterion, restore_preprocessing
+
+
+@dataclass
+class Parts:
+    """The parts of a run without its records and checkpoints.
+
+    step: network, preprocessing, loss and update. fingerprint: that of the data. messages: the first lines
+    to print.
+    """
+
+    compute: Compute
+    splits: Splits
+    fingerprint: dict[str, Any]
+    network_input: NetworkInput
+    train: Batches
+    val: Batches | None
+    step: TrainingStep
+    messages: list[str]
+
+
+@dataclass
+class Assembled:
+    """A run ready to train: its trainer, its data, and the first lines to print."""
+
+    trainer: Trainer
+    splits: Splits
+    messages: list[str]
+
+
+def build_parts(config: Config, state: State | None, run: Path, source: str) -> Parts:
+    """Build the parts of a run, with the loss and preprocessing of a checkpoint's `state` unless it is None.
+
+    The state of the network and of its update is not loaded. run: the run's folder, source: the checkpoint,
+    for messages. Raises ConfigError if settings do not fit the data, DataError if the data cannot be used.
+    """
+    compute = prepare(config.trainer, None if state is None else state.get("threads"))
+    splits = config.data.load(config.seed)
+    check_splits(config, splits)
+    data = fingerprint(splits)
+    if state is not None:
+        check_data(state, data, run)
+    network_input = checked_network_input(config, splits.train.shape)
+
+    train = training_batches(config, splits.train, compute.device)
+    val = evaluation_batches(splits.val, config, compute) if len(splits.val) else None
+
+    if state is None:
+        statistics = config.loss.label_statistics(splits.names, splits.train.labels)
+        criterion = build_criterion(config, splits.names, statistics)
+        network, network_messages = build_network(config, criterion, network_input)
+        preprocess, data_messages = config.preprocessing.fit(splits.train, network_input)
+    else:
+        criterion = restore_criterion(config, splits.names, state, source)
+        network, network_messages = rebuild_network(config, criterion, network_input), []
+        preprocess, data_messages = restore_preprocessing(config, state, source), []
+    move_to_device(network, compute)
+    preprocess.to(compute.device)
+    criterion.to(compute.device)
+
+    steps_per_epoch = min(len(train), config.trainer.max_steps_per_epoch or len(train))
+    step = build_step(config, network, preprocess, criterion, compute, steps_per_epoch)
+    messages = first_lines(
+        config, splits, train, network_input, step, steps_per_epoch, data_messages, network_messages
+    )
+    return Parts(compute, splits, data, network_input, train, val, step, messages)
+
+
+def assemble(config: Config, folder: RunFolder, state: State | None) -> Assembled:
+    """Build all parts of a run; `state` is the checkpoint that it continues from, None for a new run.
+
+    Raises ConfigError if settings do not fit the data, DataError if the data cannot be used.
+    """
+    source = str(folder.checkpoints.folder / LAST)
+    parts = build_parts(config, state, folder.path, source)
+    if state is not None:
+        parts.step.load(state, source)
+        check_structure(state["sums"], torch.zeros(4), "sums", source)
+    progress = Progress(**state["progress"]) if state is not None else Progress()
+    logger = config.logger.build(folder.path, progress.step)
+    recorder = Recorder(folder.metrics, progress.rows, logger, config.trainer.record_every_steps)
+    description = {
+        "config": stored_config.to_yaml(config),
+        "names": parts.splits.names,
+        "image_shape": list(parts.splits.train.shape),
+        "data": parts.fingerprint,
+        "precision": parts.compute.precision,
+        "threads": torch.get_num_threads(),
+    }
+    trainer = Trainer(
+        config.trainer, parts.step, parts.train, parts.val, folder.checkpoints, recorder, description
+    )
+    if state is not None:
+        trainer.load(state)
+    return Assembled(trainer, parts.splits, parts.messages)

@@ -1,0 +1,43 @@
+"""What is printed on a terminal, and into a file."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from cnntrain.output_streams import LABEL_WIDTH, print_labelled
+
+LINES = [
+    f"network   vgg ({', '.join(f'setting_{i}={i}' for i in range(20))}): 1234 parameters",
+    "device    cpu",
+]
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is printed."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [40, 72, 500])
+def test_lines_are_wrapped_at_the_width_of_a_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    print_labelled(LINES)
+    printed = terminal.getvalue().splitlines()
+    assert max(map(len, printed)) <= columns
+    assert (len(printed) > 2) == (columns < 500)
+    assert all(line.startswith((" " * LABEL_WIDTH, "network   ", "device    ")) for line in printed)
+    assert " ".join(terminal.getvalue().split()) == " ".join(" ".join(LINES).split())
+
+
+def test_lines_are_not_wrapped_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    print_labelled(LINES)
+    assert capsys.readouterr().out.splitlines() == LINES
