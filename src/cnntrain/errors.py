@@ -38,6 +38,12 @@ class Diverged(UserError):
     exit_code = 4
 
 
+class CheckFailed(UserError):
+    """A check before training failed."""
+
+    exit_code = 5
+
+
 class Interrupted(BaseException):
     """A signal or a time limit stops the program.
 
@@ -50,6 +56,11 @@ class Interrupted(BaseException):
 
     def __reduce__(self) -> tuple[type, tuple[str, int]]:
         return type(self), (str(self), self.exit_code)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, the name of its type if it has none."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def interrupted_by(signal_number: int, message: str) -> Interrupted:

@@ -14,8 +14,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from cnntrain.augmentation import color, geometry
-from cnntrain.augmentation.erasing import ERASE_RATIOS, erase
+from cnntrain.augmentation import color
+from cnntrain.augmentation.erasing import erase
 from cnntrain.augmentation.policies import apply_policy
 from cnntrain.augmentation.settings import Auto, Transforms
 from cnntrain.augmentation.transforms import AlternatingFlip, Augment, Crop, Flip, PaddedCrop
@@ -77,28 +77,6 @@ def augmented(settings: Transforms, images: Tensor, seed: int = 0, epoch: int = 
 
 
 # --- crops and flips
-
-
-@pytest.mark.parametrize("shape", [(5, 8, 8, 1), (4, 6, 9, 3), (3, 5, 4, 2)])
-@pytest.mark.parametrize("padding", [1, 3])
-def test_crop_cuts_each_images_window_from_the_padded_image(shape: tuple[int, ...], padding: int) -> None:
-    torch.manual_seed(0)
-    count, height, width, _ = shape
-    images = torch.randint(256, shape, dtype=torch.uint8)
-    down = torch.tensor([0, 2 * padding, 1, padding, 2][:count])
-    right = torch.tensor([2 * padding, 0, padding, 1, 0][:count])
-    cropped = geometry.crop(images, padding, down, right)
-    for i in range(count):
-        padded = F.pad(images[i].permute(2, 0, 1), [padding] * 4).permute(1, 2, 0)
-        window = padded[down[i] : down[i] + height, right[i] : right[i] + width]
-        assert torch.equal(cropped[i], window)
-
-
-def test_flip_mirrors_the_selected_images_horizontally() -> None:
-    images = torch.arange(2 * 2 * 3 * 1).view(2, 2, 3, 1)
-    flipped = geometry.flip(images, torch.tensor([True, False]))
-    assert flipped[0, :, :, 0].tolist() == [[2, 1, 0], [5, 4, 3]]
-    assert torch.equal(flipped[1], images[1])
 
 
 def test_crop_positions_and_flips_are_uniformly_distributed() -> None:
@@ -167,78 +145,6 @@ def test_center_crop_equals_torchvision(height: int, width: int) -> None:
     images = noise(2, 12)[:, :height, :width]
     expected = TF.center_crop(images.permute(0, 3, 1, 2), [5, 6]).permute(0, 2, 3, 1)
     assert torch.equal(center_crop(images, (5, 6)), expected)
-
-
-# --- resampling
-
-
-def test_rotation_equals_torchvision() -> None:
-    images = smooth()
-    degrees = torch.tensor([0.0, 10.0, -35.0, 90.0, 123.0, -180.0])
-    height, width = images.shape[1:3]
-    whole = torch.tensor([0.0, 0.0, height, width])[:, None].expand(4, len(images))
-    rotated = geometry.resample(images, whole, degrees.deg2rad(), (height, width))
-    for image, result, angle in zip(images, rotated, degrees.tolist(), strict=True):
-        chw = image.permute(2, 0, 1)
-        expected = TF.rotate(chw, angle, TF.InterpolationMode.BILINEAR).permute(1, 2, 0)
-        # Positions on the border may be rounded differently.
-        assert ((result.int() - expected.int()).abs() <= 1).float().mean() > 0.99
-    assert torch.equal(rotated[0], images[0])
-
-
-def test_a_resized_window_equals_torchvision() -> None:
-    images = smooth()
-    windows = torch.tensor([[0, 0, 20, 24], [3, 5, 10, 12], [1, 0, 15, 11], [10, 12, 10, 12]]).T.float()
-    resized = geometry.resize_windows(images[:4], windows, (20, 24))
-    for image, result, (top, left, height, width) in zip(
-        images, resized, windows.T.int().tolist(), strict=False
-    ):
-        chw = image.permute(2, 0, 1)
-        expected = TF.resized_crop(chw, top, left, height, width, [20, 24], antialias=True).permute(1, 2, 0)
-        # Equal inside; beyond a window's border torchvision repeats it, ours reads the neighbouring pixel.
-        difference = (result.int() - expected.int()).abs()
-        assert difference[2:-2, 2:-2].max() <= 1
-        assert difference.max() <= 16
-
-
-@pytest.mark.parametrize(
-    ("areas", "ratios", "largest"),
-    [((0.25, 1.0), (3 / 4, 4 / 3), (40, 40)), ((0.02, 0.33), ERASE_RATIOS, (39, 39))],
-)
-def test_areas_and_ratios_of_boxes_are_distributed_as_in_torchvision(
-    areas: tuple[float, float], ratios: tuple[float, float], largest: tuple[int, int]
-) -> None:
-    boxes, fits = geometry.boxes(torch.Generator().manual_seed(0), 3000, (40, 40), areas, ratios, largest)
-    assert fits.float().mean() > 0.999
-    top, left, height, width = boxes[:, fits]
-    assert torch.equal(boxes, boxes.round())
-    assert (top >= 0).all()
-    assert (left >= 0).all()
-    assert (top + height <= 40).all()
-    assert (left + width <= 40).all()
-    torch.manual_seed(0)
-    image = torch.zeros(1, 40, 40)
-    if areas[1] == 1.0:
-        cropping = v2.RandomResizedCrop(40, areas, ratios)
-        sampled = [cropping.make_params([image]) for _ in range(3000)]
-        sizes = torch.tensor([(params["height"], params["width"]) for params in sampled]).float()
-    else:
-        erasing = v2.RandomErasing(1.0, areas, ratios)
-        sampled = [erasing.make_params([image]) for _ in range(3000)]
-        sizes = torch.tensor([(params["h"], params["w"]) for params in sampled]).float()
-    for ours, expected in (
-        (height * width, sizes.prod(1)),
-        ((width / height).log(), (sizes[:, 1] / sizes[:, 0]).log()),
-    ):
-        deviation = expected.std() / 3000**0.5
-        assert (ours.mean() - expected.mean()).abs() < 5 * 2**0.5 * deviation
-        assert ours.std() == pytest.approx(expected.std().item(), rel=0.08)
-
-
-def test_resampling_the_whole_image_without_rotation_changes_nothing() -> None:
-    images = noise(8)
-    whole = torch.tensor([0.0, 0.0, 16, 16])[:, None].expand(4, 8)
-    assert torch.equal(geometry.resample(images, whole, torch.zeros(8), (16, 16)), images)
 
 
 # --- colours
@@ -566,21 +472,3 @@ def test_a_network_trained_on_crops_predicts_from_the_center_crop(tmp_path: Path
     assert torch.equal(trained.predict(framed), trained.predict(images))
     assert sum(weight.numel() for weight in trained.network.parameters()) == 36 * 10 + 10
     assert main(["job=evaluate", f"run={tmp_path / 'run'}"]) == 0
-
-
-def test_a_checkerboard_that_shrinks_becomes_grey() -> None:
-    board = ((torch.arange(64)[:, None] + torch.arange(64)) % 2 * 255).to(torch.uint8)[None, :, :, None]
-    whole = torch.tensor([0.0, 0.0, 64.0, 64.0])[:, None]
-    resized = geometry.resize_windows(board, whole, (16, 16)).float()
-    expected = TF.resize(board.permute(0, 3, 1, 2).float(), [16, 16], antialias=True)
-    assert resized.std() < 1
-    assert (resized.permute(0, 3, 1, 2) - expected).abs().max() <= 1
-    rotated = geometry.resample(board, whole, torch.tensor([0.1]), (16, 16), finer=4).float()
-    assert rotated[:, 4:-4, 4:-4].std() < 12
-
-
-@pytest.mark.parametrize("value", [0, 255])
-def test_black_and_white_windows_stay_black_and_white(value: int) -> None:
-    images = torch.full((2, 9, 7, 3), value, dtype=torch.uint8)
-    windows = torch.tensor([[0.0, 1, 9, 5], [2, 0, 4, 7]]).T
-    assert (geometry.resize_windows(images, windows, (6, 10)) == value).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -99,3 +101,21 @@ def test_frozen_batch_norms_keep_their_statistics() -> None:
         assert norms == []
         net(torch.randn(8, 3))
         assert (net[1].running_mean == 5.0).all()
+
+
+@pytest.mark.parametrize("option", [Ema(decay=0.9), Swa(start=0.0)], ids=lambda option: option.name)
+def test_an_average_continues_exactly_from_its_state(option: Ema | Swa) -> None:
+    net, restored = network(), network()
+    average = option.build(net.parameters(), 1, 10)
+    for step in (1, 2, 3):
+        add_noise(net, step)
+        average.after_step(step)
+    restored.load_state_dict(net.state_dict())
+    continued = option.build(restored.parameters(), 1, 10)
+    continued.load_state_dict(copy.deepcopy(average.state_dict()))
+    for tracked, running in ((net, average), (restored, continued)):
+        add_noise(tracked, 4)
+        running.after_step(4)
+    assert continued.count == average.count == 4
+    for mine, other in zip(continued.average, average.average, strict=True):
+        assert torch.equal(mine, other)

@@ -20,7 +20,7 @@ def test_a_file_named_after_its_option_restates_its_defaults(group: str) -> None
         assert choice.schema is not None
         if choice.name != name_of(choice.schema):
             continue
-        for name, value in choice.values().items():
+        for name, value in choice.values.items():
             if (group, name) not in DIFFERENT:
                 written = convert(type_of(choice.schema, name), value)
                 assert written == getattr(choice.schema(), name), f"{group}={choice.name}: {name}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 from PIL import Image
 
 from cnntrain.augmentation.transforms import Augment, Flip, PaddedCrop
-from cnntrain.data.batches import Batches
+from cnntrain.data.batches import Batches, usable_workers
 from cnntrain.data.image_set import FileImages, MemoryImages
 
 CPU = torch.device("cpu")
@@ -72,3 +74,65 @@ def test_worker_processes_give_the_same_batches_as_images_in_memory(tmp_path: Pa
 def test_evaluation_reads_all_images_in_order(images: MemoryImages) -> None:
     labels = torch.cat([labels for _, labels in Batches(images, 8, CPU).in_order()])
     assert labels.tolist() == list(range(50))
+
+
+def test_the_last_batch_of_evaluation_has_the_remaining_images(images: MemoryImages) -> None:
+    batches = list(Batches(images, 8, CPU).in_order())
+    assert [len(batch) for batch, _ in batches] == [8] * 6 + [2]
+    assert torch.equal(torch.cat([batch for batch, _ in batches]), images.images)
+
+
+@pytest.mark.parametrize(
+    ("missing_blocks", "writable", "system", "workers"),
+    [(0, True, "linux", 3), (1, True, "linux", 0), (0, False, "linux", 0), (1, False, "darwin", 3)],
+)
+def test_images_are_read_by_processes_where_two_batches_of_each_fit_into_shared_memory(
+    missing_blocks: int,
+    writable: bool,
+    system: str,
+    workers: int,
+    images: MemoryImages,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = FileImages(["a.png"] * 20, torch.arange(20), 8, "crop", 3, 3)
+    batch = torch.empty(5, *files.shape, dtype=torch.uint8)
+    # f_bfree counts the blocks reserved for the superuser too, f_bsize is not the unit of blocks.
+    free = SimpleNamespace(
+        f_frsize=16, f_bavail=3 * 2 * batch.nbytes // 16 - missing_blocks, f_bsize=4096, f_bfree=10**9
+    )
+    monkeypatch.setattr("os.statvfs", lambda path: free, raising=False)
+    monkeypatch.setattr("os.access", lambda path, mode: writable)
+    monkeypatch.setattr("sys.platform", system)
+    assert usable_workers(files, 5) == workers
+    assert usable_workers(images, 5) == 0
+
+
+def test_without_a_folder_of_shared_memory_images_are_read_without_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(path: str) -> None:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("os.statvfs", missing, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert usable_workers(FileImages(["a.png"], torch.arange(1), 8, "crop", 3, 2), 1) == 0
+
+
+@pytest.mark.parametrize(("spare_bytes", "stored"), [(0, True), (-1, False)])
+def test_images_beyond_a_quarter_of_free_gpu_memory_are_moved_batch_by_batch(
+    spare_bytes: int, stored: bool, images: MemoryImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[torch.Size] = []
+
+    def move(tensor: torch.Tensor, device: torch.device, **_: Any) -> torch.Tensor:
+        moved.append(tensor.shape)
+        return tensor
+
+    free = 4 * (images.images.nbytes + spare_bytes)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (free, 100 * free))
+    monkeypatch.setattr(torch.Tensor, "to", move)
+    batches = Batches(images, 25, torch.device("cuda"))
+    assert moved == ([images.images.shape, images.labels.shape] if stored else [])
+    moved.clear()
+    assert len(list(batches.in_order())) == 2
+    assert stored or moved == [(25, 6, 6, 3), (25,)] * 2

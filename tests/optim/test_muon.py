@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from cnntrain.errors import ConfigError, DataError
 from cnntrain.optim.muon import orthogonalized
 from cnntrain.optim.settings import AdamW, Muon, Sgd
+from cnntrain.runs.checkpoint_schema import check_optimizer
 
 
 @pytest.mark.parametrize("shape", [(16, 27), (64, 27), (32, 32)])
@@ -29,6 +32,10 @@ def test_singular_values_become_nearly_1_and_singular_vectors_stay(shape: tuple[
 def network() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1), nn.Flatten(), nn.Linear(4, 2))
+
+
+def weights_of(net: nn.Module) -> list[Any]:
+    return list(net.parameters())
 
 
 def set_gradients(net: nn.Module, step: int) -> None:
@@ -88,3 +95,98 @@ def test_training_resumes_exactly_from_the_state_dict() -> None:
         optimizer.step()
     for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e-3, 1e-9, 0.0])
+@pytest.mark.parametrize("shape", [(4, 6), (6, 4), (5, 5)])
+def test_the_size_of_a_gradient_has_no_influence_down_to_the_smallest(
+    shape: tuple[int, int], scale: float
+) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(shape)
+    update, scaled = orthogonalized(matrix, 5), orthogonalized(matrix * scale, 5)
+    if scale == 0:
+        assert (scaled == 0).all()
+    elif scale < 1e-7:
+        assert (scaled * matrix).sum() > 0  # smaller, but in the same direction
+    else:
+        torch.testing.assert_close(scaled, update, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("iterations", [2, 5])
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_filters_take_the_steps_of_torchs_muon_for_their_matrices(nesterov: bool, iterations: int) -> None:
+    """torch's Muon computes in bfloat16, whose precision is about 1 %."""
+    torch.manual_seed(0)
+    scales = {1.0: [(16, 2, 1, 1), (4, 3, 3, 3)], 3.0: [(9, 1, 3, 3)]}
+    ours = {scale: [nn.Parameter(torch.zeros(shape)) for shape in shapes] for scale, shapes in scales.items()}
+    theirs = {scale: [nn.Parameter(w.detach().flatten(1).clone()) for w in ws] for scale, ws in ours.items()}
+    option = Muon(lr=0.2, momentum=0.8, nesterov=nesterov, iterations=iterations)
+    optimizer = option.build([{"params": ws, "lr_scale": scale} for scale, ws in ours.items()], False)
+    reference: Any = torch.optim.Muon(
+        [{"params": weights, "lr": 0.1 * scale} for scale, weights in theirs.items()],
+        weight_decay=0.0,
+        momentum=0.8,
+        nesterov=nesterov,
+        ns_steps=iterations,
+    )
+    pairs = [pair for scale in scales for pair in zip(ours[scale], theirs[scale], strict=True)]
+    for _ in range(3):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1 * group["lr_scale"]
+        for mine, other in pairs:
+            mine.grad = torch.randn_like(mine)
+            other.grad = mine.grad.flatten(1)
+        optimizer.step()
+        reference.step()
+    for mine, other in pairs:
+        assert (mine.flatten(1) - other).norm() < 0.05 * other.norm(), mine.shape
+
+
+def test_a_network_without_convolutions_is_refused() -> None:
+    for weights in (weights_of(nn.Linear(3, 2)), []):
+        with pytest.raises(ConfigError, match="no convolutional layer; write optim=adamw"):
+            Muon().build(weights, False)
+
+
+@pytest.mark.parametrize("found_inf", [0.0, 1.0])
+def test_a_skipped_step_changes_no_weight_and_no_state(found_inf: float) -> None:
+    skipping, plain = network(), network()
+    optimizers: list[Any] = [Muon().build(weights_of(net), fused=True) for net in (skipping, plain)]
+    for step in range(3):
+        for net, optimizer in zip((skipping, plain), optimizers, strict=True):
+            set_gradients(net, step)
+            if net is skipping:
+                optimizer.found_inf = torch.tensor(found_inf if step == 1 else 0.0)
+            elif step == 1 and found_inf:
+                continue
+            optimizer.step()
+    for mine, other in zip(skipping.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_weights_without_a_gradient_stay() -> None:
+    net = network()
+    optimizer = Muon().build(weights_of(net), False)
+    before = [weight.detach().clone() for weight in net.parameters()]
+    set_gradients(net, 0)
+    net[1].weight.grad = None
+    optimizer.step()
+    changed = [not torch.equal(w, old) for w, old in zip(net.parameters(), before, strict=True)]
+    assert changed == [weight is not net[1].weight for weight in net.parameters()]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_stored_state_is_checked_part_by_part(bias: bool) -> None:
+    """Without biases, all weights are filters and there is no other optimizer."""
+    filters = nn.Conv2d(2, 3, 3, bias=bias)
+    optimizer = Muon().build(weights_of(filters), False)
+    set_gradients(filters, 0)
+    optimizer.step()
+    state = copy.deepcopy(optimizer.state_dict())
+    check_optimizer(state, optimizer, "optimizer", "last.pt")
+    optimizer.load_state_dict(state)
+    for part in ("filters", "rest") if bias else ("filters",):
+        damaged = state | {part: state[part] | {"param_groups": []}}
+        with pytest.raises(DataError, match=rf"last\.pt: optimizer\.{part}\.param_groups must be a list"):
+            check_optimizer(damaged, optimizer, "optimizer", "last.pt")

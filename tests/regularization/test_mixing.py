@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.transforms import v2
 
-from cnntrain.regularization.mixing import add_noise, cutmix, mix, mixup
+from cnntrain.regularization.mixing import Mixed, add_noise, cutmix, mix, mixup
 from cnntrain.regularization.settings import Regularizers
 
 
@@ -41,6 +42,55 @@ def test_cutmix_pastes_one_box_and_returns_the_remaining_fraction(row: float, co
     rows, columns = pasted[0].any(1).nonzero(), pasted[0].any(0).nonzero()
     box = pasted[0][rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     assert box.all()
+
+
+def test_cutmix_equals_torchvisions() -> None:
+    inputs, labels = batch()
+    order = torch.arange(6).roll(1)
+    theirs = v2.CutMix(alpha=1.0, num_classes=3)
+    distribution = torch.distributions.Beta(1.0, 1.0)
+    for seed in range(15):
+        torch.manual_seed(seed)
+        expected, targets = theirs(inputs, labels)
+        torch.manual_seed(seed)  # torchvision draws lam, the column and the row
+        lam = distribution.sample().item()
+        column, row = torch.randint(8, (1,)).item(), torch.randint(10, (1,)).item()
+        mixed, fraction = cutmix(inputs, order, lam, (row + 0.5) / 10, (column + 0.5) / 8)
+        assert torch.equal(mixed, expected)
+        one_hot = F.one_hot(labels, 3)
+        torch.testing.assert_close(fraction * one_hot + (1 - fraction) * one_hot[order], targets)
+
+
+@pytest.mark.parametrize("settings", [Regularizers(mixup=1.0), Regularizers(cutmix=1.0)])
+def test_other_labels_are_those_of_the_images_mixed_in(settings: Regularizers) -> None:
+    inputs, labels = batch()[0], torch.arange(6)
+    for step in range(20):
+        mixed = mix(inputs, labels, settings, 3, step, 0)
+        assert mixed.other_labels is not None
+        assert torch.equal(mixed.labels, labels)
+        assert sorted(mixed.other_labels.tolist()) == labels.tolist()
+        others = inputs[mixed.other_labels]
+        if settings.mixup:
+            torch.testing.assert_close(mixed.inputs, mixed.lam * inputs + (1 - mixed.lam) * others)
+        else:
+            kept, pasted = mixed.inputs == inputs, mixed.inputs == others
+            assert (kept | pasted).all()
+            different = (others != inputs).flatten(1).all(1)
+            assert kept[different].float().mean((1, 2, 3)).tolist() == pytest.approx(
+                [mixed.lam] * int(different.sum())
+            )
+
+
+def test_the_dominant_labels_are_those_of_the_larger_part() -> None:
+    inputs, labels = batch()
+    others = labels.roll(1)
+    assert Mixed(inputs, labels, others, 0.6).dominant_labels() is labels
+    assert Mixed(inputs, labels, others, 0.4).dominant_labels() is others
+    unmixed = mix(inputs, labels, Regularizers(), 0, 0, 0)
+    assert unmixed.dominant_labels() is labels
+    assert unmixed.lam == 1
+    scores = torch.randn(6, 3)
+    assert unmixed.loss(F.cross_entropy, scores) == F.cross_entropy(scores, labels)
 
 
 def test_mixing_coefficients_follow_the_beta_distribution_and_depend_only_on_the_step() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from cnntrain.errors import ConfigError
 from cnntrain.model.shared_layers import LocallyConnected2d, TableConvolution
 from cnntrain.optim.optimizer_stages import Stage
-from cnntrain.regularization.penalties import unit_norms
+from cnntrain.regularization.penalties import Strengths, WeightRegularization, unit_norms
 from cnntrain.regularization.settings import Regularizers
 
 
@@ -148,6 +148,64 @@ def test_settings_of_single_layers_override_the_general_ones() -> None:
     assert torch.equal(last, before)
     with pytest.raises(ConfigError, match="conv9 names no layer"):
         Regularizers(layers={"conv9": {"l2": 1}}).build(ours)
+
+
+def test_without_strengths_nothing_changes_and_biases_are_included_only_on_request() -> None:
+    ours = network()
+    before = [weight.detach().clone() for weight in ours.parameters()]
+    for weight in ours.parameters():
+        weight.grad = torch.ones_like(weight)
+    regularization = WeightRegularization(ours, Strengths())
+    assert regularization.loss() == 0
+    regularization.add_gradients()
+    regularization.decay(Stage(0, torch.optim.SGD(ours.parameters(), lr=0.5), 0.5, 0.0))
+    regularization.project()
+    for weight, old in zip(ours.parameters(), before, strict=True):
+        assert torch.equal(weight, old)
+        assert weight.grad is not None
+        assert (weight.grad == 1).all()
+    matrices = before[0].square().sum() + before[4].square().sum()
+    torch.testing.assert_close(WeightRegularization(ours, Strengths(elastic_l2=1.0)).loss(), matrices)
+
+
+def test_weights_that_are_not_trained_are_neither_penalized_nor_changed() -> None:
+    ours = network()
+    first, *_, last, _ = ours.parameters()
+    first.requires_grad_(False)
+    old_first, old_last = first.clone(), last.detach().clone()
+    regularization = Regularizers(l2=1.0, weight_decay=0.1, max_norm=0.3).build(ours)
+    torch.testing.assert_close(regularization.loss(), 0.5 * old_last.square().sum())
+    regularization.decay(Stage(0, torch.optim.SGD(ours.parameters(), lr=0.5), 0.5, 0.0))
+    torch.testing.assert_close(last.detach(), 0.95 * old_last)
+    regularization.project()
+    torch.testing.assert_close(last.detach(), torch.renorm(0.95 * old_last, 2, 0, 0.3))
+    assert torch.equal(first, old_first)
+
+
+def test_max_norm_leaves_a_tensor_of_the_network_itself_unchanged() -> None:
+    class WithToken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token = nn.Parameter(torch.ones(1, 2, 3))
+            self.head = nn.Linear(3, 4)
+            nn.init.ones_(self.head.weight)
+
+    ours = WithToken()
+    Regularizers(max_norm=0.1).build(ours).project()
+    assert torch.equal(ours.token, torch.ones(1, 2, 3))
+    torch.testing.assert_close(unit_norms(ours.head), torch.full((4,), 0.1))
+
+
+def test_a_layers_decay_may_be_off_or_the_optimizers_and_later_patterns_override_earlier_ones() -> None:
+    torch.manual_seed(0)
+    ours = nn.Sequential(*(nn.Linear(2, 2) for _ in range(4)))
+    weights = [weight for weight in ours.parameters() if weight.ndim == 2]
+    before = [weight.detach().clone() for weight in weights]
+    layers = {"[012]": {"weight_decay": 0.4}, "1": {"weight_decay": 0}, "2": {"weight_decay": None}}
+    stage = Stage(0, torch.optim.SGD(ours.parameters(), lr=0.5), 0.5, 0.02)
+    Regularizers(weight_decay=0.2, layers=layers).build(ours).decay(stage)
+    for weight, old, factor in zip(weights, before, (0.8, 1.0, 0.99, 0.9), strict=True):
+        torch.testing.assert_close(weight.detach(), factor * old)
 
 
 def test_l2_and_decay_agree_with_sgd_and_differ_with_adam() -> None:

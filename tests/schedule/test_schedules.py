@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.optim import SGD, lr_scheduler
 
-from cnntrain.schedule import settings
+from cnntrain.schedule import schedules, settings
 
 STEPS, EPOCHS = 10, 8
 
@@ -89,8 +91,15 @@ def test_step_schedule_falls_by_default_at_half_and_three_quarters() -> None:
     assert [round(f, 6) for f in (factors[39], factors[40], factors[59], factors[60])] == [1, 0.1, 0.1, 0.01]
 
 
-def test_plateau_equals_torchs_reduce_on_plateau() -> None:
-    errors = [0.5, 0.4, 0.4, 0.41, 0.4, 0.39, 0.39, 0.39, 0.39, 0.2, 0.3, 0.3, 0.3]
+@pytest.mark.parametrize(
+    "errors",
+    [
+        [0.5, 0.4, 0.4, 0.41, 0.4, 0.39, 0.39, 0.39, 0.39, 0.2, 0.3, 0.3, 0.3],
+        [math.nan, math.nan, 0.5, math.nan, 0.6, 0.5, 0.4, *[math.nan] * 7],
+        [math.inf, math.nan, math.inf, math.inf, 0.9, 0.8],
+    ],
+)
+def test_plateau_equals_torchs_reduce_on_plateau(errors: list[float]) -> None:
     built = settings.Plateau(warmup_epochs=0, factor=0.5, patience_epochs=3).build(STEPS, EPOCHS)
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     # torch's patience is the number of bad epochs it tolerates, ours the number after which the rate falls.
@@ -116,3 +125,60 @@ def test_warm_up_is_a_tenth_of_the_run_by_default() -> None:
         [(step + 1) / 20 for step in range(20)]
     )
     assert built.factor(20) == 1.0
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        settings.Constant(),
+        settings.Exponential(rate=0.2),
+        settings.Exponential(rate=0.02, per="step"),
+        settings.Inverse(rate=0.5),
+        settings.Cosine(final=0.2),
+        settings.OneCycle(peak=0.25, initial=0.1, final=0.02),
+    ],
+    ids=lambda option: option.name,
+)
+def test_a_warm_up_delays_a_schedule_of_the_remaining_epochs(option: settings.Schedule) -> None:
+    delayed = replace(option, warmup_epochs=3).build(STEPS, EPOCHS)
+    remaining = replace(option, warmup_epochs=0).build(STEPS, EPOCHS - 3)
+    found = [delayed.factor(30 + step) for step in range(100)]
+    assert found == pytest.approx([remaining.factor(step) for step in range(100)])
+
+
+@pytest.mark.parametrize(
+    ("warmup", "steps_per_epoch", "epochs"), [(0, 10, 3), (2, 4, 3), (2, 1, 3), (0, 1, 1)]
+)
+@pytest.mark.parametrize(("peak", "initial", "final"), [(0.3, 0.04, 0.0), (0.5, 0.2, 0.5), (0.75, 1.0, 0.1)])
+def test_one_cycle_interpolates_between_start_peak_and_end(
+    warmup: int, steps_per_epoch: int, epochs: int, peak: float, initial: float, final: float
+) -> None:
+    option = settings.OneCycle(warmup_epochs=warmup, peak=peak, initial=initial, final=final)
+    built = option.build(steps_per_epoch, epochs)
+    start, end = warmup * steps_per_epoch, epochs * steps_per_epoch
+    corners = [start, start + peak * (end - start), end]
+    for step in range(start, end + 20):
+        assert built.factor(step) == pytest.approx(np.interp(step, corners, [initial, 1, final]))
+
+
+@pytest.mark.parametrize(
+    ("warmup", "steps_per_epoch", "epochs"), [(0, 10, 3), (2, 4, 3), (2, 1, 3), (0, 1, 1)]
+)
+def test_cosine_ends_at_its_final_factor_and_stays_there(
+    warmup: int, steps_per_epoch: int, epochs: int
+) -> None:
+    built = settings.Cosine(warmup_epochs=warmup, final=0.2).build(steps_per_epoch, epochs)
+    end = epochs * steps_per_epoch
+    assert [built.factor(step) for step in (end, end + 1, 2 * end, 3 * end)] == pytest.approx([0.2] * 4)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 20])
+def test_a_rising_momentum_is_linear_and_then_constant(steps: int) -> None:
+    found = [schedules.rising(0.5, 0.9, steps)(step) for step in range(3 * steps)]
+    assert found == pytest.approx([*np.linspace(0.5, 0.9, steps), *[0.9] * (2 * steps)])
+
+
+@pytest.mark.parametrize("option", [settings.Cosine(), settings.OneCycle()], ids=lambda option: option.name)
+def test_a_run_of_nothing_but_warm_up_has_a_factor_at_its_end(option: settings.Schedule) -> None:
+    built = replace(option, warmup_epochs=EPOCHS).build(STEPS, EPOCHS)
+    assert 0 <= built.factor(STEPS * EPOCHS) <= 1

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import math
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from cnntrain.errors import DataError
 from cnntrain.optim.optimizer_stages import OptimizerStages, Stage
 from cnntrain.optim.settings import Adagrad, Muon, Nesterov, Optim, Sgd
 from cnntrain.regularization.settings import Regularizers
-from cnntrain.schedule.settings import Constant
+from cnntrain.schedule.settings import Constant, Plateau
 from cnntrain.training.nonfinite import MAX_SKIPPED_IN_A_ROW, NonFinite
 from cnntrain.training.weight_update import Update
 
@@ -214,12 +218,16 @@ def test_lbfgs_in_an_update_equals_torchs_with_the_penalty_in_its_closure(
         theirs.parameters(), max_iter=4, history_size=10, line_search_fn="strong_wolfe"
     )
 
+    evaluations = {"ours": 0, "theirs": 0}
+
     def backward() -> torch.Tensor:
+        evaluations["ours"] += 1
         loss = (ours(images) - targets).square().mean()
         loss.backward()
         return loss.detach()
 
     def closure() -> torch.Tensor:
+        evaluations["theirs"] += 1
         optimizer.zero_grad()
         loss = (theirs(images) - targets).square().mean() + 0.05 * theirs.weight.square().sum()
         loss.backward()
@@ -229,6 +237,7 @@ def test_lbfgs_in_an_update_equals_torchs_with_the_penalty_in_its_closure(
         update.apply(step, backward, recording=True)
         optimizer.step(closure)
     torch.testing.assert_close(ours.weight, theirs.weight)
+    assert evaluations["ours"] == evaluations["theirs"]
     # After three steps this quadratic problem of 36 weights is near its minimum.
     theirs.zero_grad()
     closure()
@@ -278,3 +287,108 @@ def test_the_norm_of_each_unit_is_limited_after_every_update() -> None:
             norms = layer.weight.norm(dim=1)
             assert norms.max() <= 0.25 * (1 + 1e-5)
             assert norms.max() > 0.24
+
+
+@pytest.mark.parametrize("mode", ["at once", "on the device", "on the device, not fused", "fp16"])
+def test_updates_equal_those_of_torch_with_the_penalty_in_its_loss_and_its_own_decay(mode: str) -> None:
+    """Without momentum, decoupled decay is the weight decay of torch's SGD."""
+    update = make_update(max_grad_norm=0.5, fp16=mode == "fp16")
+    inputs, targets = torch.randn(8, 3), torch.randn(8, 2)
+    network = nn.Linear(3, 2)
+    theirs = copy.deepcopy(network)
+    update.weights = list(network.parameters())
+    update.regularization = Regularizers(l2=0.3, weight_decay=0.2, biases=True).build(network)
+    set_optimizer(update, torch.optim.SGD(update.weights, lr=0.1, fused=mode == "on the device"))
+    update.skipped.on_device = mode != "at once"
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1, weight_decay=0.2)
+    for step in range(3):
+
+        def backward(scale: float = 1.0) -> torch.Tensor:
+            loss: torch.Tensor = (network(inputs) - targets).square().mean() * scale
+            torch.autograd.backward(update.scaler.scale(loss))
+            return loss.detach()
+
+        if mode == "fp16" and step == 1:  # skipped, with a lower scale of the loss from then on
+            update.apply(step, lambda: backward(math.inf), recording=False)
+        result = update.apply(step, backward, recording=False)
+        optimizer.zero_grad()
+        data_loss = (theirs(inputs) - targets).square().mean()
+        loss = data_loss + 0.15 * sum(weight.square().sum() for weight in theirs.parameters())
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+        optimizer.step()
+        assert norm > 0.5
+        for mine, other in ((result.loss, loss), (result.data_loss, data_loss), (result.grad_norm, norm)):
+            torch.testing.assert_close(mine, other.detach())
+    for mine, other in zip(network.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_increasing_momentum_evaluates_gradients_at_the_look_ahead_of_the_classic_form() -> None:
+    """The classic form: v' = μv - lr·f'(w + μv), w' = w + v'; the weights of an update are w + μv."""
+    update = make_update()
+    look_ahead = nn.Parameter(torch.tensor([2.0, -1.0]))
+    update.weights = [look_ahead]
+    stages = Nesterov(lr=0.1, momentum=0.3, final_momentum=0.9).stages([{"params": look_ahead}], True, 3, 2)
+    update.optimizers = OptimizerStages(stages, update.optimizers.schedule)
+    curvature = torch.tensor([1.0, 4.0])
+    weights, velocity = look_ahead.detach().clone(), torch.zeros(2)
+
+    def backward() -> torch.Tensor:
+        look_ahead.grad = curvature * look_ahead.detach()
+        return torch.tensor(1.0)
+
+    for step in range(6):
+        momentum = 0.3 + 0.6 * step / 5
+        velocity = momentum * velocity - 0.1 * curvature * (weights + momentum * velocity)
+        weights = weights + velocity
+        update.apply(step, backward, recording=False)
+        following = min(0.9, 0.3 + 0.6 * (step + 1) / 5)
+        torch.testing.assert_close(look_ahead.detach(), weights + following * velocity)
+
+
+@pytest.mark.parametrize("fp16", [False, True])
+def test_an_update_continues_exactly_from_its_state(fp16: bool) -> None:
+    def run(update: Update, steps: range) -> None:
+        for step in steps:
+            set_gradients(update, math.inf if fp16 and step == 1 else 0.3 - 0.1 * step)
+            update.scaler.scale(torch.tensor(1.0))
+            update.apply(step, backward_with(1.0), recording=False)
+            update.optimizers.schedule.after_epoch(1.0)
+
+    first, second = make_update(fp16=fp16), make_update(fp16=fp16)
+    for update in (first, second):
+        schedule = Plateau(warmup_epochs=0, patience_epochs=1).build(10, 10)
+        update.optimizers = OptimizerStages(update.optimizers.stages, schedule)
+    run(first, range(3))
+    state = copy.deepcopy(first.state_dict())
+    second.check_state(state, "last.pt")
+    second.load_state_dict(state)
+    for mine, other in zip(second.weights, first.weights, strict=True):
+        mine.data.copy_(other)
+    for update in (first, second):
+        run(update, range(3, 6))
+    for mine, other in zip(second.weights, first.weights, strict=True):
+        assert torch.equal(mine, other)
+    assert second.scaler.get_scale() == first.scaler.get_scale()
+    assert second.skipped.total == first.skipped.total == int(fp16)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("optimizers", lambda stored: stored * 2, "update.optimizers must be a list of 1"),
+        ("optimizers", lambda stored: [{"state": {}}], "update.optimizers[0] must have the keys"),
+        ("schedule", lambda stored: {"level": 1.0}, "update.schedule.level is unknown"),
+        ("skipped", lambda stored: stored[:4], "update.skipped is 4 float32, must be 5 float32"),
+        ("scaler", lambda stored: {}, "update.scaler._growth_tracker is missing"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_reported_with_its_file_and_part(
+    part: str, change: Callable[[Any], Any], message: str
+) -> None:
+    update = make_update(fp16=True)
+    state = update.state_dict()
+    update.check_state(state, "last.pt")
+    with pytest.raises(DataError, match=re.escape(f"last.pt: {message}")):
+        update.check_state(state | {part: change(state[part])}, "last.pt")

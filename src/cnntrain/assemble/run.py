@@ -56,11 +56,10 @@ class Parts:
 
 @dataclass
 class Assembled:
-    """A run ready to train: its trainer, its data, and the first lines to print."""
+    """A run ready to train: its trainer, and the parts it was made of."""
 
     trainer: Trainer
-    splits: Splits
-    messages: list[str]
+    parts: Parts
 
 
 def build_parts(config: Config, state: State | None, run: Path, source: str) -> Parts:
@@ -127,4 +126,4 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     )
     if state is not None:
         trainer.load(state)
-    return Assembled(trainer, parts.splits, parts.messages)
+    return Assembled(trainer, parts)

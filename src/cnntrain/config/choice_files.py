@@ -46,8 +46,9 @@ class Choice:
             path = next((found for entry in parents if (found := self._parent(path, entry))), path)
         return None
 
+    @cached_property
     def values(self) -> dict[str, Any]:
-        """Return the settings in the file, over those of the files that its defaults list names."""
+        """The settings in the file, over those of the files that its defaults list names."""
         return self._values(self.path, frozenset())
 
     def _values(self, path: Path, seen: frozenset[Path]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def job_problems(config: Config) -> Iterator[str]:
     if config.evaluate.dense and config.loss.name == "hierarchical_softmax":
         yield ("evaluate.dense=true: a hierarchical softmax has no convolutional form; write false")
     for job, settings in JOB_SETTINGS.items():
-        if job in (config.job, "evaluate"):
+        if job in (config.job, "evaluate") or (job == "check" and config.trainer.check):
             continue
         for name, entry in settings_of(settings).items():
             value = getattr(getattr(config, job), name)
@@ -69,6 +69,18 @@ def _job(config: Config) -> Iterator[str]:
         yield (
             f"optim={config.optim.name}: job=optimizers runs every optimizer with settings of its own; leave "
             "optim out, and write optimizers.lr=… for another rate"
+        )
+
+
+def _lr_range(config: Config) -> Iterator[str]:
+    if config.job != "lr_range":
+        return
+    if config.optim.line_search or config.optim.name == "switch":
+        yield f"optim={config.optim.name}: has no single learning rate to test; write optim=sgd, or adam"
+    if config.lr_range.smallest >= config.lr_range.largest:
+        yield (
+            f"lr_range.smallest={config.lr_range.smallest:g}: must be less than lr_range.largest="
+            f"{config.lr_range.largest:g}"
         )
 
 
@@ -206,6 +218,7 @@ def _optimizer(config: Config) -> Iterator[str]:
 
 CROSS_CHECKS = (
     _job,
+    _lr_range,
     _schedule_and_epochs,
     _validation,
     _batch_size,

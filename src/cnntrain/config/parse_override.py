@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import first_line
+
 # key=value with a value that is one number or one name: all that most command lines consist of.
 PLAIN = re.compile(r"^\+{0,2}(?P<key>[A-Za-z_]\w*(?:[./][A-Za-z_]\w*)*)=(?P<value>[\w./-]+)$", re.ASCII)
 KEY = re.compile(r"^\+{0,2}([A-Za-z_]\w*(?:[./][A-Za-z_]\w*)*)=(.*)$", re.ASCII | re.DOTALL)
@@ -73,7 +75,7 @@ def _parsed_by_hydra(text: str) -> Override:
     try:
         parsed = OverridesParser.create().parse_override(text)
     except (HydraException, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         match = KEY.match(text)
         if match is None:
             raise ValueError(reason) from error

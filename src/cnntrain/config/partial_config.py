@@ -21,9 +21,9 @@ def partial_config(selection: Selection) -> Config | None:
         if choice.schema is None:
             return None
         setattr(config, group, choice.schema())
-        _lay_over(getattr(config, group), choice.values())
+        _lay_over(getattr(config, group), choice.values)
     if EXPERIMENT in selection.given:
-        _lay_over(config, selection.given[EXPERIMENT].values())
+        _lay_over(config, selection.given[EXPERIMENT].values)
     for key, value in selection.settings.items():
         for name in reversed(key.split(".")):
             value = {name: value}

@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import ConfigError
 from ..model import shared_layers
 from ..model.feature_map_sizes import Window
+from ..without_compiler import DispatchMode
 from .receptive_field import (
     ReceptiveField,
     ReceptiveFieldTracer,
@@ -168,11 +168,11 @@ class _Call:
         )
 
 
-class _ForwardRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _ForwardRecorder(DispatchMode):
     """Records the module calls of a forward pass, their operations and the receptive fields of outputs."""
 
     def __init__(self, images: Tensor):
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.tracer = ReceptiveFieldTracer(images)
         self.running: list[_Call] = []
         self.calls: list[_Call] = []

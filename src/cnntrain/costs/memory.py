@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..assemble.parts import build_step, training_batches
 from ..augmentation.settings import Transforms
@@ -33,6 +32,7 @@ from ..settings.config_tree import Config
 from ..settings.network_input import NetworkInput
 from ..training.device import Compute
 from ..training.training_step import TrainingStep
+from ..without_compiler import DispatchMode
 from .heap_fragmentation import Heap, glibc
 from .receptive_field import Arguments, arguments_of, tensors_in
 
@@ -176,11 +176,11 @@ def _without_values(config: Config) -> Config:
     return dataclasses.replace(config, **changes)
 
 
-class _AllocationTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _AllocationTracker(DispatchMode):
     """Sums the bytes of all live storages as operations create them and tensors are freed."""
 
     def __init__(self, device: torch.device, heap: Heap | None):
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.device = device
         self.heap = heap
         self.live = self.peak = 0

@@ -10,7 +10,7 @@ from ..settings.config_tree import Config
 
 
 def start(checked: Checked) -> None:
-    """Run the job of a configuration in a new folder: train, summary or optimizers."""
+    """Run the job of a configuration in a new folder."""
     import torch  # noqa: F401 - first, as an exception would leave it half imported
 
     with signals_as_exceptions():
@@ -18,7 +18,7 @@ def start(checked: Checked) -> None:
 
 
 def start_on_run(folder: Path, stored: Config, config: Config) -> None:
-    """Run the job of a configuration on an earlier run: evaluate, summary, or continue training.
+    """Run the job of a configuration on an earlier run; job=train continues its training.
 
     stored: the configuration in the run's folder. config: the same with the user's overrides.
     """
@@ -29,7 +29,15 @@ def start_on_run(folder: Path, stored: Config, config: Config) -> None:
 
 
 def _start(config: Config, folder: Path, named_by_user: bool) -> None:
-    if config.job == "summary":
+    if config.job == "check":
+        from .check import check
+
+        check(config, folder, named_by_user)
+    elif config.job == "lr_range":
+        from .lr_range import lr_range
+
+        lr_range(config, folder, named_by_user)
+    elif config.job == "summary":
         from .summary import summarize
 
         summarize(config, folder, named_by_user)
@@ -48,6 +56,14 @@ def _start_on_run(folder: Path, stored: Config, config: Config) -> None:
         from .evaluate import evaluate
 
         evaluate(folder, stored, config)
+    elif config.job == "check":
+        from .check import check_run
+
+        check_run(folder, config)
+    elif config.job == "lr_range":
+        from .lr_range import lr_range_of_run
+
+        lr_range_of_run(folder, config)
     elif config.job == "summary":
         from .summary import summarize_run
 

@@ -22,6 +22,7 @@ from ..metrics import format_metric
 from ..output_streams import print_labelled
 from ..prediction.trained import load_weights
 from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
+from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.checkpoint import State
 from ..runs.run_folder import RunFolder, create
@@ -96,20 +97,29 @@ def _run(config: Config, folder: RunFolder, state: State | None, before: Config 
     trained = False
     with StopSignals().caught() as signals:
         assembled = assemble(config, folder, state)
-        messages = assembled.messages
+        messages = assembled.parts.messages
         if state is None and before is None:
             messages = [f"folder    {folder.path}", *messages]
         if state is not None and before is not None:
             messages += _notices_on_resuming(assembled, Progress(**state["progress"]), before, config)
         print_labelled(messages)
-        pictures = draw_start(folder.path, config, assembled) if config.trainer.pictures else []
-        if signals.received is None:
-            try:
-                assembled.trainer.train(signals)
-                trained = True
-            finally:
-                assembled.trainer.recorder.close()
-                pictures += draw_schedule(folder.path, config, assembled) if config.trainer.pictures else []
+        pictures: list[str] = []
+        try:
+            if config.trainer.check and state is None:
+                from .check import check_parts
+
+                check_parts(config, assembled.parts, folder, trained=False)
+            pictures += draw_start(folder.path, config, assembled) if config.trainer.pictures else []
+            if signals.received is None:
+                try:
+                    assembled.trainer.train(signals)
+                    trained = True
+                finally:
+                    pictures += (
+                        draw_schedule(folder.path, config, assembled) if config.trainer.pictures else []
+                    )
+        finally:
+            assembled.trainer.recorder.close()
     if signals.received is not None:
         raise signals.received if trained else interrupted_by(signals.number, "stopped before training")
     _finish(config, folder, assembled, pictures)
@@ -146,7 +156,7 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     """
     trainer, step = assembled.trainer, assembled.trainer.step
     load_weights(step.network, folder.checkpoints.load_best())
-    batches = evaluation_batches(assembled.splits.test, config, step.compute)
+    batches = evaluation_batches(assembled.parts.splits.test, config, step.compute)
     started = time.perf_counter()
     test = evaluate_split(step.network, step.preprocess, step.criterion, batches, step.compute)
     progress = trainer.progress
@@ -173,6 +183,7 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     folder.write_summary(summary)
     print(_table(summary))
     files = ["config.yaml", "metrics.jsonl", "summary.json", "checkpoints/", *pictures]
+    files += [file_names.CHECK] if (folder.path / file_names.CHECK).is_file() else []
     files += ["tensorboard/"] if (folder.path / "tensorboard").is_dir() else []
     print(f"{folder.path}: {', '.join(files)}", flush=True)
 

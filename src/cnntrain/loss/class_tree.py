@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import DataError
+from ..errors import DataError, first_line
 from ..settings.nearest_name import did_you_mean
 
 # A group is a list of classes (names, later labels) and groups.
@@ -171,7 +171,7 @@ def read_tree(path: Path, names: Sequence[str]) -> ClassTree:
         location = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise DataError(f"{path}: {location}is not YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise DataError(f"{path}: is not YAML: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{path}: is not YAML: {first_line(error)}") from error
     if root is None:
         raise DataError(f"{path}: is empty; write groups of classes, as in `animals: [cat, dog]`")
     reader = _Reader(f"{path}: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -47,6 +48,15 @@ class Loss(Option):
         """
         raise NotImplementedError
 
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        """Return the loss of scores that are all 0 and its formula (K3), None where no such value is known.
+
+        It is about the loss of an untrained network. statistics, labels: those of the training split.
+        """
+        return None
+
 
 @dataclass
 class Softmax(Loss):
@@ -84,6 +94,11 @@ class Softmax(Loss):
 
         return Criterion(names, statistics.get("weights"), label_smoothing)
 
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        return math.log(len(names)), f"ln {len(names)}"
+
 
 @dataclass
 class Svm(Loss):
@@ -97,6 +112,11 @@ class Svm(Loss):
 
         return MulticlassSvm(names, self.delta, squared=False)
 
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        return (len(names) - 1) * self.delta, f"{len(names) - 1}·delta"
+
 
 @dataclass
 class SquaredSvm(Svm):
@@ -108,6 +128,11 @@ class SquaredSvm(Svm):
         from .class_losses import MulticlassSvm
 
         return MulticlassSvm(names, self.delta, squared=True)
+
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        return (len(names) - 1) * self.delta**2, f"{len(names) - 1}·delta²"
 
 
 @dataclass
@@ -168,6 +193,16 @@ class HierarchicalSoftmax(Loss):
 
         return Criterion(names, tree_of(statistics))
 
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        from .hierarchical_softmax import tree_of
+
+        tree = tree_of(statistics)
+        sums = [sum(math.log(node.children) for node, _ in tree.path(label)) for label in range(len(names))]
+        mean = sum(sums[label] for label in labels.tolist()) / len(labels)
+        return mean, "mean sum of ln(children) on the path to the class"
+
 
 @dataclass
 class OneHotError(Loss):
@@ -183,6 +218,12 @@ class OneHotError(Loss):
 
         return Criterion(names, self.reduction)
 
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        values = {"sum": (1.0, "1"), "mean": (1 / len(names), f"1/{len(names)}"), "half_sum": (0.5, "1/2")}
+        return values[self.reduction]
+
 
 @dataclass
 class AttributeHinge(Loss):
@@ -197,6 +238,11 @@ class AttributeHinge(Loss):
         from .attribute_losses import AttributeHinge as Criterion
 
         return Criterion(names, self.delta)
+
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        return len(names) * self.delta, f"{len(names)}·delta"
 
 
 @dataclass
@@ -222,6 +268,15 @@ class AttributeLogistic(Loss):
         from .attribute_losses import AttributeLogistic as Criterion
 
         return Criterion(names, statistics.get("positive_weights"))
+
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        if not self.balanced:
+            return len(names) * math.log(2), f"{len(names)}·ln 2"
+        present = labels.float().mean(0)
+        weights = present * statistics["positive_weights"] + 1 - present
+        return weights.sum().item() * math.log(2), "sum of the mean weights·ln 2"
 
 
 @dataclass
@@ -264,6 +319,13 @@ class L2(Distance):
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
         return self._distance(names, statistics, self.reduction)
 
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        squares = _scaled(statistics, labels).square().mean(0)
+        total = {"sum": squares.sum(), "mean": squares.mean(), "half_sum": squares.sum() / 2}[self.reduction]
+        return total.item(), f"{self.reduction} of the mean squared values"
+
 
 @dataclass
 class L1(Distance):
@@ -274,6 +336,13 @@ class L1(Distance):
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
         return self._distance(names, statistics, self.reduction)
+
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        sizes = _scaled(statistics, labels).abs().mean(0)
+        total = sizes.sum() if self.reduction == "sum" else sizes.mean()
+        return total.item(), f"{self.reduction} of the mean absolute values"
 
 
 @dataclass
@@ -317,3 +386,14 @@ class Bins(Loss):
         from .regression_losses import Bins as Criterion
 
         return Criterion(names, statistics["centers"], self.prediction)
+
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        values, bins = statistics["centers"].shape
+        return values * math.log(bins), f"{values}·ln {bins}"
+
+
+def _scaled(statistics: dict[str, Tensor], labels: Tensor) -> Tensor:
+    """Return values as the losses for them see them: in standard deviations from the mean."""
+    return (labels - statistics["center"]) / statistics["scale"]

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, first_line
 from ..settings.nearest_name import did_you_mean
 from .fine_tuning import freeze, freeze_problems, heads
 
@@ -261,7 +261,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
         # torch's own message advises to load the file in a way that runs code in it.
         reason = "it is no file of torch, or holds objects other than tensors"
     else:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
     return DataError(
         f"model.weights={path}: cannot be read as weights ({reason}); name a state dict saved by torch.save"
     )

@@ -10,7 +10,7 @@ import torch
 from timm.models import adapt_input_conv
 from torch import nn
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, first_line
 from ..settings.nearest_name import did_you_mean
 from .external import load_state, read_state, set_dropout
 from .fine_tuning import freeze, freeze_problems, heads
@@ -65,7 +65,7 @@ def timm_network(
         try:
             network = timm.create_model(name, pretrained=True, **options)
         except Exception as error:  # the type depends on the hub's client
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             raise DataError(f"model.weights={weights}: cannot be downloaded: {reason}") from error
     else:
         network = timm.create_model(name, **options)

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import ConfigError
+from ..without_compiler import make_step
 from .found_inf import keep_if_skipped
 from .optimizer_stages import LR_SCALE
-from .without_compiler import make_step
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 FILTERS, REST = "filters", "rest"

@@ -171,7 +171,9 @@ def _max_norm_layers(
         # A tensor of the network itself, such as a class token, belongs to no layer with units.
         layer = modules.get(name)
         weight = getattr(layer, "weight", None)
-        if max_norm is not None and layer is not None and isinstance(weight, Tensor) and weight.ndim > 1:
+        if max_norm is None or layer is None or not isinstance(weight, Tensor):
+            continue
+        if weight.ndim > 1 and weight.requires_grad:
             yield _MaxNormLayer(layer, max_norm)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ..errors import DataError
+from ..errors import DataError, first_line
 from .atomic_write import atomic_write
 from .checkpoint_schema import RunState, TrainedState, check_state
 from .file_names import BEST, LAST, PREVIOUS
@@ -87,7 +87,7 @@ def read(path: Path, schema: type | None = None) -> State:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise DataError(f"{path}: is not a checkpoint of cnntrain ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path}: is not a checkpoint of cnntrain ({first_line(error)})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DataError(f"{path}: is a checkpoint of another version of cnntrain (format {FORMAT} expected)")
     if schema is not None:
@@ -105,7 +105,6 @@ def _write(path: Path, state: State) -> None:
         file.write(COMMENT_LENGTH.to_bytes(2, "little"))
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        file.seek(0, os.SEEK_END)
         file.write(LABEL + digest.encode())
 
 

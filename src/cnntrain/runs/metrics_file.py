@@ -40,7 +40,6 @@ class JsonLines:
     def sync(self) -> None:
         """Flush to disk, so that a checkpoint's number of rows never exceeds those on disk."""
         try:
-            self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise DataError(f"{self.path}: could not be written ({error.strerror})") from error

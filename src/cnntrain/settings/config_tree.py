@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from .fields import setting
-from .job_settings import JOBS, Evaluate, Optimizers, Summary
+from .job_settings import JOBS, Check, Evaluate, LrRange, Optimizers, Summary
 
 
 def group(package: str) -> Any:
@@ -45,6 +45,8 @@ class Config:
     trainer: Any = group("training")
     logger: Any = group("logger")
     evaluate: Evaluate = field(default_factory=Evaluate)
+    check: Check = field(default_factory=Check)
+    lr_range: LrRange = field(default_factory=LrRange)
     summary: Summary = field(default_factory=Summary)
     optimizers: Optimizers = field(default_factory=Optimizers)
 

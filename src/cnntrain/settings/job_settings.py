@@ -9,6 +9,8 @@ from .fields import setting
 JOBS = {
     "train": "train a network (the default)",
     "evaluate": "evaluate a run's best network on a split: job=evaluate run=FOLDER",
+    "check": "check gradients, data, initial loss and whether the network can learn, before training",
+    "lr_range": "train for some steps with a rising learning rate, and suggest one",
     "summary": "print a network's parameters, operations and memory, layer by layer, before training",
     "optimizers": "compare optimizers on two test functions, a bowl and a saddle: pictures and a summary",
 }
@@ -66,6 +68,34 @@ class Evaluate:
 
 
 @dataclass
+class Check:
+    """Settings of job=check."""
+
+    images: int = setting(4, "images on which gradients are checked", ge=2, le=64, resume="free")
+    seconds: float = setting(
+        15.0,
+        "about how long the check of the gradients may take, and each attempt to overfit; decides how many "
+        "entries of each tensor are compared",
+        gt=0,
+        resume="free",
+    )
+    overfit_images: int = setting(
+        20, "images that the network has to learn by heart (K5)", ge=1, le=1000, resume="free"
+    )
+
+
+@dataclass
+class LrRange:
+    """Settings of job=lr_range."""
+
+    steps: int = setting(
+        100, "updates, over which the learning rate rises exponentially", ge=10, resume="free"
+    )
+    smallest: float = setting(1e-5, "learning rate of the first update", gt=0, resume="free")
+    largest: float = setting(10.0, "learning rate of the last update", gt=0, resume="free")
+
+
+@dataclass
 class Summary:
     """Settings of job=summary."""
 
@@ -95,4 +125,10 @@ class Optimizers:
 
 
 # The settings of each job, a node of the tree with the job's name.
-JOB_SETTINGS: dict[str, type] = {"evaluate": Evaluate, "summary": Summary, "optimizers": Optimizers}
+JOB_SETTINGS: dict[str, type] = {
+    "evaluate": Evaluate,
+    "check": Check,
+    "lr_range": LrRange,
+    "summary": Summary,
+    "optimizers": Optimizers,
+}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..optim.without_compiler import skip_compiler_import
+from ..without_compiler import skip_compiler_import
 from .cpu_load import LOAD
 from .settings import Trainer
 

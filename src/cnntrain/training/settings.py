@@ -63,6 +63,11 @@ class Trainer(Option):
         gt=0,
         resume="free",
     )
+    check: bool = setting(
+        False,
+        "make the checks of job=check before training; one that fails ends the run (exit code 5)",
+        resume="free",
+    )
     pictures: bool = setting(
         True,
         "save pictures of the network's input and of the learning rate in the run's folder",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from ..averaging.average import Average
 from ..loss.criterion import Criterion
 from ..preprocessing.preprocess import Preprocess
-from ..regularization.mixing import Mixed, add_noise, mix
+from ..regularization.mixing import add_noise, mix
 from ..regularization.settings import Regularizers
 from ..runs.checkpoint import State
 from ..runs.checkpoint_schema import check_structure
@@ -106,20 +108,27 @@ class TrainingStep:
             inputs = add_noise(mixed.inputs, self.regularization.input_noise)
             with self.compute.autocast():
                 outputs = self._forward(inputs)
-            scores, loss = self._loss(outputs, mixed)
+            scores = outputs if isinstance(outputs, Tensor) else outputs[0]
+            loss = total_data_loss(self.network, outputs, partial(mixed.loss, self.criterion))
             loss = loss * (weights[number] / total)
             torch.autograd.backward(self.update.scaler.scale(loss))
             loss_sum += loss.detach()
             metric_sum += self.criterion.primary_metric(scores.detach(), mixed.dominant_labels()).sum()
         return loss_sum, metric_sum
 
-    def _loss(self, outputs: Tensor | tuple[Tensor, ...], mixed: Mixed) -> tuple[Tensor, Tensor]:
-        """Return the scores and the data loss, including the weighted losses of auxiliary heads."""
-        if isinstance(outputs, Tensor):
-            return outputs, mixed.loss(self.criterion, outputs)
-        scores, *auxiliary = outputs
-        weight: Any = self.network.auxiliary_weight
-        loss = mixed.loss(self.criterion, scores)
-        for head_scores in auxiliary:
-            loss = loss + weight * mixed.loss(self.criterion, head_scores)
-        return scores, loss
+
+def total_data_loss(
+    network: nn.Module, outputs: Tensor | tuple[Tensor, ...], loss: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return the data loss of a network's outputs, including the weighted losses of auxiliary heads.
+
+    loss: scores → loss.
+    """
+    if isinstance(outputs, Tensor):
+        return loss(outputs)
+    scores, *auxiliary = outputs
+    weight: Any = network.auxiliary_weight
+    total = loss(scores)
+    for head_scores in auxiliary:
+        total = total + weight * loss(head_scores)
+    return total

@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from ..errors import DataError
 from ..instruments.update_ratio import UpdateRatio
 from ..optim.optimizer_stages import LR_SCALE, OptimizerStages, Stage
-from ..optim.without_compiler import make_step
 from ..regularization.penalties import WeightRegularization
 from ..runs.checkpoint_schema import check_optimizer, check_structure
+from ..without_compiler import make_step
 from .nonfinite import NonFinite, SkippedUpdates
 
 
@@ -163,6 +163,5 @@ class Update:
         for stage, stored in zip(self.optimizers.stages, state["optimizers"], strict=True):
             stage.optimizer.load_state_dict(stored)
         self.optimizers.schedule.load_state_dict(state["schedule"])
-        if self.scaler.is_enabled() and state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
+        self.scaler.load_state_dict(state["scaler"])
         self.skipped.counts = state["skipped"].to(self.skipped.counts.device)

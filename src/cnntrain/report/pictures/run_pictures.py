@@ -27,7 +27,7 @@ MIN_SIDE = 4
 
 def draw_start(folder: Path, config: Config, assembled: Assembled) -> list[str]:
     """Draw the network's input images; return the names of the files. Raises DataError."""
-    trainer, train = assembled.trainer, assembled.splits.train
+    trainer, train = assembled.trainer, assembled.parts.splits.train
     step, names = trainer.step, []
     if min(train.shape[:2]) >= MIN_SIDE:
         augment = trainer.train_batches.augment
@@ -42,7 +42,7 @@ def draw_start(folder: Path, config: Config, assembled: Assembled) -> list[str]:
 
 def _column_names(assembled: Assembled) -> list[str] | None:
     """Return the class names of the images shown, None where labels are no classes."""
-    splits = assembled.splits
+    splits = assembled.parts.splits
     if splits.train.labels.ndim > 1:
         return None
     return [splits.names[label] for label in splits.train.labels[shown_images(splits.train)].tolist()]
@@ -77,7 +77,7 @@ def draw_end(folder: Path, config: Config, assembled: Assembled) -> list[str]:
     """Draw the decision boundary of the best network on toy2d (D9); return the names of the files."""
     if config.data.name != "toy2d":
         return []
-    step, train = assembled.trainer.step, assembled.splits.train
+    step, train = assembled.trainer.step, assembled.parts.splits.train
     assert isinstance(train, MemoryImages)
 
     @torch.inference_mode()
@@ -85,6 +85,6 @@ def draw_end(folder: Path, config: Config, assembled: Assembled) -> list[str]:
         scores: Tensor = step.network(step.preprocess(to_images(points).to(step.compute.device)))
         return step.criterion.probabilities(scores.float())
 
-    names = assembled.splits.names
+    names = assembled.parts.splits.names
     draw_boundary(folder / BOUNDARY, classify, to_points(train.images), train.labels, names)
     return [BOUNDARY]

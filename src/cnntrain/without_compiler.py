@@ -1,7 +1,7 @@
-"""Use torch's optimizers without importing its compiler, which takes longer than a short training (1.5 s).
+"""Use torch without importing its compiler, which takes longer than a short training (1.5 s).
 
-torch wraps optimizer methods for torch.compile, and the wrappers import the compiler at their first call.
-This package compiles networks only, never optimizers.
+torch wraps methods of optimizers and dispatch modes for torch.compile, and the wrappers import the compiler
+at their first call. This package compiles networks only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # Methods that torch excludes from tracing by its compiler (torch._compile._disable_dynamo).
 UNTRACED_METHODS = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
@@ -37,3 +38,20 @@ def make_step(optimizer: Optimizer, closure: Callable[[], Tensor] | None = None)
     step = inspect.unwrap(type(optimizer).step)
     with torch.no_grad():
         step(optimizer, closure) if closure is not None else step(optimizer)
+
+
+class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode in which `__torch_dispatch__` sees every operation, called without the compiler's wrapper.
+
+    In versions of torch without this wrapper the method has no effect.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()  # type: ignore[no-untyped-call]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False

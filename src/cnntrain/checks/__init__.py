@@ -1,0 +1,1 @@
+"""Checks before training: gradients, initial loss, data, and whether the network can learn at all."""

@@ -1,0 +1,187 @@
+"""Gradients of data loss and penalties, of every trained tensor of a network (K1, K2)."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+
+from ..loss.criterion import Criterion
+from ..model.fine_tuning import training_mode
+from ..regularization.settings import Regularizers
+from ..training.training_step import total_data_loss
+from .check_result import CheckResult
+from .module_gradients import wrong_modules
+from .numerical_gradient import TINY, GradientError, backpropagated, compare_gradients
+
+# Steps of gradient descent before the check, so that it is not made at the symmetric start alone.
+BURN_IN_STEPS, BURN_IN_NORM = 10, 0.1
+# Noise on the network's inputs, in units of their deviation: no two positions of an even background tie.
+INPUT_NOISE = 0.1
+MAX_ENTRIES = 8
+# Gradients all smaller than this are scaled to order 1, with the loss (K2).
+SMALL = 1e-4
+
+
+def check_gradients(
+    network: nn.Module,
+    criterion: Criterion,
+    regularization: Regularizers,
+    inputs: Tensor,
+    labels: Tensor,
+    seconds: float,
+    burn_in: bool,
+) -> list[CheckResult]:
+    """Return the checks of the data loss's and of the penalties' gradients.
+
+    A copy in double precision on the CPU is checked, in training mode, with the same random numbers in every
+    forward pass. inputs: a few of the network, (N, C, H, W), with their labels. seconds: about how long it
+    may take, which decides how many entries of each tensor are compared. burn_in: make a few steps first.
+    """
+    rng = torch.Generator().manual_seed(0)
+    # Together, as a loss may hold a layer of the network.
+    network, criterion = copy.deepcopy((network, criterion))
+    network.cpu().to(memory_format=torch.contiguous_format).double()
+    criterion.cpu().double()
+    training_mode(network)
+    inputs = inputs.detach().cpu().double().contiguous()
+    noise = torch.randn(inputs.shape, generator=rng, dtype=inputs.dtype)
+    inputs = inputs + INPUT_NOISE * inputs.std() * noise
+    labels = labels.cpu()
+    tensors = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+    scale = 1.0
+
+    def forward() -> Tensor:
+        torch.manual_seed(0)
+        return scale * total_data_loss(network, network(inputs), lambda scores: criterion(scores, labels))
+
+    if burn_in:
+        _descend(forward, tensors)
+    gradients = backpropagated(forward, tensors)
+    largest = max((gradient.abs().max().item() for gradient in gradients.values()), default=0.0)
+    if 0 < largest < SMALL:
+        scale = 1 / largest
+        gradients = {name: gradient * scale for name, gradient in gradients.items()}
+    entries = _affordable_entries(forward, len(tensors), seconds)
+    errors = list(compare_gradients(forward, tensors, gradients, entries, rng))
+    wrong = _wrong_parts(network, criterion, inputs, labels, rng)
+    return [
+        _data_result(errors, wrong, entries, scale),
+        _penalty_result(network, regularization, rng),
+    ]
+
+
+def _descend(loss: Callable[[], Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Make a few steps of gradient descent, each of the length BURN_IN_NORM."""
+    for _ in range(BURN_IN_STEPS):
+        gradients = backpropagated(loss, tensors)
+        norm = torch.nn.utils.get_total_norm(gradients.values()).item()
+        if not 0 < norm < float("inf"):
+            return
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                tensor -= BURN_IN_NORM / BURN_IN_STEPS / norm * gradients[name]
+
+
+def _affordable_entries(loss: Callable[[], Tensor], tensors: int, seconds: float) -> int:
+    """Return the entries of each tensor that can be compared, from the time of a forward pass."""
+    with torch.no_grad():
+        started = time.perf_counter()
+        loss()
+        duration = time.perf_counter() - started
+    # Each takes two passes for most entries, and as many go into the random directions.
+    affordable = seconds / max(1e-9, 2.5 * duration * max(1, tensors)) - 1
+    return min(MAX_ENTRIES, max(1, int(affordable)))
+
+
+def _wrong_parts(
+    network: nn.Module, criterion: Criterion, inputs: Tensor, labels: Tensor, rng: torch.Generator
+) -> list[str]:
+    """Return the modules whose own gradient is wrong, and the loss if its gradient is."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        outputs = network(inputs)
+    scores = (outputs if isinstance(outputs, Tensor) else outputs[0]).detach().requires_grad_()
+
+    def loss() -> Tensor:
+        value: Tensor = criterion(scores, labels)
+        return value
+
+    gradients = backpropagated(loss, {"scores": scores})
+    (error,) = compare_gradients(loss, {"scores": scores}, gradients, MAX_ENTRIES, rng)
+    names = wrong_modules(network, lambda: network(inputs), rng)
+    return [*names, "the loss"] if error.is_wrong else names
+
+
+def _data_result(
+    errors: list[GradientError], wrong_parts: list[str], entries: int, scale: float
+) -> CheckResult:
+    details = {
+        "entries_per_tensor": entries,
+        "loss_scale": scale,
+        "wrong_modules": wrong_parts,
+        "tensors": [asdict(error) for error in errors],
+    }
+    name = "gradients"
+    wrong = [error for error in errors if error.is_wrong]
+    if not errors:
+        return CheckResult(name, None, "the network has no trained weights", details)
+    if wrong or wrong_parts:
+        sentence = f"the backward pass of {_listed(wrong_parts)} is wrong: " if wrong_parts else ""
+        sentence += f"{len(wrong)} of {len(errors)} tensors differ from central differences"
+        if wrong:
+            worst = max(wrong, key=lambda error: error.error or 0.0)
+            sentence += f", {worst.tensor} by {worst.error:.2g}"
+        return CheckResult(name, False, sentence, details)
+    checked = [error for error in errors if error.error is not None]
+    kinks = sum(error.kinks for error in errors)
+    tiny = [error.tensor for error in errors if error.largest < TINY]
+    sentence = f"{len(checked)} of {len(errors)} tensors equal central differences"
+    if checked:
+        worst = max(checked, key=lambda error: error.error or 0.0)
+        sentence += f", the largest relative error {worst.error:.1g}"
+    if scale != 1:
+        sentence += f"; the loss was multiplied by {scale:.2g}, as all gradients are small"
+    if kinks:
+        sentence += f"; {kinks} comparisons set apart at kinks"
+    if tiny:
+        sentence += f"; below {TINY:g} in {_listed(tiny)}"
+    return CheckResult(name, True, sentence, details)
+
+
+def _penalty_result(network: nn.Module, regularization: Regularizers, rng: torch.Generator) -> CheckResult:
+    """Return the check of the gradients that the penalties add, apart from the data loss (K2)."""
+    name = "penalty gradients"
+    penalties = regularization.build(network)
+    tensors = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+    for weight in tensors.values():
+        weight.grad = torch.zeros_like(weight)
+    penalties.add_gradients()
+    gradients = {name: weight.grad.clone() for name, weight in tensors.items() if weight.grad is not None}
+    network.zero_grad()
+    penalized = {name: tensors[name] for name, gradient in gradients.items() if gradient.any()}
+
+    def loss() -> Tensor:
+        return torch.as_tensor(penalties.loss(), dtype=torch.float64)
+
+    if float(loss()) == 0:
+        return CheckResult(name, None, "no penalty on the weights is configured")
+    errors = list(compare_gradients(loss, penalized, gradients, MAX_ENTRIES, rng))
+    details = {"tensors": [asdict(error) for error in errors]}
+    wrong = [error for error in errors if error.is_wrong]
+    worst = max(wrong or errors, key=lambda error: error.error or 0.0)
+    if wrong:
+        sentence = f"{len(wrong)} of {len(errors)} tensors differ, {worst.tensor} by {worst.error:.2g}"
+        return CheckResult(name, False, sentence, details)
+    sentence = (
+        f"{len(errors)} tensors equal central differences, the largest relative error {worst.error or 0:.1g}"
+    )
+    return CheckResult(name, True, sentence, details)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,43 @@
+"""The loss before training against its theoretical value, and with penalties (K3, K4)."""
+
+from __future__ import annotations
+
+from .check_result import CheckResult
+
+# How far the first loss may be from the value for scores that are all 0, as a fraction of it. Scores of
+# random weights vary: a standard deviation of 1 adds about 0.5 to the loss of a softmax.
+BELOW, ABOVE = 0.1, 0.5
+
+
+def check_initial_loss(loss: float, expected: tuple[float, str] | None) -> CheckResult:
+    """Return the check of an untrained network's loss; expected: the theoretical value and its formula."""
+    name = "initial loss"
+    details = {"loss": loss, "expected": None if expected is None else expected[0]}
+    if expected is None:
+        return CheckResult(
+            name, None, f"{loss:.4g}; this loss has no theoretical value at the start", details
+        )
+    value, formula = expected
+    numbers = f"{loss:.4g}, in theory {formula} = {value:.4g}"
+    if value * (1 - BELOW) <= loss <= value * (1 + ABOVE):
+        return CheckResult(name, True, numbers, details)
+    if loss > value:
+        advice = "scores vary much before training: scale the inputs, or the last layer's initial weights"
+    else:
+        advice = "the untrained network knows something of the labels: are they in the images?"
+    return CheckResult(name, False, f"{numbers}; {advice}", details)
+
+
+def check_regularization_loss(data_loss: float, penalty: float) -> CheckResult:
+    """Return the check that regularization raises the loss (K4), by less than the data loss itself."""
+    name = "regularization"
+    details = {"data_loss": data_loss, "regularization_loss": penalty}
+    if penalty == 0:
+        return CheckResult(name, None, "no penalty on the weights is configured", details)
+    numbers = f"raises the loss from {data_loss:.4g} to {data_loss + penalty:.4g}"
+    if penalty < 0 or not penalty < float("inf"):
+        return CheckResult(name, False, f"changes the loss by {penalty:.4g}; a penalty is positive", details)
+    if penalty > data_loss:
+        advice = "the penalty is larger than the data loss; lower its strength"
+        return CheckResult(name, False, f"{numbers}: {advice}", details)
+    return CheckResult(name, True, numbers, details)

@@ -1,0 +1,133 @@
+"""The images as the network sees them, and whether its units and scores depend on them."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .check_result import CheckResult
+
+# Inputs beyond these are not scaled: raw bytes have a mean of about 120 and a deviation of about 60.
+MAX_MEAN, MIN_DEVIATION, MAX_DEVIATION = 3.0, 0.05, 5.0
+# Half of a layer's units dead before training: with random weights a unit is 0 for all images by chance only
+# where there are few images, or where biases or the initialization are wrong.
+MAX_DEAD_FRACTION = 0.5
+# Batch statistics of so few images are too noisy: Wu & He 2018 (Group Normalization), figure 1.
+SMALLEST_BATCH = 4
+RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU)
+SATURATING = (nn.Tanh, nn.Sigmoid)
+
+
+def check_inputs(inputs: Tensor) -> CheckResult:
+    """Return the check of the network's inputs (N, C, H, W): finite, scaled, no constant channel."""
+    name = "inputs"
+    values = inputs.float()
+    channels = values.transpose(0, 1).flatten(1)
+    means, deviations = channels.mean(1), channels.std(1)
+    mean, deviation = values.mean().item(), values.std().item()
+    details = {
+        "mean": means.tolist(),
+        "deviation": deviations.tolist(),
+        "smallest": values.min().item(),
+        "largest": values.max().item(),
+    }
+    numbers = f"mean {mean:.3g}, deviation {deviation:.3g}, from {values.min():.3g} to {values.max():.3g}"
+    if not torch.isfinite(values).all():
+        return CheckResult(name, False, "not all inputs are finite numbers", {})
+    constant = (deviations == 0).nonzero().flatten().tolist()
+    if constant:
+        listed = ", ".join(map(str, constant))
+        return CheckResult(name, False, f"{numbers}; channel {listed} is the same in all images", details)
+    if abs(mean) > MAX_MEAN or not MIN_DEVIATION <= deviation <= MAX_DEVIATION:
+        return CheckResult(name, False, f"{numbers}: not scaled; write preprocessing=standardize", details)
+    return CheckResult(name, True, numbers, details)
+
+
+def check_batch_normalization(network: nn.Module, batch_size: int) -> CheckResult:
+    """Return the check that batch normalization has enough images for its statistics."""
+    name = "batch normalization"
+    layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    if not layers:
+        return CheckResult(name, None, "the network has none")
+    details = {"layers": len(layers), "batch_size": batch_size}
+    if batch_size <= SMALLEST_BATCH:
+        sentence = f"statistics of {batch_size} images are too noisy; write data.batch_size=16 or more"
+        return CheckResult(name, False, sentence, details)
+    return CheckResult(name, True, f"{len(layers)} layers, statistics of {batch_size} images", details)
+
+
+@torch.no_grad()
+def check_units(network: nn.Module, inputs: Tensor) -> list[CheckResult]:
+    """Return the checks of rectified and saturating units, and of the scores, on a batch of inputs.
+
+    A unit is a filter of a feature map, or a feature; it is dead if it is at most 0 at all positions of all
+    images.
+    """
+    plain = without_randomness(network)
+    dead: dict[str, float] = {}
+    saturated: dict[str, float] = {}
+    handles = []
+    for layer_name, module in plain.named_modules():
+        if isinstance(module, RECTIFIERS):
+
+            def count_dead(_: nn.Module, __: object, output: Tensor, key: str = layer_name) -> None:
+                units = output.transpose(0, 1).flatten(1) if output.ndim > 1 else output[None]
+                dead[key] = (units <= 0).all(1).float().mean().item()
+
+            handles.append(module.register_forward_hook(count_dead))
+        elif isinstance(module, SATURATING):
+
+            def count_saturated(module: nn.Module, _: object, output: Tensor, key: str = layer_name) -> None:
+                saturated[key] = saturated_fraction(module, output)
+
+            handles.append(module.register_forward_hook(count_saturated))
+    scores = plain(inputs)
+    for handle in handles:
+        handle.remove()
+    return [
+        _worst("dead units", dead, "units are 0 for all images", "initialization=he"),
+        _worst("saturated units", saturated, "activations are saturated", "smaller initial weights"),
+        check_scores(scores.float()),
+    ]
+
+
+def saturated_fraction(module: nn.Module, output: Tensor) -> float:
+    """Return the fraction of activations where tanh or sigmoid has less than 1/20 of its largest slope."""
+    slope = 1 - output.square() if isinstance(module, nn.Tanh) else 4 * output * (1 - output)
+    return (slope < 0.05).float().mean().item()
+
+
+def check_scores(scores: Tensor) -> CheckResult:
+    """Return the check that scores (N, K) differ from image to image."""
+    name = "scores"
+    deviation, size = scores.std(0).max().item(), scores.abs().mean().item()
+    details = {"deviation_over_images": deviation, "mean_size": size}
+    if not torch.isfinite(scores).all():
+        return CheckResult(name, False, "not all scores are finite numbers", {})
+    if deviation <= 1e-5 * size or deviation == 0:
+        sentence = "the same for all images: the network does not depend on its input"
+        return CheckResult(name, False, sentence, details)
+    return CheckResult(name, True, f"depend on the image: deviation {deviation:.2g} over images", details)
+
+
+def without_randomness(network: nn.Module) -> nn.Module:
+    """Return a copy that uses the statistics of each batch but neither dropout nor auxiliary heads."""
+    plain = copy.deepcopy(network).eval()
+    for module in plain.modules():
+        if isinstance(module, _BatchNorm):
+            module.train()
+    return plain
+
+
+def _worst(name: str, fractions: dict[str, float], what: str, advice: str) -> CheckResult:
+    if not fractions:
+        return CheckResult(name, None, "no layer of this kind")
+    layer = max(fractions, key=lambda key: fractions[key])
+    sentence = f"at most {fractions[layer]:.0%} of a layer's {what} ({layer})"
+    if fractions[layer] > MAX_DEAD_FRACTION:
+        sentence = f"{fractions[layer]:.0%} of the {what} in {layer} before training; try {advice}"
+        return CheckResult(name, False, sentence, fractions)
+    return CheckResult(name, True, sentence, fractions)

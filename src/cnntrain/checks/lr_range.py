@@ -1,0 +1,85 @@
+"""The learning-rate range test (Smith 2017): a short training with an exponentially rising learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..data.batches import Batches
+from ..optim.optimizer_stages import OptimizerStages
+from ..schedule.schedules import Schedule
+from ..training.nonfinite import NonFinite
+from ..training.training_step import TrainingStep
+
+# The loss is smoothed by an exponential average; the test ends when it is this multiple of its minimum.
+SMOOTHING, STOP_FACTOR = 0.9, 4.0
+# The suggestion is this fraction of the rate with the lowest loss, from which on training is unstable.
+SAFETY = 0.1
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """The losses of the steps of a range test; smoothed: their exponential average, corrected for its start.
+
+    diverged: whether the loss rose far above its minimum, or was not finite, within the range.
+    """
+
+    lrs: list[float]
+    losses: list[float]
+    smoothed: list[float]
+    diverged: bool
+
+    @property
+    def lr_of_minimum(self) -> float:
+        """The learning rate at the lowest smoothed loss."""
+        return self.lrs[self.smoothed.index(min(self.smoothed))]
+
+    @property
+    def suggestion(self) -> float | None:
+        """A learning rate below the one with the lowest loss, to two digits; None if the loss never fell."""
+        lowest = min(self.smoothed)
+        if not lowest < 0.98 * self.smoothed[0]:
+            return None
+        return float(f"{SAFETY * self.lr_of_minimum:.1g}")
+
+
+def lr_range_test(
+    step: TrainingStep, batches: Batches, smallest: float, largest: float, steps: int
+) -> RangeTest:
+    """Train with a learning rate from `smallest` to `largest`; changes the step's network and optimizer.
+
+    The losses are those of the data before each update.
+    """
+    ratio = largest / smallest
+    rate: Callable[[int], float] = lambda number: smallest * ratio ** (number / (steps - 1))  # noqa: E731
+    stages = step.update.optimizers.stages[:1]
+    step.update.optimizers = OptimizerStages(stages, Schedule(lambda number: rate(number) / stages[0].lr, 0))
+    lrs: list[float] = []
+    losses: list[float] = []
+    smoothed: list[float] = []
+    average = 0.0
+    for number, (images, labels) in zip(range(steps), _endless(batches), strict=False):
+        try:
+            result = step.run(number, images, labels, recording=False)
+            step.update.skipped.check()
+        except NonFinite:
+            return RangeTest(lrs, losses, smoothed, True)
+        loss = result.update.data_loss.item()
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        lrs.append(rate(number))
+        losses.append(loss)
+        smoothed.append(average / (1 - SMOOTHING ** (number + 1)))
+        if not math.isfinite(loss) or smoothed[-1] > STOP_FACTOR * min(smoothed):
+            return RangeTest(lrs, losses, smoothed, True)
+    return RangeTest(lrs, losses, smoothed, False)
+
+
+def _endless(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one epoch after another."""
+    epoch = 0
+    while True:
+        yield from batches.epoch(epoch, 0, len(batches))
+        epoch += 1

@@ -1,0 +1,142 @@
+"""Gradients of backpropagation against central differences in double precision (K1, K2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .kinks import Pieces
+
+# Steps h of the difference (f(x + h) - f(x - h)) / 2h, tried in this order until the error is below EXACT.
+STEPS = (1e-5, 1e-4, 1e-6, 1e-7)
+EXACT = 1e-7
+# A gradient with a larger relative error is wrong. In double precision right ones are far below it.
+TOLERANCE = 1e-4
+# Rounding error of the loss, relative to its size: sums of thousands of numbers in double precision.
+ROUNDING = 1e-14
+# Gradients smaller than this cannot be told from 0 (K2).
+TINY = 1e-10
+
+Loss = Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class GradientError:
+    """The comparison of one tensor's gradient with central differences.
+
+    error: the largest relative error |a - n| / max(|a|, |n|) of the entries and the direction compared, None
+    if nothing could be compared. compared: their number. kinks: the number set apart, as a ReLU or a maximum
+    changed its winner between the two points of every difference. largest: the largest absolute entry of the
+    gradient.
+    """
+
+    tensor: str
+    error: float | None
+    compared: int
+    kinks: int
+    largest: float
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the gradient differs from the central differences."""
+        return self.error is not None and not self.error <= TOLERANCE
+
+
+def compare_gradients(
+    loss: Loss,
+    tensors: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    entries: int,
+    rng: torch.Generator,
+) -> Iterable[GradientError]:
+    """Yield the comparison of each tensor's gradient with central differences of `loss`.
+
+    loss: a deterministic function of the tensors' current values, which are changed in place and restored;
+    double precision. In each tensor `entries` entries are compared, all if it has no more, and the derivative
+    in a random direction that changes all entries at once, so that an error of any entry is noticed.
+    """
+    for name, tensor in tensors.items():
+        yield _compare(loss, name, tensor.detach(), gradients[name].detach(), entries, rng)
+
+
+def backpropagated(loss: Loss, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the gradient of `loss` with respect to each tensor, 0 where it does not depend on it."""
+    values = list(tensors.values())
+    gradients = torch.autograd.grad(loss(), values, allow_unused=True)
+    return {
+        name: torch.zeros_like(value) if gradient is None else gradient
+        for (name, value), gradient in zip(tensors.items(), gradients, strict=True)
+    }
+
+
+def _compare(
+    loss: Loss, name: str, tensor: Tensor, gradient: Tensor, entries: int, rng: torch.Generator
+) -> GradientError:
+    error, compared, kinks = 0.0, 0, 0
+    for direction in _directions(tensor, gradient, entries, rng):
+        found = _relative_error(loss, tensor, direction, (gradient * direction).sum().item())
+        if found is None:
+            kinks += 1
+        else:
+            compared += 1
+            error = max(error, found)
+    largest = gradient.abs().max().item() if gradient.numel() else 0.0
+    return GradientError(name, error if compared else None, compared, kinks, largest)
+
+
+def _directions(tensor: Tensor, gradient: Tensor, entries: int, rng: torch.Generator) -> Iterable[Tensor]:
+    """Yield the directions of the differences: of length 1, single entries first, then all entries."""
+    for index in _chosen_entries(gradient, entries, rng).tolist():
+        direction = torch.zeros_like(tensor)
+        direction.view(-1)[index] = 1.0
+        yield direction
+    if tensor.numel() > entries:
+        signs = torch.randint(2, tensor.shape, generator=rng, dtype=tensor.dtype) * 2 - 1
+        yield signs.to(tensor.device) / math.sqrt(tensor.numel())
+
+
+def _chosen_entries(gradient: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """Return the indices of `count` entries: half evenly spread, half of the largest gradients."""
+    total = gradient.numel()
+    if total <= count:
+        return torch.arange(total)
+    spread = count - count // 2
+    starts = torch.arange(spread, dtype=torch.float64)
+    even = ((starts + torch.rand(spread, generator=rng, dtype=torch.float64)) * total / spread).long()
+    large = gradient.abs().flatten().topk(count // 2).indices.cpu()
+    return torch.tensor(sorted({*even.tolist(), *large.tolist()}))
+
+
+@torch.no_grad()
+def _relative_error(loss: Loss, tensor: Tensor, direction: Tensor, expected: float) -> float | None:
+    """Return the smallest relative error over the steps h; None if each has a kink between its points."""
+    errors = []
+    before = tensor.clone()
+    for h in STEPS:
+        values, pieces = [], []
+        for sign in (1, -1):
+            tensor.copy_(before + sign * h * direction)
+            with Pieces() as taken:
+                values.append(loss().item())
+            pieces.append(taken)
+        tensor.copy_(before)
+        if not pieces[0].equals(pieces[1]):
+            continue
+        errors.append(_error(expected, values[0], values[1], h))
+        if errors[-1] <= EXACT:
+            break
+    return min(errors) if errors else None
+
+
+def _error(expected: float, above: float, below: float, h: float) -> float:
+    numerical = (above - below) / (2 * h)
+    difference = abs(expected - numerical)
+    if not math.isfinite(difference):
+        return math.inf
+    rounding = ROUNDING * max(abs(above), abs(below)) / h
+    # Where rounding alone is more than TOLERANCE of a derivative, it counts as if it were larger.
+    return difference / max(abs(expected), abs(numerical), rounding / TOLERANCE, TINY)

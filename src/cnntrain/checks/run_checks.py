@@ -1,0 +1,134 @@
+"""All checks of a run, in the order in which data pass through it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..assemble.parts import build_criterion, build_network, build_step
+from ..assemble.run import Parts
+from ..averaging.settings import NoAverage
+from ..data.image_set import ImageSet
+from ..optim.settings import Adam
+from ..regularization.settings import Regularizers
+from ..schedule.settings import Constant
+from ..settings.config_tree import Config
+from ..training.device import move_to_device
+from ..training.nonfinite import NonFinite
+from ..training.training_step import TrainingStep
+from .check_result import CheckResult
+from .gradients import check_gradients
+from .initial_loss import check_initial_loss, check_regularization_loss
+from .inputs import check_batch_normalization, check_inputs, check_units, without_randomness
+from .labels_and_splits import check_copies, check_labels
+from .overfitting import Memorized, memorize, overfitting_result
+
+# Images on which inputs, units and the initial loss are measured.
+SAMPLE_IMAGES = 256
+MAX_OVERFITTING_STEPS, WARMUP_STEPS = 300, 10
+ADAM_LR = 1e-3
+
+
+def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]:
+    """Return the results of all checks; nothing in `parts` and no random state of training is changed.
+
+    trained: whether the network has been trained, so that its initial loss is not known.
+    """
+    step = parts.step
+    images, labels = _sample(parts.splits.train, SAMPLE_IMAGES)
+    if parts.train.augment is not None:
+        images = parts.train.augment(images, torch.arange(len(images)), config.seed, 0, 0)
+    inputs = step.preprocess(images.to(parts.compute.device))
+    labels = labels.to(parts.compute.device)
+    results = [check_labels(parts.splits), check_copies(parts.splits), check_inputs(inputs)]
+    results.append(check_batch_normalization(step.network, config.data.batch_size))
+    results += check_units(step.network, inputs)
+    data_loss = _loss(parts, inputs, labels)
+    if not trained:
+        statistics = config.loss.label_statistics(parts.splits.names, parts.splits.train.labels)
+        expected = config.loss.initial_loss(parts.splits.names, statistics, parts.splits.train.labels)
+        results.append(check_initial_loss(data_loss, expected))
+    results.append(check_regularization_loss(data_loss, float(step.update.regularization.loss())))
+    few = _one_of_each(labels, config.check.images)
+    results += check_gradients(
+        step.network,
+        step.criterion,
+        config.regularization,
+        inputs[few],
+        labels[few],
+        config.check.seconds,
+        burn_in=not trained,
+    )
+    results.append(_check_overfitting(config, parts))
+    return results
+
+
+@torch.no_grad()
+def _loss(parts: Parts, inputs: Tensor, labels: Tensor) -> float:
+    """Return the data loss of a batch, without dropout, label smoothing and auxiliary heads."""
+    criterion = copy.deepcopy(parts.step.criterion).eval()
+    scores = without_randomness(parts.step.network)(inputs)
+    return float(criterion(scores.float(), labels))
+
+
+def _sample(images: ImageSet, count: int) -> tuple[Tensor, Tensor]:
+    """Return `count` evenly spaced images, uint8 (N, H, W, C), with their labels."""
+    count = min(count, len(images))
+    chosen = images.subset(torch.arange(count) * len(images) // count)
+    return torch.cat(list(chosen.chunks(count))), chosen.labels
+
+
+def _one_of_each(labels: Tensor, count: int) -> Tensor:
+    """Return the indices of `count` images, of different classes as far as there are some."""
+    if labels.ndim > 1:
+        return torch.arange(min(count, len(labels)))
+    seen: dict[int, int] = {}
+    for index, label in enumerate(labels.tolist()):
+        seen.setdefault(label, index)
+    firsts = sorted(seen.values())
+    others = [index for index in range(min(len(labels), 2 * count)) if index not in set(firsts)]
+    return torch.tensor((firsts + others)[:count], device=labels.device)
+
+
+def _check_overfitting(config: Config, parts: Parts) -> CheckResult:
+    """Return the check that a new network learns a few images by heart (K5)."""
+    train = parts.splits.train
+    few = train.subset(_one_of_each(train.labels, config.check.overfit_images))
+    images = torch.cat(list(few.chunks(len(few)))).to(parts.compute.device)
+    labels = few.labels.to(parts.compute.device)
+
+    def attempt(changed: Config) -> Memorized | None:
+        try:
+            return memorize(
+                _plain_step(changed, parts), images, labels, MAX_OVERFITTING_STEPS, config.check.seconds
+            )
+        except NonFinite:
+            return None
+
+    own = attempt(config)
+    with_adam = None
+    if own is None or not (own.complete or own.out_of_time):
+        with_adam = attempt(replace(config, optim=Adam(lr=ADAM_LR)))
+    return overfitting_result(len(few), parts.step.criterion.primary_metric_name, own, with_adam)
+
+
+def _plain_step(config: Config, parts: Parts) -> TrainingStep:
+    """Return the training step of a new network without regularization, at a constant learning rate."""
+    config = replace(
+        config,
+        regularization=Regularizers(dropout=0.0),
+        schedule=Constant(warmup_epochs=WARMUP_STEPS / MAX_OVERFITTING_STEPS),
+        averaging=NoAverage(),
+        trainer=replace(config.trainer, epochs=1, accumulate_steps=1, compile=False),
+    )
+    names, device = parts.splits.names, parts.compute.device
+    statistics = config.loss.label_statistics(names, parts.splits.train.labels)
+    criterion = build_criterion(config, names, statistics)
+    network, _ = build_network(config, criterion, parts.network_input)
+    move_to_device(network, parts.compute)
+    return build_step(
+        config, network, parts.step.preprocess, criterion.to(device), parts.compute, MAX_OVERFITTING_STEPS
+    )

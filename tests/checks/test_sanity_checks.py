@@ -1,0 +1,221 @@
+"""Checks of data, inputs, units and initial loss: each planted problem is found, sound runs pass."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from cnntrain.checks.initial_loss import check_initial_loss, check_regularization_loss
+from cnntrain.checks.inputs import check_batch_normalization, check_inputs, check_units
+from cnntrain.checks.labels_and_splits import check_copies, check_labels, copies_of_training_images
+from cnntrain.data.image_set import FileImages, ImageSet, MemoryImages
+from cnntrain.data.splits import Splits
+from cnntrain.loss import settings
+from cnntrain.loss.settings import Loss
+
+
+def images(count: int, seed: int) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (count, 4, 4, 1), dtype=torch.uint8, generator=rng)
+
+
+def splits(train: Tensor, val: Tensor, test: Tensor, names: str = "abc") -> Splits:
+    """Return splits of random images with these labels."""
+    parts: list[ImageSet] = [
+        MemoryImages(images(len(labels), seed), labels) for seed, labels in enumerate((train, val, test))
+    ]
+    return Splits(*parts, names=list(names))
+
+
+LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+# --- labels and splits
+
+
+def test_classes_in_every_split_pass() -> None:
+    result = check_labels(splits(LABELS, LABELS[:3], LABELS[3:]))
+    assert result.passed is True
+    assert result.details["training_images"] == {"a": 2, "b": 2, "c": 2}
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test", "parts"),
+    [
+        (LABELS, LABELS[:2], LABELS, ["no val images of c"]),
+        (LABELS[:2], LABELS, LABELS, ["no train images of c"]),
+        (LABELS, LABELS, LABELS[1:3], ["no test images of a"]),
+        (LABELS * 0 + 1, LABELS, LABELS, ["all training images are of class b"]),
+        (torch.tensor([[0.0, 1.0], [0.0, 0.0]]), LABELS, LABELS, ["constant", "a"]),
+    ],
+)
+def test_constant_labels_and_missing_classes_are_named(
+    train: Tensor, val: Tensor, test: Tensor, parts: list[str]
+) -> None:
+    names = "ab" if train.ndim > 1 else "abc"
+    result = check_labels(splits(train, val, test, names))
+    assert result.passed is False
+    assert all(part in result.sentence for part in parts)
+
+
+def test_a_split_without_images_lacks_no_class() -> None:
+    assert check_labels(splits(LABELS, LABELS[:0], LABELS)).passed is True
+
+
+@pytest.mark.parametrize(("copies", "passed"), [(0, True), (2, True), (3, False)])
+def test_more_copies_of_training_images_than_one_in_a_hundred_fail(copies: int, passed: bool) -> None:
+    train, test = images(20, 0), images(200, 1)
+    test[50 : 50 + copies] = train[3 : 3 + copies]
+    made = Splits(
+        MemoryImages(train, torch.zeros(20, dtype=torch.int64)),
+        MemoryImages(images(10, 2), torch.zeros(10, dtype=torch.int64)),
+        MemoryImages(test, torch.zeros(200, dtype=torch.int64)),
+        ["a"],
+    )
+    assert copies_of_training_images(made) == {"val": [], "test": list(range(50, 50 + copies))}
+    result = check_copies(made)
+    assert result.passed is passed
+    assert f"{copies} of 200 test" in result.sentence
+
+
+def test_copies_of_files_are_found_by_their_content(tmp_path: Path) -> None:
+    paths = []
+    for number, value in enumerate((10, 20, 10)):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.new("L", (8, 8), value).save(paths[-1])
+    whole = FileImages(paths, torch.tensor([0, 1, 0]), 8, "crop", 1, 0)
+    train, test = whole.subset(torch.tensor([0, 1])), whole.subset(torch.tensor([2]))
+    made = Splits(train, whole.subset(torch.empty(0, dtype=torch.int64)), test, ["a", "b"])
+    assert copies_of_training_images(made) == {"test": [0]}
+
+
+# --- initial loss and penalties
+
+CLASSES = [str(number) for number in range(10)]
+CLASS_LABELS = torch.arange(40) % 10
+ATTRIBUTES = (torch.arange(40)[:, None] % torch.tensor([2, 3, 5]) == 0).float()
+VALUES = torch.randn(40, 2, generator=torch.Generator().manual_seed(0)) * 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels", "value"),
+    [
+        (settings.Softmax(), CLASS_LABELS, 2.3026),
+        (settings.Softmax(balanced=True), CLASS_LABELS, math.log(10)),
+        (settings.Svm(delta=2.0), CLASS_LABELS, 9 * 2.0),
+        (settings.SquaredSvm(delta=2.0), CLASS_LABELS, 9 * 4.0),
+        (settings.HierarchicalSoftmax(branching=10), CLASS_LABELS, math.log(10)),
+        (settings.HierarchicalSoftmax(), CLASS_LABELS % 8, None),
+        (settings.OneHotError(reduction="sum"), CLASS_LABELS, 1.0),
+        (settings.OneHotError(), CLASS_LABELS, 0.1),
+        (settings.OneHotError(reduction="half_sum"), CLASS_LABELS, 0.5),
+        (settings.AttributeHinge(delta=0.5), ATTRIBUTES, 3 * 0.5),
+        (settings.AttributeLogistic(), ATTRIBUTES, 3 * math.log(2)),
+        (settings.AttributeLogistic(balanced=True), ATTRIBUTES, None),
+        (settings.L2(), VALUES, 1.0),
+        (settings.L2(standardize=False, reduction="sum"), VALUES, None),
+        (settings.L2(reduction="half_sum"), VALUES, 1.0),
+        (settings.L1(), VALUES, None),
+        (settings.L1(reduction="sum"), VALUES, None),
+        (settings.Bins(bins=7), VALUES, 2 * math.log(7)),
+    ],
+    ids=lambda value: value.name if isinstance(value, Loss) else "",
+)
+def test_the_initial_loss_is_that_of_scores_that_are_all_zero(
+    loss: Loss, labels: Tensor, value: float | None
+) -> None:
+    names = CLASSES if labels.ndim == 1 else [str(number) for number in range(labels.shape[1])]
+    statistics = loss.label_statistics(names, labels)
+    expected = loss.initial_loss(names, statistics, labels)
+    assert expected is not None
+    criterion = loss.build(names, statistics, 0.0).eval()
+    if not isinstance(loss, settings.HierarchicalSoftmax):
+        assert criterion(torch.zeros(len(labels), criterion.outputs), labels).item() == pytest.approx(
+            expected[0], rel=1e-5
+        )
+    if value is not None:
+        assert expected[0] == pytest.approx(value, rel=1e-4)
+
+
+def test_the_initial_loss_of_a_tree_is_the_sum_of_its_decisions() -> None:
+    # Two groups of two and of three classes: ln 2 for the group, then ln 2 or ln 3.
+    from cnntrain.loss import class_tree
+    from cnntrain.loss.hierarchical_softmax import tables_of
+
+    tree = class_tree.balanced(["a", "b", "c", "d"], 2)
+    labels = torch.tensor([0, 1, 2, 3])
+    expected = settings.HierarchicalSoftmax().initial_loss(list("abcd"), tables_of(tree), labels)
+    assert expected is not None
+    assert expected[0] == pytest.approx(2 * math.log(2))
+
+
+@pytest.mark.parametrize(("loss", "passed"), [(2.3, True), (2.8, True), (4.0, False), (1.5, False)])
+def test_a_first_loss_far_from_theory_fails(loss: float, passed: bool) -> None:
+    assert check_initial_loss(loss, (math.log(10), "ln 10")).passed is passed
+
+
+def test_a_loss_without_a_theoretical_value_is_not_judged() -> None:
+    assert check_initial_loss(80.0, None).passed is None
+
+
+@pytest.mark.parametrize(
+    ("penalty", "passed"), [(0.0, None), (0.1, True), (2.0, False), (-0.1, False), (float("nan"), False)]
+)
+def test_a_penalty_raises_the_loss_and_does_not_swamp_it(penalty: float, passed: bool | None) -> None:
+    assert check_regularization_loss(1.0, penalty).passed is passed
+
+
+# --- inputs, units, scores
+
+
+def test_standardized_inputs_pass_and_others_are_named() -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(32, 3, 4, 4)
+    assert check_inputs(inputs).passed is True
+    assert check_inputs(0.3 * inputs + 0.5).passed is True
+    for wrong, part in (
+        (60 * inputs + 120, "not scaled"),
+        (inputs / 255, "not scaled"),
+        (inputs * torch.tensor([1.0, 0.0, 1.0])[:, None, None], "channel 1 is the same"),
+        (inputs / 0, "not all inputs are finite"),
+    ):
+        result = check_inputs(wrong)
+        assert result.passed is False
+        assert part in result.sentence
+
+
+def test_batch_statistics_of_a_few_images_fail() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    assert check_batch_normalization(network, 16).passed is True
+    assert check_batch_normalization(network, 4).passed is False
+    assert check_batch_normalization(network[:1], 4).passed is None
+
+
+def units(network: nn.Module) -> dict[str, bool | None]:
+    torch.manual_seed(0)
+    return {result.name: result.passed for result in check_units(network, torch.randn(64, 1, 6, 6))}
+
+
+def test_dead_and_saturated_units_and_constant_scores_are_found() -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(1, 8, 3)
+    head = [nn.Flatten(), nn.Linear(8 * 16, 3)]
+    network = nn.Sequential(convolution, nn.ReLU(), *head)
+    assert units(network) == {"dead units": True, "saturated units": None, "scores": True}
+    with torch.no_grad():
+        convolution.bias[:5] = -100.0
+    assert units(network) == {"dead units": False, "saturated units": None, "scores": True}
+    with torch.no_grad():
+        convolution.bias[:] = -100.0
+    assert units(network)["scores"] is False
+    for activation in (nn.Tanh(), nn.Sigmoid()):
+        network = nn.Sequential(nn.Conv2d(1, 8, 3), activation, *head)
+        assert units(network) == {"dead units": None, "saturated units": True, "scores": True}
+        with torch.no_grad():
+            network[0].weight *= 100
+        assert units(network)["saturated units"] is False
