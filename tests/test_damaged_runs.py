@@ -133,7 +133,7 @@ def test_a_configuration_changed_by_hand_is_refused(run: Path, capsys: pytest.Ca
     for old, new in (
         ("seed: 0", "seed: 1"),
         ("max_grad_norm: 2.0", "max_grad_norm: 1.0"),
-        ("lr: 0.05", "lr: 0.1"),
+        ("lr: 0.1", "lr: 0.2"),
     ):
         assert text.count(old) == 1
         (run / "config.yaml").write_text(text.replace(old, new))

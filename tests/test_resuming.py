@@ -174,7 +174,7 @@ def test_overrides_that_would_change_a_resumed_run_are_refused_with_both_values(
     assert main([f"run={folder}", *overrides]) == 2
     problems = capsys.readouterr().err.splitlines()
     assert len(problems) == len(overrides)
-    for override, stored in zip(overrides, ["0.05", "convnet", "64", "2", "0"], strict=True):
+    for override, stored in zip(overrides, ["0.1", "convnet", "64", "2", "0"], strict=True):
         (line,) = (line for line in problems if line.startswith(f"cnntrain: {override}: "))
         assert stored in line
     permitted = ["trainer.record_every_steps=1", "trainer.device=cpu", "trainer.max_minutes=null"]

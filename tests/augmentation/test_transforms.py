@@ -362,12 +362,13 @@ def test_without_operations_images_are_returned_unchanged() -> None:
 # --- settings
 
 
-def test_auto_is_the_default_of_the_data_set_with_a_padding_of_an_eighth_of_the_side() -> None:
+def test_auto_is_the_default_of_the_data_set_with_a_padding_by_the_side() -> None:
     def transforms(settings: Auto | Transforms, default: str, height: int, width: int) -> list[object]:
         images = image_set(torch.zeros(1, height, width, 3, dtype=torch.uint8))
         return list(build_augment(settings, images, default).transforms)
 
     assert transforms(Auto(), "crop", 8, 8) == [PaddedCrop(1)]
+    assert transforms(Auto(), "crop", 28, 28) == [PaddedCrop(2)]
     assert transforms(Auto(), "crop_flip", 32, 40) == [PaddedCrop(4), Flip()]
     assert transforms(Auto(), "none", 32, 32) == []
     assert transforms(Transforms(crop_padding=3), "crop_flip", 32, 32) == [PaddedCrop(3)]

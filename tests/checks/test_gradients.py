@@ -198,7 +198,7 @@ def test_a_difference_across_a_kink_is_set_apart() -> None:
     "overrides",
     [
         "model=lenet5_original loss=rejecting_softmax",
-        "model=convnet model.activation=maxout model.width=0.25 loss=hierarchical_softmax",
+        "model=convnet model.activation=maxout model.channels=[4,8] loss=hierarchical_softmax",
         "model=mlp loss=one_hot_error",
         "data.target=attributes model=linear loss=attribute_hinge",
         "data.target=values model=linear loss=smooth_l1",

@@ -164,10 +164,13 @@ def test_a_loss_without_a_theoretical_value_is_not_judged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("penalty", "passed"), [(0.0, None), (0.1, True), (2.0, False), (-0.1, False), (float("nan"), False)]
+    ("penalty", "gradient", "passed"),
+    [(0.0, 0.0, None), (2.0, 0.1, True), (0.1, 2.0, False), (-0.1, 0.1, False), (float("nan"), 0.1, False)],
 )
-def test_a_penalty_raises_the_loss_and_does_not_swamp_it(penalty: float, passed: bool | None) -> None:
-    assert check_regularization_loss(1.0, penalty).passed is passed
+def test_a_penalty_raises_the_loss_and_does_not_determine_the_update(
+    penalty: float, gradient: float, passed: bool | None
+) -> None:
+    assert check_regularization_loss(1.0, penalty, 1.0, gradient).passed is passed
 
 
 # --- inputs, units, scores
@@ -203,18 +206,18 @@ def units(network: nn.Module) -> dict[str, bool | None]:
 
 def test_dead_and_saturated_units_and_constant_scores_are_found() -> None:
     torch.manual_seed(0)
-    convolution = nn.Conv2d(1, 8, 3)
-    head = [nn.Flatten(), nn.Linear(8 * 16, 3)]
+    convolution = nn.Conv2d(1, 16, 3)
+    head = [nn.Flatten(), nn.Linear(16 * 16, 3)]
     network = nn.Sequential(convolution, nn.ReLU(), *head)
     assert units(network) == {"dead units": True, "saturated units": None, "scores": True}
     with torch.no_grad():
-        convolution.bias[:5] = -100.0
+        convolution.bias[:9] = -100.0
     assert units(network) == {"dead units": False, "saturated units": None, "scores": True}
     with torch.no_grad():
         convolution.bias[:] = -100.0
     assert units(network)["scores"] is False
     for activation in (nn.Tanh(), nn.Sigmoid()):
-        network = nn.Sequential(nn.Conv2d(1, 8, 3), activation, *head)
+        network = nn.Sequential(nn.Conv2d(1, 16, 3), activation, *head)
         assert units(network) == {"dead units": None, "saturated units": True, "scores": True}
         with torch.no_grad():
             network[0].weight *= 100

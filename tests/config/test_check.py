@@ -23,7 +23,7 @@ CASES = [
     ("epochs=3", ["epochs=3", "did you mean trainer.epochs?"]),
     ("train.epochs=3", ["train.epochs=3", "did you mean trainer.epochs?"]),
     ("optim=adam optim.momentum=0.9", ["optim.momentum=0.9", "adam has no", "lr, betas, eps", "sgd"]),
-    ("optim.lr=0.1x", ["optim.lr=0.1x", "number > 0", "default is 0.05"]),
+    ("optim.lr=0.1x", ["optim.lr=0.1x", "number > 0", "default is 0.1"]),
     ("optim.lr=-0.1", ["optim.lr=-0.1", "> 0"]),
     ("optim.lr=0", ["optim.lr=0", "> 0"]),
     ("optim.lr=nan", ["optim.lr=nan", "finite"]),

@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from torch import Tensor
+from torchvision.transforms.functional import center_crop
 
 import cnntrain
 from cnntrain.assemble.restore import restore_preprocessing
@@ -24,6 +25,7 @@ from cnntrain.data.image_set import MemoryImages
 from cnntrain.errors import ConfigError
 from cnntrain.model.settings.feedforward import Mlp
 from cnntrain.preprocessing import statistics
+from cnntrain.preprocessing.pca_whitening import describe_spectrum, full_precision
 from cnntrain.preprocessing.preprocess import Preprocess
 from cnntrain.preprocessing.settings import (
     Center,
@@ -182,6 +184,13 @@ def test_a_pixel_that_differs_in_one_of_ten_thousand_images_is_not_constant() ->
     assert line.startswith("notice    1 pixel is constant")
 
 
+def test_two_constant_channels_are_counted_in_the_notice(train: MemoryImages) -> None:
+    train.images[..., 1:] = 77
+    settings = Standardize()
+    _, (line,) = settings.fit(train, whole_images(settings, train.shape))
+    assert line.startswith("notice    2 channels are constant")
+
+
 # --- the eigenbasis
 
 
@@ -281,6 +290,51 @@ def test_the_line_about_the_spectrum_equals_scikit_learn(digits: MemoryImages) -
     _, (line,) = settings.fit(digits, whole_images(settings, digits.shape))
     for_90, for_99 = (int((theirs < fraction).sum()) + 1 for fraction in (0.9, 0.99))
     assert f"{for_90} explain 90 % of it, {for_99} explain 99 %; the 10 kept explain {theirs[9]:.2%}" in line
+
+
+@pytest.mark.parametrize(
+    ("variances", "count", "line"),
+    [
+        ([90, 9, 1], 2, "3 directions: from 90 along the first to 1 along the last; 1 explain 90 % of it, 2"),
+        ([5, 5], 2, "2 directions: from 5 along the first to 5 along the last; 2 explain 90 % of it, 2"),
+        ([0, 0], 2, "2 directions: from 0 along the first to 0 along the last; 2 explain 90 % of it, 2"),
+    ],
+)
+def test_the_line_about_the_spectrum_counts_directions(variances: list[float], count: int, line: str) -> None:
+    text = describe_spectrum(torch.tensor(variances, dtype=torch.float64), count, None)[0]
+    kept = "; the 2 kept explain 99.00%" if count < len(variances) else ""
+    assert text == f"variance  {line} explain 99 %{kept}"
+
+
+@pytest.mark.parametrize(
+    ("variances", "zeros"),
+    [
+        ([1, 1e-8, 1e-10], 1),
+        ([1e-3, 1e-11, 1e-13], 1),
+        ([1, 1e-2, 5e-10], 1),
+        ([100, 1, 5e-8], 1),
+        ([0, 0], 2),
+    ],
+)
+def test_directions_with_a_billionth_of_the_largest_variance_have_none(
+    variances: list[float], zeros: int
+) -> None:
+    lines = describe_spectrum(torch.tensor(variances, dtype=torch.float64), len(variances), None)
+    assert lines[1:] == [f"notice    the training split has no variance along {zeros} of them"]
+    (_,) = describe_spectrum(torch.tensor([1, 1e-8], dtype=torch.float64), 2, None)
+
+
+def test_products_have_full_precision_on_cuda_and_the_users_setting_is_restored() -> None:
+    products = torch.backends.cuda.matmul
+    before = products.allow_tf32
+    try:
+        for allowed in (False, True):
+            products.allow_tf32 = allowed
+            with full_precision():
+                within = products.allow_tf32
+            assert (within, products.allow_tf32) == (False, allowed)
+    finally:
+        products.allow_tf32 = before
 
 
 # --- contrast normalization
@@ -424,6 +478,16 @@ def test_the_same_preprocessing_is_restored_from_a_checkpoint(
     assert torch.equal(restored(train.images), preprocess(train.images))
 
 
+@pytest.mark.parametrize("size", [(4, 5), (3, 2), (1, 4), (2, 3)])
+def test_larger_images_are_cropped_at_their_center_as_torchvision_does(
+    train: MemoryImages, size: tuple[int, int]
+) -> None:
+    expected = center_crop(train.images[:7].permute(0, 3, 1, 2).float() / 255, list(size))
+    network_input = NetworkInput(train.shape, size, None, (*size, 3))
+    preprocess, _ = NoPreprocessing().fit(train, network_input)
+    torch.testing.assert_close(preprocess(train.images[:7]), expected)
+
+
 def test_images_are_enlarged_bilinearly_in_the_last_step(train: MemoryImages) -> None:
     for settings in (NoPreprocessing(), Pca(components=7), Whiten()):
         small, large = fitted(settings, train), fitted(settings, train, (8, 10))
@@ -438,8 +502,10 @@ def test_only_statistics_per_channel_fit_larger_images(train: MemoryImages, sett
     if getattr(settings, "per", "channel") == "channel" and settings.name not in ("pca", "whiten"):
         assert preprocess.for_size((12, 12))(larger).shape == (2, 3, 12, 12)
     else:
-        with pytest.raises(ConfigError, match="do not fit larger images; train with preprocessing"):
+        with pytest.raises(ConfigError, match="do not fit larger images; train with preprocessing") as raised:
             preprocess.for_size((12, 12))
+        setting = settings.name if isinstance(settings, Projection) else "per=pixel"
+        assert f"{setting}: the run's statistics" in str(raised.value)
 
 
 def test_settings_that_do_not_fit_the_images_are_refused() -> None:

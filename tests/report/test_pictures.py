@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnntrain.errors import DataError
 from cnntrain.report.pictures.decision_boundary import boundary_figure, draw_boundary
+from cnntrain.report.pictures.filters import draw_filters, first_layer_filters
 from cnntrain.report.pictures.image_grid import GAP, save_sheet
 from cnntrain.report.pictures.optimizer_surfaces import LOWEST, View, draw_landscape, landscape_figure
 from cnntrain.report.pictures.schedule import draw_rates, schedule_figure
@@ -138,3 +139,27 @@ def test_a_landscape_has_a_map_for_each_path_and_the_heights_along_it(tmp_path: 
     np.testing.assert_allclose(figure.axes[-1].lines[0].get_ydata(), [1.0, 0.5, LOWEST])
     draw_landscape(tmp_path / "l.png", view, height, paths)
     assert pixels(tmp_path / "l.png").std() > 10
+
+
+def test_filters_of_the_first_layer_are_rescaled_each_by_itself(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 20, 5), nn.ReLU(), nn.Conv2d(20, 4, 3))
+    filters = first_layer_filters(network)
+    assert filters is not None
+    assert filters.shape == (20, 5, 5, 3)
+    weight = network[0].weight.detach()
+    for drawn, own in zip(filters, weight, strict=True):
+        expected = (own - own.min()) / (own.max() - own.min())
+        torch.testing.assert_close(drawn, expected.permute(1, 2, 0))
+    assert draw_filters(tmp_path / "filters.png", network)
+    assert (tmp_path / "filters.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_network_without_filters_to_see_has_no_picture_of_them(tmp_path: Path) -> None:
+    for network in (nn.Linear(3, 2), nn.Conv2d(3, 4, 1), nn.Conv2d(5, 4, 3)):
+        assert first_layer_filters(network) is None
+        assert not draw_filters(tmp_path / "filters.png", network)
+    constant = nn.Conv2d(1, 2, 3)
+    nn.init.ones_(constant.weight)
+    drawn = first_layer_filters(constant)
+    assert drawn is not None
+    assert torch.isfinite(drawn).all()

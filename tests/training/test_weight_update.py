@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from cnntrain.errors import DataError
+from cnntrain.instruments.instrument import Instruments
+from cnntrain.instruments.update_ratio import UpdateRatio
 from cnntrain.optim.optimizer_stages import OptimizerStages, Stage
 from cnntrain.optim.settings import Adagrad, Muon, Nesterov, Optim, Sgd
 from cnntrain.regularization.settings import Regularizers
@@ -38,6 +40,7 @@ def make_update(max_grad_norm: float | None = None, fp16: bool = False, weight_d
         max_grad_norm,
         CPU,
         fp16,
+        Instruments([UpdateRatio(network)]),
     )
 
 
@@ -142,24 +145,20 @@ def test_update_ratio_is_the_norm_of_the_change_over_the_norm_before(name: str) 
 
     update = make_update(weight_decay=0.3)
     set_optimizer(update, getattr(optim, name)(lr=0.1).build(update.weights, fused=True))
+    names = ("0.weight", "0.bias", "2.weight", "2.bias")
     for step in range(3):
         before = [weight.detach().clone() for weight in update.weights]
         set_gradients(update, 0.3)
         update.apply(step, backward_with(1.0), recording=True)
-        row = update.update_ratio.row()
-        for tensor, old, weight in zip(update.update_ratio.names, before, update.weights, strict=True):
+        row = update.instruments.step_row()
+        for tensor, old, weight in zip(names, before, update.weights, strict=True):
             key = f"update_ratio/{tensor}"
             norm = old.norm().item()
             if norm == 0:
                 assert row[key] is None
             else:
                 assert row[key] == pytest.approx((weight - old).norm().item() / norm, rel=1e-4)
-    assert set(row) == {
-        "update_ratio/0.weight",
-        "update_ratio/0.bias",
-        "update_ratio/2.weight",
-        "update_ratio/2.bias",
-    }
+    assert set(row) == {f"update_ratio/{name}" for name in names}
 
 
 @pytest.mark.parametrize("name", ["Sgd", "Nesterov", "Adagrad", "RmsProp", "Adam", "AdamW"])

@@ -16,6 +16,11 @@ from ..data.image_set import ImageSet
 from ..data.splits import Splits
 from ..errors import ConfigError, DataError
 from ..initialization.from_run import SourceRun
+from ..instruments.activations import Activations
+from ..instruments.gradient_norms import GradientNorms
+from ..instruments.instrument import Instruments
+from ..instruments.unit_activity import UnitActivity
+from ..instruments.update_ratio import UpdateRatio
 from ..loss.criterion import Criterion
 from ..optim.optimizer_stages import LR_SCALE, OptimizerStages
 from ..preprocessing.preprocess import Preprocess
@@ -126,6 +131,7 @@ def build_step(
         config.trainer.max_grad_norm,
         compute.device,
         fp16=compute.precision == "fp16",
+        instruments=build_instruments(network) if config.trainer.instruments else None,
     )
     return TrainingStep(
         network,
@@ -139,6 +145,12 @@ def build_step(
         config.trainer.accumulate_steps,
         config.trainer.compile,
     )
+
+
+def build_instruments(network: nn.Module) -> Instruments:
+    """Return all instruments of a network's training."""
+    of_steps = [UpdateRatio(network), GradientNorms(network), Activations(network)]
+    return Instruments(of_steps, [UnitActivity(network)])
 
 
 def build_optimizers(

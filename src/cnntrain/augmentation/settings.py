@@ -45,13 +45,17 @@ class Augmentation(Option):
 
 @dataclass
 class Auto(Augmentation):
-    """The data set's default: random crops and flips for photographs, random crops only for digits."""
+    """The data set's default: random crops and flips for photographs, random crops only for digits.
+
+    Photographs are padded by an eighth of their shorter side, digits, which fill their image, by a fourteenth.
+    """
 
     name: str = fixed("auto")
 
     def build(self, default: str, image: Shape, train: Iterable[Tensor]) -> Augment:
-        padding, flip = (0 if default == "none" else None), default == "crop_flip"
-        return Transforms(crop_padding=padding, flip=flip).build(default, image, train)
+        digits = max(1, round(min(image[:2]) / 14))
+        padding = {"none": 0, "crop": digits, "crop_flip": None}[default]
+        return Transforms(crop_padding=padding, flip=default == "crop_flip").build(default, image, train)
 
 
 @dataclass

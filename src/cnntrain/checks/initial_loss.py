@@ -28,16 +28,26 @@ def check_initial_loss(loss: float, expected: tuple[float, str] | None) -> Check
     return CheckResult(name, False, f"{numbers}; {advice}", details)
 
 
-def check_regularization_loss(data_loss: float, penalty: float) -> CheckResult:
-    """Return the check that regularization raises the loss (K4), by less than the data loss itself."""
+def check_regularization_loss(
+    data_loss: float, penalty: float, data_gradient: float, penalty_gradient: float
+) -> CheckResult:
+    """Return the check that regularization raises the loss (K4) and does not determine the update.
+
+    data_gradient, penalty_gradient: the norms of the gradients of both.
+    """
     name = "regularization"
-    details = {"data_loss": data_loss, "regularization_loss": penalty}
+    details = {
+        "data_loss": data_loss,
+        "regularization_loss": penalty,
+        "data_gradient_norm": data_gradient,
+        "penalty_gradient_norm": penalty_gradient,
+    }
     if penalty == 0:
         return CheckResult(name, None, "no penalty on the weights is configured", details)
-    numbers = f"raises the loss from {data_loss:.4g} to {data_loss + penalty:.4g}"
-    if penalty < 0 or not penalty < float("inf"):
+    if not 0 < penalty < float("inf"):
         return CheckResult(name, False, f"changes the loss by {penalty:.4g}; a penalty is positive", details)
-    if penalty > data_loss:
-        advice = "the penalty is larger than the data loss; lower its strength"
-        return CheckResult(name, False, f"{numbers}: {advice}", details)
+    numbers = f"raises the loss from {data_loss:.4g} to {data_loss + penalty:.4g}, "
+    numbers += f"its gradient is {penalty_gradient:.2g} beside {data_gradient:.2g} of the data loss"
+    if penalty_gradient > data_gradient:
+        return CheckResult(name, False, f"{numbers}; lower its strength", details)
     return CheckResult(name, True, numbers, details)

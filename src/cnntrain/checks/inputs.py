@@ -8,17 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..instruments.unit_activity import DEAD, SATURATED, UnitActivity
 from .check_result import CheckResult
 
 # Inputs beyond these are not scaled: raw bytes have a mean of about 120 and a deviation of about 60.
 MAX_MEAN, MIN_DEVIATION, MAX_DEVIATION = 3.0, 0.05, 5.0
 # Half of a layer's units dead before training: with random weights a unit is 0 for all images by chance only
 # where there are few images, or where biases or the initialization are wrong.
-MAX_DEAD_FRACTION = 0.5
+MAX_DEAD_FRACTION, MIN_UNITS = 0.5, 16
 # Batch statistics of so few images are too noisy: Wu & He 2018 (Group Normalization), figure 1.
 SMALLEST_BATCH = 4
-RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU)
-SATURATING = (nn.Tanh, nn.Sigmoid)
 
 
 def check_inputs(inputs: Tensor) -> CheckResult:
@@ -61,43 +60,34 @@ def check_batch_normalization(network: nn.Module, batch_size: int) -> CheckResul
 
 @torch.no_grad()
 def check_units(network: nn.Module, inputs: Tensor) -> list[CheckResult]:
-    """Return the checks of rectified and saturating units, and of the scores, on a batch of inputs.
-
-    A unit is a filter of a feature map, or a feature; it is dead if it is at most 0 at all positions of all
-    images.
-    """
+    """Return the checks of rectified and saturating units, and of the scores, on a batch of inputs."""
     plain = without_randomness(network)
-    dead: dict[str, float] = {}
-    saturated: dict[str, float] = {}
-    handles = []
-    for layer_name, module in plain.named_modules():
-        if isinstance(module, RECTIFIERS):
-
-            def count_dead(_: nn.Module, __: object, output: Tensor, key: str = layer_name) -> None:
-                units = output.transpose(0, 1).flatten(1) if output.ndim > 1 else output[None]
-                dead[key] = (units <= 0).all(1).float().mean().item()
-
-            handles.append(module.register_forward_hook(count_dead))
-        elif isinstance(module, SATURATING):
-
-            def count_saturated(module: nn.Module, _: object, output: Tensor, key: str = layer_name) -> None:
-                saturated[key] = saturated_fraction(module, output)
-
-            handles.append(module.register_forward_hook(count_saturated))
-    scores = plain(inputs)
-    for handle in handles:
-        handle.remove()
+    activity = UnitActivity(plain)
+    with activity.around_split():
+        scores = plain(inputs)
+    row = activity.row()
+    # Of a handful of units, most may be dead by chance.
+    units = activity.units()
+    dead = {
+        name: fraction
+        for name, fraction in _of_kind(row, DEAD).items()
+        if units[name] >= MIN_UNITS or fraction == 1
+    }
     return [
         _worst("dead units", dead, "units are 0 for all images", "initialization=he"),
-        _worst("saturated units", saturated, "activations are saturated", "smaller initial weights"),
+        _worst(
+            "saturated units",
+            _of_kind(row, SATURATED),
+            "activations are saturated",
+            "smaller initial weights",
+        ),
         check_scores(scores.float()),
     ]
 
 
-def saturated_fraction(module: nn.Module, output: Tensor) -> float:
-    """Return the fraction of activations where tanh or sigmoid has less than 1/20 of its largest slope."""
-    slope = 1 - output.square() if isinstance(module, nn.Tanh) else 4 * output * (1 - output)
-    return (slope < 0.05).float().mean().item()
+def _of_kind(row: dict[str, float], kind: str) -> dict[str, float]:
+    """Return the results of one kind by layer."""
+    return {key.partition("/")[2]: value for key, value in row.items() if key.startswith(f"{kind}/")}
 
 
 def check_scores(scores: Tensor) -> CheckResult:

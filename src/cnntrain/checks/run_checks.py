@@ -7,18 +7,21 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from ..assemble.parts import build_criterion, build_network, build_step
 from ..assemble.run import Parts
 from ..averaging.settings import NoAverage
 from ..data.image_set import ImageSet
+from ..model.fine_tuning import training_mode
 from ..optim.settings import Adam
 from ..regularization.settings import Regularizers
 from ..schedule.settings import Constant
+from ..seeding import seed_torch
 from ..settings.config_tree import Config
 from ..training.device import move_to_device
 from ..training.nonfinite import NonFinite
-from ..training.training_step import TrainingStep
+from ..training.training_step import TrainingStep, total_data_loss
 from .check_result import CheckResult
 from .gradients import check_gradients
 from .initial_loss import check_initial_loss, check_regularization_loss
@@ -51,7 +54,6 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
         statistics = config.loss.label_statistics(parts.splits.names, parts.splits.train.labels)
         expected = config.loss.initial_loss(parts.splits.names, statistics, parts.splits.train.labels)
         results.append(check_initial_loss(data_loss, expected))
-    results.append(check_regularization_loss(data_loss, float(step.update.regularization.loss())))
     few = _one_of_each(labels, config.check.images)
     results += check_gradients(
         step.network,
@@ -62,6 +64,7 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
         config.check.seconds,
         burn_in=not trained,
     )
+    results.append(_check_penalty(config, parts, inputs, labels))
     results.append(_check_overfitting(config, parts))
     return results
 
@@ -69,9 +72,27 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
 @torch.no_grad()
 def _loss(parts: Parts, inputs: Tensor, labels: Tensor) -> float:
     """Return the data loss of a batch, without dropout, label smoothing and auxiliary heads."""
-    criterion = copy.deepcopy(parts.step.criterion).eval()
-    scores = without_randomness(parts.step.network)(inputs)
-    return float(criterion(scores.float(), labels))
+    network, criterion = copy.deepcopy((parts.step.network, parts.step.criterion))
+    return float(criterion.eval()(without_randomness(network)(inputs).float(), labels))
+
+
+def _check_penalty(config: Config, parts: Parts, inputs: Tensor, labels: Tensor) -> CheckResult:
+    """Return the check of the penalties on the weights, from the gradients of a batch."""
+    network, criterion = copy.deepcopy((parts.step.network, parts.step.criterion))
+    training_mode(network)
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    seed_torch(config.seed, "check")
+    loss = total_data_loss(network, network(inputs), lambda scores: criterion(scores.float(), labels))
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+    data_norm = get_total_norm([gradient for gradient in gradients if gradient is not None])
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+    penalties = config.regularization.build(network)
+    penalties.add_gradients()
+    penalty_norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    return check_regularization_loss(
+        loss.item(), float(penalties.loss()), float(data_norm), float(penalty_norm)
+    )
 
 
 def _sample(images: ImageSet, count: int) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ..logger.sink import Row
+from .instrument import Instrument
 
-class UpdateRatio:
+
+class UpdateRatio(Instrument):
     """Norm of the actual change of each trained tensor over its norm before, for any optimizer."""
 
     def __init__(self, network: nn.Module):
@@ -19,11 +22,8 @@ class UpdateRatio:
         self._ratios: Tensor | None = None
 
     @contextmanager
-    def around_update(self, recording: bool) -> Iterator[None]:
-        """Measure the update made inside the context if `recording`, which copies the weights once."""
-        if not recording:
-            yield
-            return
+    def around_update(self) -> Iterator[None]:
+        """Measure the update made inside the context, which copies the weights once."""
         with torch.no_grad():
             before = [weight.clone() for weight in self._weights]
             yield
@@ -31,9 +31,9 @@ class UpdateRatio:
             size = torch._foreach_norm(before)
             self._ratios = torch.stack(change) / torch.stack(size)
 
-    def row(self) -> dict[str, float | None]:
-        """Return update_ratio/<name> of the last recorded update; None for a tensor that was all 0."""
-        assert self._ratios is not None, "row() needs a recorded update"
+    def row(self) -> Row:
+        """Return update_ratio/<name> of the last measured update; None for a tensor that was all 0."""
+        assert self._ratios is not None, "row() needs a measured update"
         values = self._ratios.tolist()
         finite = [None if value != value or value == float("inf") else value for value in values]
         return {f"update_ratio/{name}": value for name, value in zip(self.names, finite, strict=True)}

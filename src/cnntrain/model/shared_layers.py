@@ -30,11 +30,14 @@ class Maxout(nn.Module):
         return torch.unflatten(values, 1, (-1, self.pieces)).max(2).values
 
 
+AMPLITUDE = 1.7159
+
+
 class ScaledTanh(nn.Module):
     """1.7159·tanh(2a/3): its curvature is largest near ±1, LeNet-5's targets (LeCun et al. 1998; N2)."""
 
     def forward(self, values: Tensor) -> Tensor:
-        return 1.7159 * torch.tanh(values * (2 / 3))
+        return AMPLITUDE * torch.tanh(values * (2 / 3))
 
 
 class L2Pool2d(nn.Module):

@@ -56,7 +56,7 @@ class Sgd(Optim):
     """Stochastic gradient descent with momentum: v = momentum·v + g; w -= lr·v (torch's form; O1)."""
 
     name: str = fixed("sgd")
-    lr: float = setting(0.05, "learning rate, before the schedule scales it", gt=0)
+    lr: float = setting(0.1, "learning rate, before the schedule scales it", gt=0)
     momentum: float = setting(
         0.9,
         "momentum coefficient; 0: plain SGD; typical values 0.5, 0.9, 0.95, 0.99",
@@ -103,7 +103,7 @@ class Nesterov(Sgd):
     """SGD with Nesterov momentum: the gradient is evaluated at the look-ahead position (O2)."""
 
     name: str = fixed("nesterov")
-    lr: float = setting(0.05, "learning rate, before the schedule scales it", gt=0)
+    lr: float = setting(0.1, "learning rate, before the schedule scales it", gt=0)
     momentum: float = setting(0.9, "momentum coefficient", gt=0, lt=1)
 
     def build(self, weights: Weights, fused: bool) -> Optimizer:

@@ -67,7 +67,7 @@ def step_row(
     }
     if step.update.scaler.is_enabled():
         row["skipped_steps"] = step.update.skipped.total
-    return row | step.update.update_ratio.row()
+    return row | step.update.instruments.step_row()
 
 
 def epoch_row(

@@ -70,7 +70,13 @@ class Trainer(Option):
     )
     pictures: bool = setting(
         True,
-        "save pictures of the network's input and of the learning rate in the run's folder",
+        "save pictures of the network's input, first filters and learning rate in the run's folder",
+        resume="free",
+    )
+    instruments: bool = setting(
+        True,
+        "measure update ratios, gradient norms and activations of each layer in recorded steps, and dead and "
+        "saturated units in validation",
         resume="free",
     )
     record_every_steps: int = setting(50, "updates between rows of metrics.jsonl", ge=1, resume="free")

@@ -118,12 +118,14 @@ class Trainer:
         step.update.skipped.check()
         images_per_second = self._throughput.epoch_done(progress)
         progress.after_epoch()
-        validation = self.validate()
+        with step.update.instruments.around_split():
+            validation = self.validate()
         averaged = evaluate_average(
             step, self.train_batches, progress.epoch, self.steps_per_epoch, self.validate
         )
         means = self.means.take(self.metric_name)
         row = epoch_row(progress, means, validation, averaged, images_per_second)
+        row |= step.update.instruments.split_row()
         self._last_loss = row["train/loss"]
         self.recorder.record(row)
         step.update.optimizers.schedule.after_epoch(None if validation is None else validation.error)

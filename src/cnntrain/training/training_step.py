@@ -66,7 +66,7 @@ class TrainingStep:
     def run(self, step: int, images: Tensor, labels: Tensor, recording: bool) -> StepResult:
         """Perform the update that follows `step` updates; images (B, H, W, C) uint8, labels (B, …).
 
-        recording: whether the update ratio is measured for a record. Raises NonFinite.
+        recording: whether the instruments measure it, for a record. Raises NonFinite.
         """
         metric_sums: list[Tensor] = []
 
@@ -75,7 +75,8 @@ class TrainingStep:
             metric_sums.append(metric_sum)
             return data_loss
 
-        result = self.update.apply(step, backward, recording)
+        with self.update.instruments.around_step(recording):
+            result = self.update.apply(step, backward, recording)
         if self.average is not None:
             self.average.after_step(step + 1)
         # A line search evaluates the loss several times, first at the weights before the step.

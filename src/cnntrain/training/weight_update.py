@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import DataError
-from ..instruments.update_ratio import UpdateRatio
+from ..instruments.instrument import Instruments
 from ..optim.optimizer_stages import LR_SCALE, OptimizerStages, Stage
 from ..regularization.penalties import WeightRegularization
 from ..runs.checkpoint_schema import check_optimizer, check_structure
@@ -43,13 +43,14 @@ class Update:
         max_grad_norm: float | None,
         device: torch.device,
         fp16: bool,
+        instruments: Instruments | None = None,
     ):
         self.weights = [weight for weight in network.parameters() if weight.requires_grad]
         self.optimizers = optimizers
         self.regularization = regularization
         self.max_grad_norm = max_grad_norm
         self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
-        self.update_ratio = UpdateRatio(network)
+        self.instruments = instruments or Instruments()
         self._fp16 = fp16
         self.skipped = SkippedUpdates(device, fp16)
 
@@ -66,7 +67,7 @@ class Update:
         data_loss = backward()
         result = self._with_penalty(stage.optimizer, data_loss)
         finite = self.skipped.finite(step, result.loss, result.grad_norm)
-        with self.update_ratio.around_update(recording):
+        with self.instruments.around_update(recording):
             if stage.line_search:
                 if not finite:
                     raise NonFinite(step, result.loss.item(), result.grad_norm.item())

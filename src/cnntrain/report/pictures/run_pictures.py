@@ -14,12 +14,13 @@ from ...optim.optimizer_stages import OptimizerStages
 from ...preprocessing.settings import Projection
 from ...settings.config_tree import Config
 from .decision_boundary import draw_boundary
+from .filters import draw_filters
 from .image_grid import save_sheet
 from .network_inputs import augmentation_rows, illustrate, shown_images
 from .schedule import draw_rates
 
 SCHEDULE, IMAGES, PREPROCESSING = "schedule.png", "images.png", "preprocessing.png"
-BOUNDARY = "decision_boundary.png"
+BOUNDARY, FILTERS = "decision_boundary.png", "filters.png"
 # More points on a curve could not be distinguished in the picture.
 MAX_POINTS = 1000
 MIN_SIDE = 4
@@ -74,9 +75,10 @@ def draw_optimizer_schedule(
 
 
 def draw_end(folder: Path, config: Config, assembled: Assembled) -> list[str]:
-    """Draw the decision boundary of the best network on toy2d (D9); return the names of the files."""
+    """Draw the best network's filters (W4) and, on toy2d, its decision boundary (D9); return the files."""
+    names = [FILTERS] if draw_filters(folder / FILTERS, assembled.trainer.network) else []
     if config.data.name != "toy2d":
-        return []
+        return names
     step, train = assembled.trainer.step, assembled.parts.splits.train
     assert isinstance(train, MemoryImages)
 
@@ -85,6 +87,6 @@ def draw_end(folder: Path, config: Config, assembled: Assembled) -> list[str]:
         scores: Tensor = step.network(step.preprocess(to_images(points).to(step.compute.device)))
         return step.criterion.probabilities(scores.float())
 
-    names = assembled.parts.splits.names
-    draw_boundary(folder / BOUNDARY, classify, to_points(train.images), train.labels, names)
-    return [BOUNDARY]
+    classes = assembled.parts.splits.names
+    draw_boundary(folder / BOUNDARY, classify, to_points(train.images), train.labels, classes)
+    return [*names, BOUNDARY]

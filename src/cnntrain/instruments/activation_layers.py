@@ -1,0 +1,67 @@
+"""The activations of a network: which modules compute them, and calls of the same module told apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from ..model.shared_layers import AMPLITUDE, Maxout, ScaledTanh
+
+# 0 for negative inputs: a unit that is 0 for all images is dead.
+RECTIFIERS = (nn.ReLU, nn.ReLU6)
+# Flat at both ends.
+SATURATING = (nn.Tanh, nn.Sigmoid, ScaledTanh)
+OTHERS = (nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, Maxout)
+# The slope of tanh or sigmoid, as a fraction of its largest, below which an activation is saturated.
+FLAT = 0.05
+
+Watcher = Callable[[str, nn.Module, Tensor], None]
+
+
+def activation_modules(network: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules of a network that compute activations, by name, in the order of definition."""
+    kinds = RECTIFIERS + SATURATING + OTHERS
+    return {name: module for name, module in network.named_modules() if isinstance(module, kinds)}
+
+
+@contextmanager
+def watching(network: nn.Module, watch: Watcher) -> Iterator[None]:
+    """Call `watch` with name, module and output of every activation that the network computes inside.
+
+    A module called several times in one forward pass has the names relu, relu:2, relu:3 and so on. The
+    output is detached; `watch` must not change it.
+    """
+    calls: Counter[str] = Counter()
+    handles = [network.register_forward_pre_hook(lambda module, inputs: calls.clear())]
+    for name, module in activation_modules(network).items():
+
+        def after(module: nn.Module, inputs: object, output: Tensor, name: str = name) -> None:
+            calls[name] += 1
+            watch(name if calls[name] == 1 else f"{name}:{calls[name]}", module, output.detach())
+
+        handles.append(module.register_forward_hook(after))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def zero_units(output: Tensor) -> Tensor:
+    """Return for each unit, (U,) bool, whether a rectifier's output is 0 at all positions of all images.
+
+    output (N, U) or (N, U, H, W): a unit is a feature, or a filter.
+    """
+    return (output <= 0).transpose(0, 1).flatten(1).all(1)
+
+
+def saturated_fraction(module: nn.Module, output: Tensor) -> Tensor:
+    """Return the fraction of activations at which tanh or sigmoid has less than FLAT of its largest slope."""
+    if isinstance(module, nn.Sigmoid):
+        slope = 4 * output * (1 - output)
+    else:
+        slope = 1 - (output / (AMPLITUDE if isinstance(module, ScaledTanh) else 1.0)).square()
+    return (slope < FLAT).float().mean()

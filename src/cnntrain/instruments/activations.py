@@ -1,0 +1,46 @@
+"""Moments of the activations of each layer, and the fractions of them that are 0 or saturated (W3)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from ..logger.sink import Row
+from .activation_layers import RECTIFIERS, SATURATING, saturated_fraction, watching
+from .instrument import Instrument
+
+
+class Activations(Instrument):
+    """Moments of each activation layer's output over a batch, in the last forward pass of a measured step."""
+
+    def __init__(self, network: nn.Module):
+        self._network = network
+        self._results: dict[str, Tensor] = {}
+
+    def around_step(self) -> AbstractContextManager[object]:
+        """Measure the activations of the forward passes made inside the context."""
+        self._results.clear()
+        return watching(self._network, self._measure)
+
+    def row(self) -> Row:
+        """Return activation_mean/<layer> and activation_deviation/<layer> of the last measured step.
+
+        Also zero_fraction/<layer> of rectifiers, saturated_fraction/<layer> of tanh and sigmoid.
+        """
+        if not self._results:
+            return {}
+        values = torch.stack(list(self._results.values())).tolist()
+        return dict(zip(self._results, values, strict=True))
+
+    @torch.no_grad()
+    def _measure(self, name: str, module: nn.Module, output: Tensor) -> None:
+        values = output.float()
+        deviation, mean = torch.std_mean(values, correction=0)
+        self._results[f"activation_mean/{name}"] = mean
+        self._results[f"activation_deviation/{name}"] = deviation
+        if isinstance(module, RECTIFIERS):
+            self._results[f"zero_fraction/{name}"] = (values == 0).float().mean()
+        elif isinstance(module, SATURATING):
+            self._results[f"saturated_fraction/{name}"] = saturated_fraction(module, values)

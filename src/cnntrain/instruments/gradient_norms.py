@@ -1,0 +1,40 @@
+"""The norm of each trained tensor's gradient, by depth: where gradients vanish or explode (W3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ..logger.sink import Row
+from .instrument import Instrument
+
+
+class GradientNorms(Instrument):
+    """Norm of the gradient of each trained tensor, penalties included, before clipping."""
+
+    def __init__(self, network: nn.Module):
+        named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
+        self.names = [name for name, _ in named]
+        self._weights: list[Tensor] = [weight for _, weight in named]
+        self._norms: Tensor | None = None
+
+    @contextmanager
+    def around_update(self) -> Iterator[None]:
+        """Measure the gradients found when the context is entered."""
+        zero = torch.zeros(())
+        with torch.no_grad():
+            gradients = [zero if weight.grad is None else weight.grad for weight in self._weights]
+            norms = torch._foreach_norm(gradients)
+            self._norms = torch.stack([norm.to(self._weights[0].device) for norm in norms])
+        yield
+
+    def row(self) -> Row:
+        """Return gradient_norm/<name> of the last measured update."""
+        assert self._norms is not None, "row() needs a measured update"
+        return {
+            f"gradient_norm/{name}": value
+            for name, value in zip(self.names, self._norms.tolist(), strict=True)
+        }
