@@ -47,7 +47,7 @@ class Augmentation(Option):
 class Auto(Augmentation):
     """The data set's default: random crops and flips for photographs, random crops only for digits.
 
-    Photographs are padded by an eighth of their shorter side, digits, which fill their image, by a fourteenth.
+    Photographs are padded by an eighth of their shorter side, digits, which fill theirs, by a fourteenth.
     """
 
     name: str = fixed("auto")
