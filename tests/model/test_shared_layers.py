@@ -401,7 +401,7 @@ def test_shortcut_a_takes_every_stride_th_position_and_adds_channels_of_zeros(st
         ("C", False, nn.Sequential),
     ],
 )
-def test_shortcuts_are_those_of_the_papers_options(option: str, same_shape: bool, kind: type) -> None:
+def test_shortcuts_are_those_of_the_papers_options(option: str, same_shape: bool, kind: Any) -> None:
     for channels, stride in [(4, 1)] if same_shape else [(4, 2), (6, 1), (6, 2)]:
         layer: Any = shared_layers.shortcut(option, 4, channels, stride)
         assert type(layer) is kind

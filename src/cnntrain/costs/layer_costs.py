@@ -207,6 +207,11 @@ class _ForwardRecorder(DispatchMode):
         self.calls.append(call)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.is_inference_mode_enabled():
+            with self:
+                result = func.decompose(*args, **(kwargs or {}))
+            if result is not NotImplemented:
+                return result
         result = func(*args, **(kwargs or {}))
         operation = func._schema.name.removeprefix("aten::")
         arguments = arguments_of(func, args, kwargs or {})

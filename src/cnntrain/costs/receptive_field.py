@@ -153,16 +153,20 @@ class ReceptiveFieldTracer:
     def _union(self, one: ReceptiveField, other: ReceptiveField, axes: Axes) -> ReceptiveField:
         """Return the union of the receptive fields of two tensors."""
         extents: list[Extent | None] = []
-        for first, second, size in zip(one.extents, other.extents, self.image_size, strict=True):
+        for side, size in enumerate(self.image_size):
+            first, second = one.extents[side], other.extents[side]
             if first is None or second is None:
                 extents.append(None)
                 continue
-            extent = Extent(
-                min(first.first, second.first), max(first.last, second.last), max(first.stride, second.stride)
-            )
+            start, last = min(first.first, second.first), max(first.last, second.last)
             if 0 in (first.stride, second.stride):  # one of the two is common to all positions
-                extent = Extent(max(0, extent.first), min(size - 1, extent.last), 0)
-            extents.append(extent)
+                for field in (one, other):
+                    extent = field.extents[side]
+                    assert extent is not None
+                    last = max(last, extent.last + (field.positions[side] - 1) * extent.stride)
+                extents.append(Extent(max(0, start), min(size - 1, last), 0))
+            else:
+                extents.append(Extent(start, last, max(first.stride, second.stride)))
         positions = max(one.positions[0], other.positions[0]), max(one.positions[1], other.positions[1])
         return ReceptiveField(axes, (extents[0], extents[1]), positions, one.origin)
 
@@ -188,9 +192,10 @@ class ReceptiveFieldTracer:
         for dim in (-2, -1):
             size, target = inputs[0].shape[dim], output.shape[dim]
             if target == 1:
-                field = self._summed(
-                    replace(field, extents=(extents[0], extents[1])), [positive_dim(field, dim)]
+                pooled = replace(
+                    field, extents=(extents[0], extents[1]), positions=(positions[0], positions[1])
                 )
+                field = self._summed(pooled, [positive_dim(field, dim)])
                 extents, positions = list(field.extents), list(field.positions)
                 continue
             for side in field.axes[dim]:
@@ -231,7 +236,7 @@ class ReceptiveFieldTracer:
         sources = [dim for dim, size in enumerate(old) if size > 1]
         targets = [dim for dim, size in enumerate(new) if size > 1]
         axes, extents = [NEITHER] * len(new), list(current.extents)
-        while sources and targets:
+        while sources:
             from_dims, to_dims = [sources.pop(0)], [targets.pop(0)]
             sizes = [old[from_dims[0]], new[to_dims[0]]]
             while sizes[0] != sizes[1]:
@@ -251,9 +256,7 @@ class ReceptiveFieldTracer:
             if len(to_dims) > 1:
                 for side in sides:
                     extents[side] = None
-        if len(new) == len(old) and old == new:
-            axes = list(field.axes)
-        elif removed and len(new) >= len(old):
+        if removed and len(new) >= len(old):
             # With as many or more dimensions, those of size 1 keep their index counted from the right.
             for dim in removed:
                 axes[dim - len(old)] = field.axes[dim]
@@ -266,7 +269,7 @@ class ReceptiveFieldTracer:
         if "dims" in arguments:
             order = [dim % count for dim in arguments["dims"]]
         else:
-            one, other = arguments.get("dim0", 0) % count, arguments.get("dim1", count - 1) % count
+            one, other = arguments.get("dim0", 0) % count, arguments.get("dim1", 1) % count
             order = list(range(count))
             order[one], order[other] = other, one
         return replace(field, axes=tuple(field.axes[dim] for dim in order))
@@ -290,8 +293,8 @@ class ReceptiveFieldTracer:
     def _sliced(self, arguments: Arguments, inputs: list[Tensor], output: Tensor) -> ReceptiveField:
         field = self._known_field(inputs[0])
         dim = arguments["dim"] % inputs[0].ndim
-        start, step = arguments.get("start") or 0, arguments.get("step") or 1
-        start += inputs[0].shape[dim] if start < 0 else 0
+        indices = slice(arguments["start"], None, arguments["step"]).indices(inputs[0].shape[dim])
+        start, _, step = indices
         return self._reindexed(field, dim, start, step, output.shape[dim])
 
     def _reindexed(
@@ -312,12 +315,12 @@ class ReceptiveFieldTracer:
     def _selected(self, arguments: Arguments, inputs: list[Tensor], output: Tensor) -> ReceptiveField:
         field = self._known_field(inputs[0])
         dim = arguments["dim"] % inputs[0].ndim
-        field = self._reindexed(field, dim, arguments["index"] % inputs[0].shape[dim], 1, 1)
+        field = self._reindexed(field, dim, arguments["index"] % inputs[0].shape[dim], 0, 1)
         return replace(field, axes=field.axes[:dim] + field.axes[dim + 1 :])
 
     def _split(self, arguments: Arguments, inputs: list[Tensor], output: Tensor) -> ReceptiveField:
         field = self._known_field(inputs[0])
-        dim = arguments.get("dim", 0) % inputs[0].ndim
+        dim = arguments["dim"] % inputs[0].ndim
         field = self._with_unknown_extents(field, field.axes[dim])
         return field if output.ndim == inputs[0].ndim else replace(field, axes=_drop_dim(field.axes, dim))
 
@@ -412,12 +415,16 @@ RULES: dict[str, Callable[[ReceptiveFieldTracer, Arguments, list[Tensor], Tensor
     **dict.fromkeys(
         ("split", "split_with_sizes", "chunk", "unbind", "unsafe_split"), ReceptiveFieldTracer._split
     ),
-    **dict.fromkeys(("roll", "flip", "index_select", "gather"), ReceptiveFieldTracer._reordered),
+    **dict.fromkeys(
+        ("roll", "flip", "index_select", "gather", "sort", "cumsum", "cumprod"),
+        ReceptiveFieldTracer._reordered,
+    ),
     **dict.fromkeys(
         ("constant_pad_nd", "reflection_pad2d", "replication_pad2d"), ReceptiveFieldTracer._padded
     ),
     **dict.fromkeys(
-        ("upsample_bilinear2d", "upsample_nearest2d", "upsample_bicubic2d"), ReceptiveFieldTracer._resized
+        ("upsample_bilinear2d", "upsample_nearest2d", "upsample_bicubic2d", "index", "grid_sampler_2d"),
+        ReceptiveFieldTracer._resized,
     ),
     "unsqueeze": ReceptiveFieldTracer._unsqueezed,
     "squeeze": ReceptiveFieldTracer._squeezed,
@@ -460,7 +467,7 @@ def windows_of(arguments: Arguments) -> list[Window]:
     kernel = list(weight.shape[2:]) if isinstance(weight, Tensor) else list(arguments["kernel_size"])
     count = len(kernel)
     stride = list(arguments.get("stride") or kernel)
-    padding, dilation = list(arguments.get("padding") or [0]), list(arguments.get("dilation") or [1])
+    padding, dilation = list(arguments["padding"]), list(arguments.get("dilation") or [1])
     by_dim = [values * count if len(values) == 1 else values for values in (stride, padding, dilation)]
     return [Window(*values) for values in zip(kernel, *by_dim, strict=True)]
 
@@ -512,7 +519,7 @@ def multiply_adds(operation: str, arguments: Arguments, result: Any) -> int:
         return int(result.numel() * arguments[_factor_names(arguments)[0]].shape[-1])
     if operation == "linear":
         return int(result.numel() * arguments["input"].shape[-1])
-    if "scaled_dot_product" in operation and "query" in arguments:
+    if "scaled_dot_product" in operation:
         query, key, value = arguments["query"], arguments["key"], arguments["value"]
         return int(query.shape[:-1].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1]))
     return 0

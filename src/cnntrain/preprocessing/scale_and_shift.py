@@ -73,7 +73,7 @@ def scaled_to_extremes(train: ImageSet, per: str) -> ScaleAndShift:
     """Return scale and shift that map the minimum and maximum of each channel or pixel to -1 and 1 (D3)."""
     low, high = extremes(train)
     if per == "channel":
-        low, high = low.amin((0, 1), keepdim=True), high.amax((0, 1), keepdim=True)
+        low, high = low.amin((0, 1)), high.amax((0, 1))
     center, half_range = (low + high) / 2, (high - low) / 2
     return _center_and_divide(center, half_range, half_range == 0, per)
 
@@ -83,8 +83,8 @@ def _mean_and_deviation(train: ImageSet, per: str) -> tuple[Tensor, Tensor]:
     if per == "pixel":
         return mean, deviation
     # For the deviation over all pixels of a channel, mean squares are averaged, not deviations.
-    squares = (deviation**2 + mean**2).mean((0, 1), keepdim=True)
-    mean = mean.mean((0, 1), keepdim=True)
+    squares = (deviation**2 + mean**2).mean((0, 1))
+    mean = mean.mean((0, 1))
     return mean, (squares - mean**2).clamp(min=0).sqrt()
 
 
