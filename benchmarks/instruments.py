@@ -9,6 +9,8 @@ median of the ratios of neighboring runs.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import statistics
 import tempfile
 import time
@@ -41,7 +43,8 @@ def seconds(overrides: str, instruments: bool, threads: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         trainer = assemble(config, create(Path(folder), True), None).trainer
         started = time.perf_counter()
-        trainer.train(StopSignals())
+        with contextlib.redirect_stdout(io.StringIO()):
+            trainer.train(StopSignals())
         elapsed = time.perf_counter() - started
         trainer.recorder.close()
     return elapsed

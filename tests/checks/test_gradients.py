@@ -172,6 +172,7 @@ def test_a_kink_is_noticed_where_a_winner_changes() -> None:
         "amax": lambda x: torch.stack([x, torch.zeros_like(x)]).amax(0),
         "max_pool": lambda x: F.max_pool2d(torch.stack([x, torch.zeros_like(x)])[None], (2, 1)),
         "hardtanh": lambda x: F.hardtanh(x, 0.0, 2.0),
+        "threshold": lambda x: F.threshold(x, 0.0, 0.0),
         "where": lambda x: torch.where(x > 0, x, 0.1 * x),
     }
     for name, operation in operations.items():

@@ -75,6 +75,12 @@ def test_the_job_writes_a_picture_and_prints_the_command(
     assert command.split()[-1] == f"optim.lr={found['suggestion']}"
 
 
+def test_a_first_loss_that_is_not_finite_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = ["job=lr_range", "model=linear", "initialization=gaussian", "initialization.std=1e30"]
+    assert main([*overrides, f"hydra.run.dir={tmp_path / 'range'}"]) == 4
+    assert "the first loss is" in capsys.readouterr().err
+
+
 def test_a_run_is_not_changed_by_its_range_test(tmp_path: Path) -> None:
     run = tmp_path / "run"
     quick = ["model=linear", "trainer.epochs=1", "trainer.threads=1", "data.limit=200"]

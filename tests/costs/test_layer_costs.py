@@ -29,6 +29,24 @@ def test_stride_of_a_row_is_the_product_of_all_strides_up_to_it() -> None:
     assert [row.stride for row in layer_table(network, 3, (64, 64))] == [(1, 1), (2, 2), (4, 4), (8, 8)]
 
 
+class FrozenTrunk(nn.Sequential):
+    """Layers that are run in inference mode, in which torch hands on composite operations whole."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return super().forward(input)
+
+
+def test_layers_in_inference_mode_have_the_costs_of_others() -> None:
+    def layers() -> list[nn.Module]:
+        return [nn.Conv2d(3, 4, 5, 2, 2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 16, 3)]
+
+    frozen, plain = (layer_table(kind(*layers()), 3, (16, 16)) for kind in (FrozenTrunk, nn.Sequential))
+    assert [vars(row) for row in frozen] == [vars(row) for row in plain]
+    assert plain[1].receptive_field == (5, 5)
+    assert plain[1].multiply_adds > 0
+
+
 def test_receptive_field_and_stride_of_a_row_are_along_height_and_width_and_none_where_unknown() -> None:
     oblong = nn.Sequential(nn.Conv2d(1, 1, (3, 5), (1, 2)), nn.Flatten(), nn.Linear(6 * 3, 2))
     rows = layer_table(oblong, 1, (8, 9))

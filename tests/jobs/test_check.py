@@ -42,6 +42,13 @@ def test_a_sound_configuration_passes(folder: Path, capsys: pytest.CaptureFixtur
     assert results["overfits 20 images"]["details"]["configured_optimizer"]["metric"] == 1.0
 
 
+def test_a_loss_that_holds_a_layer_of_the_network_passes(folder: Path) -> None:
+    overrides = [*QUICK, "loss=hierarchical_softmax", "loss.branching=10", f"hydra.run.dir={folder}"]
+    assert main(["job=check", *overrides]) == 0
+    first = found(folder)["initial loss"]["details"]
+    assert first["loss"] == pytest.approx(np.log(10), rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("overrides", "failing"),
     [

@@ -182,6 +182,22 @@ def test_weights_that_are_not_trained_are_neither_penalized_nor_changed() -> Non
     assert torch.equal(first, old_first)
 
 
+def test_a_weight_on_which_the_data_loss_does_not_depend_is_penalized_like_the_others() -> None:
+    torch.manual_seed(0)
+    used, unused = nn.Linear(3, 2), nn.Linear(4, 4)
+    ours = nn.ModuleList([used, unused])
+    inputs = torch.randn(5, 3)
+    used(inputs).square().mean().backward()
+    Regularizers(l2=0.3, l1=0.1).build(ours).add_gradients()
+    loss = used(inputs).square().mean()
+    for weight in (used.weight, unused.weight):
+        loss = loss + 0.15 * weight.square().sum() + 0.1 * weight.abs().sum()
+    expected = torch.autograd.grad(loss, [used.weight, unused.weight])
+    torch.testing.assert_close(used.weight.grad, expected[0])
+    torch.testing.assert_close(unused.weight.grad, expected[1])
+    assert unused.bias.grad is None
+
+
 def test_max_norm_leaves_a_tensor_of_the_network_itself_unchanged() -> None:
     class WithToken(nn.Module):
         def __init__(self) -> None:

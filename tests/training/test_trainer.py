@@ -114,6 +114,14 @@ class Clock:
         self.seconds += seconds
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return the clock that the program reads in place of its own."""
+    clock = Clock()
+    monkeypatch.setattr(time, "perf_counter", clock)
+    return clock
+
+
 class Runs:
     """Builds trainers of tiny networks, in the folder of a test."""
 
@@ -250,11 +258,7 @@ def test_a_run_equals_a_plain_loop_of_torch(runs: Runs) -> None:
         assert torch.allclose(last(trainer)["network"][name], tensor, rtol=1e-4, atol=1e-6), name
 
 
-def test_rates_and_times_count_training_without_building_and_validation(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock()
-    monkeypatch.setattr(time, "perf_counter", clock)
+def test_rates_and_times_count_training_without_building_and_validation(runs: Runs, clock: Clock) -> None:
     trainer = runs.new(epochs=3)
     before_each(trainer.train_batches, lambda number: clock.move(8))
     before_each(trainer.val_batches, lambda number: clock.move(100))
@@ -266,11 +270,7 @@ def test_rates_and_times_count_training_without_building_and_validation(
     assert progress["wall_seconds"] == 9 * 8 + 3 * 2 * 100  # two batches of a validation split of 7 images
 
 
-def test_the_time_limit_saves_after_the_step_in_which_it_passes(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock()
-    monkeypatch.setattr(time, "perf_counter", clock)
+def test_the_time_limit_saves_after_the_step_in_which_it_passes(runs: Runs, clock: Clock) -> None:
     trainer = runs.new(max_minutes=2)
     before_each(trainer.train_batches, lambda number: clock.move(31))
     clock.move(500)

@@ -57,13 +57,11 @@ def _optimizer_changes(optimizers: OptimizerStages, steps_per_epoch: int) -> lis
 def _data_notices(splits: Splits, train: Batches) -> list[str]:
     """Return notices of classes without images in a split, and of processes that cannot read images."""
     notices = []
-    for name, part in (("training", splits.train), ("validation", splits.val), ("test", splits.test)):
-        if len(part) and part.labels.ndim == 1:
-            found = set(part.labels.unique().tolist())  # type: ignore[no-untyped-call]
-            missing = [label for index, label in enumerate(splits.names) if index not in found]
-            if missing:
-                more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-                notices.append(f"no images of {', '.join(missing[:10])}{more} in the {name} split")
+    for split, missing in splits.missing_classes().items():
+        if missing:
+            name = {"train": "training", "val": "validation", "test": "test"}[split]
+            more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+            notices.append(f"no images of {', '.join(missing[:10])}{more} in the {name} split")
     workers = splits.train.workers if isinstance(splits.train, FileImages) else 0
     if workers and not usable_workers(splits.train, train.batch_size):
         notices.append(

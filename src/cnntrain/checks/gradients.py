@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from ..loss.criterion import Criterion
 from ..model.fine_tuning import training_mode
+from ..regularization.penalties import WeightRegularization
 from ..regularization.settings import Regularizers
 from ..training.training_step import total_data_loss
 from .check_result import CheckResult
+from .initial_loss import NO_PENALTY
 from .module_gradients import wrong_modules
 from .numerical_gradient import TINY, GradientError, backpropagated, compare_gradients
 
@@ -157,20 +159,15 @@ def _penalty_result(network: nn.Module, regularization: Regularizers, rng: torch
     """Return the check of the gradients that the penalties add, apart from the data loss (K2)."""
     name = "penalty gradients"
     penalties = regularization.build(network)
-    tensors = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
-    for weight in tensors.values():
-        weight.grad = torch.zeros_like(weight)
-    penalties.add_gradients()
-    gradients = {name: weight.grad.clone() for name, weight in tensors.items() if weight.grad is not None}
-    network.zero_grad()
-    penalized = {name: tensors[name] for name, gradient in gradients.items() if gradient.any()}
+    gradients = penalty_gradients(network, penalties)
+    tensors = {name: weight for name, weight in network.named_parameters() if name in gradients}
 
     def loss() -> Tensor:
         return torch.as_tensor(penalties.loss(), dtype=torch.float64)
 
-    if float(loss()) == 0:
-        return CheckResult(name, None, "no penalty on the weights is configured")
-    errors = list(compare_gradients(loss, penalized, gradients, MAX_ENTRIES, rng))
+    if not gradients:
+        return CheckResult(name, None, NO_PENALTY)
+    errors = list(compare_gradients(loss, tensors, gradients, MAX_ENTRIES, rng))
     details = {"tensors": [asdict(error) for error in errors]}
     wrong = [error for error in errors if error.is_wrong]
     worst = max(wrong or errors, key=lambda error: error.error or 0.0)
@@ -181,6 +178,18 @@ def _penalty_result(network: nn.Module, regularization: Regularizers, rng: torch
         f"{len(errors)} tensors equal central differences, the largest relative error {worst.error or 0:.1g}"
     )
     return CheckResult(name, True, sentence, details)
+
+
+def penalty_gradients(network: nn.Module, penalties: WeightRegularization) -> dict[str, Tensor]:
+    """Return the penalties' own gradients of a network without gradients, by tensor, where they are not 0."""
+    penalties.add_gradients()
+    gradients = {
+        name: weight.grad
+        for name, weight in network.named_parameters()
+        if weight.grad is not None and weight.grad.any()
+    }
+    network.zero_grad(set_to_none=True)
+    return gradients
 
 
 def _listed(names: list[str]) -> str:

@@ -7,6 +7,7 @@ from .check_result import CheckResult
 # How far the first loss may be from the value for scores that are all 0, as a fraction of it. Scores of
 # random weights vary: a standard deviation of 1 adds about 0.5 to the loss of a softmax.
 BELOW, ABOVE = 0.1, 0.5
+NO_PENALTY = "the penalty on the weights is 0"
 
 
 def check_initial_loss(loss: float, expected: tuple[float, str] | None) -> CheckResult:
@@ -43,7 +44,7 @@ def check_regularization_loss(
         "penalty_gradient_norm": penalty_gradient,
     }
     if penalty == 0:
-        return CheckResult(name, None, "no penalty on the weights is configured", details)
+        return CheckResult(name, None, NO_PENALTY, details)
     if not 0 < penalty < float("inf"):
         return CheckResult(name, False, f"changes the loss by {penalty:.4g}; a penalty is positive", details)
     numbers = f"raises the loss from {data_loss:.4g} to {data_loss + penalty:.4g}, "

@@ -27,13 +27,14 @@ def check_inputs(inputs: Tensor) -> CheckResult:
     channels = values.transpose(0, 1).flatten(1)
     means, deviations = channels.mean(1), channels.std(1)
     mean, deviation = values.mean().item(), values.std().item()
+    smallest, largest = values.min().item(), values.max().item()
+    numbers = f"mean {mean:.3g}, deviation {deviation:.3g}, from {smallest:.3g} to {largest:.3g}"
     details = {
         "mean": means.tolist(),
         "deviation": deviations.tolist(),
-        "smallest": values.min().item(),
-        "largest": values.max().item(),
+        "smallest": smallest,
+        "largest": largest,
     }
-    numbers = f"mean {mean:.3g}, deviation {deviation:.3g}, from {values.min():.3g} to {values.max():.3g}"
     if not torch.isfinite(values).all():
         return CheckResult(name, False, "not all inputs are finite numbers", {})
     constant = (deviations == 0).nonzero().flatten().tolist()
@@ -61,7 +62,8 @@ def check_batch_normalization(network: nn.Module, batch_size: int) -> CheckResul
 @torch.no_grad()
 def check_units(network: nn.Module, inputs: Tensor) -> list[CheckResult]:
     """Return the checks of rectified and saturating units, and of the scores, on a batch of inputs."""
-    plain = without_randomness(network)
+    plain = copy.deepcopy(network)
+    turn_off_randomness(plain)
     activity = UnitActivity(plain)
     with activity.around_split():
         scores = plain(inputs)
@@ -103,13 +105,12 @@ def check_scores(scores: Tensor) -> CheckResult:
     return CheckResult(name, True, f"depend on the image: deviation {deviation:.2g} over images", details)
 
 
-def without_randomness(network: nn.Module) -> nn.Module:
-    """Return a copy that uses the statistics of each batch but neither dropout nor auxiliary heads."""
-    plain = copy.deepcopy(network).eval()
-    for module in plain.modules():
+def turn_off_randomness(network: nn.Module) -> None:
+    """Let a network use the statistics of each batch but neither dropout nor auxiliary heads."""
+    network.eval()
+    for module in network.modules():
         if isinstance(module, _BatchNorm):
             module.train()
-    return plain
 
 
 def _worst(name: str, fractions: dict[str, float], what: str, advice: str) -> CheckResult:

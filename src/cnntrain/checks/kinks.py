@@ -48,6 +48,11 @@ def _above_zero(args: tuple[Any, ...], result: Tensor) -> Tensor:
     return result > 0
 
 
+def _above_threshold(args: tuple[Any, ...], result: Tensor) -> Tensor:
+    above: Tensor = result > args[1]
+    return above
+
+
 def _input_above_zero(args: tuple[Any, ...], result: Tensor) -> Tensor:
     positive: Tensor = args[0] > 0
     return positive
@@ -88,7 +93,7 @@ PIECES: dict[str, Callable[[tuple[Any, ...], Any], Tensor]] = {
     "prelu": _input_above_zero,
     "_prelu_kernel": _input_above_zero,
     "abs": _input_above_zero,
-    "threshold": _within_bounds,
+    "threshold": _above_threshold,
     "clamp": _within_bounds,
     "clamp_min": _within_bounds,
     "clamp_max": _below_upper,

@@ -26,11 +26,7 @@ def check_labels(splits: Splits) -> CheckResult:
         return CheckResult(name, True, f"{labels.shape[1]} for each image, none of them constant")
     if (labels == labels[0]).all():
         return CheckResult(name, False, f"all training images are of class {splits.names[int(labels[0])]}")
-    missing = {
-        split: [splits.names[index] for index in _missing(part, len(splits.names))]
-        for split, part in splits.parts().items()
-        if len(part)
-    }
+    missing = splits.missing_classes()
     counts = labels.bincount(minlength=len(splits.names))
     details = {"training_images": dict(zip(splits.names, counts.tolist(), strict=True)), "missing": missing}
     if any(missing.values()):
@@ -79,8 +75,3 @@ def content_hashes(images: ImageSet) -> Iterator[bytes]:
         assert isinstance(images, FileImages)
         for path in images.paths:
             yield hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest()
-
-
-def _missing(part: ImageSet, classes: int) -> list[int]:
-    found = set(part.labels.unique().tolist())  # type: ignore[no-untyped-call]
-    return [index for index in range(classes) if index not in found]

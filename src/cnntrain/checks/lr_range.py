@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..data.batches import Batches
+from ..errors import Diverged
 from ..optim.optimizer_stages import OptimizerStages
 from ..schedule.schedules import Schedule
 from ..training.nonfinite import NonFinite
@@ -39,7 +39,7 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float | None:
-        """A learning rate below the one with the lowest loss, to two digits; None if the loss never fell."""
+        """A learning rate below the one with the lowest loss, to one digit; None if the loss never fell."""
         lowest = min(self.smoothed)
         if not lowest < 0.98 * self.smoothed[0]:
             return None
@@ -51,7 +51,7 @@ def lr_range_test(
 ) -> RangeTest:
     """Train with a learning rate from `smallest` to `largest`; changes the step's network and optimizer.
 
-    The losses are those of the data before each update.
+    The losses are those of the data before each update. Raises Diverged if the first is not finite.
     """
     ratio = largest / smallest
     rate: Callable[[int], float] = lambda number: smallest * ratio ** (number / (steps - 1))  # noqa: E731
@@ -65,14 +65,18 @@ def lr_range_test(
         try:
             result = step.run(number, images, labels, recording=False)
             step.update.skipped.check()
-        except NonFinite:
+        except NonFinite as error:
+            if not losses:
+                raise Diverged(
+                    f"the first loss is {error.loss:g}, before any update; job=check looks for the reason"
+                ) from error
             return RangeTest(lrs, losses, smoothed, True)
         loss = result.update.data_loss.item()
         average = SMOOTHING * average + (1 - SMOOTHING) * loss
         lrs.append(rate(number))
         losses.append(loss)
         smoothed.append(average / (1 - SMOOTHING ** (number + 1)))
-        if not math.isfinite(loss) or smoothed[-1] > STOP_FACTOR * min(smoothed):
+        if smoothed[-1] > STOP_FACTOR * min(smoothed):
             return RangeTest(lrs, losses, smoothed, True)
     return RangeTest(lrs, losses, smoothed, False)
 

@@ -23,9 +23,9 @@ from ..training.device import move_to_device
 from ..training.nonfinite import NonFinite
 from ..training.training_step import TrainingStep, total_data_loss
 from .check_result import CheckResult
-from .gradients import check_gradients
+from .gradients import check_gradients, penalty_gradients
 from .initial_loss import check_initial_loss, check_regularization_loss
-from .inputs import check_batch_normalization, check_inputs, check_units, without_randomness
+from .inputs import check_batch_normalization, check_inputs, check_units, turn_off_randomness
 from .labels_and_splits import check_copies, check_labels
 from .overfitting import Memorized, memorize, overfitting_result
 
@@ -73,7 +73,8 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
 def _loss(parts: Parts, inputs: Tensor, labels: Tensor) -> float:
     """Return the data loss of a batch, without dropout, label smoothing and auxiliary heads."""
     network, criterion = copy.deepcopy((parts.step.network, parts.step.criterion))
-    return float(criterion.eval()(without_randomness(network)(inputs).float(), labels))
+    turn_off_randomness(network)
+    return float(criterion.eval()(network(inputs).float(), labels))
 
 
 def _check_penalty(config: Config, parts: Parts, inputs: Tensor, labels: Tensor) -> CheckResult:
@@ -85,11 +86,8 @@ def _check_penalty(config: Config, parts: Parts, inputs: Tensor, labels: Tensor)
     loss = total_data_loss(network, network(inputs), lambda scores: criterion(scores.float(), labels))
     gradients = torch.autograd.grad(loss, weights, allow_unused=True)
     data_norm = get_total_norm([gradient for gradient in gradients if gradient is not None])
-    for weight in weights:
-        weight.grad = torch.zeros_like(weight)
     penalties = config.regularization.build(network)
-    penalties.add_gradients()
-    penalty_norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    penalty_norm = get_total_norm(penalty_gradients(network, penalties).values())
     return check_regularization_loss(
         loss.item(), float(penalties.loss()), float(data_norm), float(penalty_norm)
     )

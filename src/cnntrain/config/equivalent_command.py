@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from ..settings.config_tree import GROUPS, Config
-from ..settings.fields import convert, is_fixed, settings_of, type_of
+from ..settings.fields import convert, format_value, is_fixed, settings_of, type_of
 from .choice_files import Choice, Choices
 
 
@@ -35,16 +35,14 @@ def equivalent_overrides(config: Config, choices: Choices) -> dict[str, str]:
 
 
 def written(value: Any) -> str:
-    """Return a value as it is written in an override."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
+    """Return a value as it is written in an override, floats with all their digits."""
+    if isinstance(value, float):
+        return str(value)
     if isinstance(value, list):
         return f"[{','.join(map(written, value))}]"
     if isinstance(value, dict):
         return f"{{{','.join(f'{key}:{written(entry)}' for key, entry in value.items())}}}"
-    return str(value)
+    return format_value(value)
 
 
 def _nearest_choice(settings: Any, candidates: list[Choice], default: str) -> tuple[str, dict[str, Any]]:

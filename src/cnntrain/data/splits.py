@@ -26,6 +26,15 @@ class Splits:
         """Return the splits by name."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
+    def missing_classes(self) -> dict[str, list[str]]:
+        """Return the names of the classes without images, by split with images; {} for other targets."""
+        missing = {}
+        for split, part in self.parts().items():
+            if len(part) and part.labels.ndim == 1:
+                counts = part.labels.bincount(minlength=len(self.names)).tolist()
+                missing[split] = [name for name, count in zip(self.names, counts, strict=True) if not count]
+        return missing
+
 
 def divide(
     stored: Splits, val_fraction: float, limit: int | None, seed: int, by_name: bool = False

@@ -9,26 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from ..logger.sink import Row
-from .instrument import Instrument
+from .instrument import TensorInstrument
 
 
-class GradientNorms(Instrument):
+class GradientNorms(TensorInstrument):
     """Norm of the gradient of each trained tensor, penalties included, before clipping."""
 
     def __init__(self, network: nn.Module):
-        named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
-        self.names = [name for name, _ in named]
-        self._weights: list[Tensor] = [weight for _, weight in named]
+        super().__init__(network)
         self._norms: Tensor | None = None
 
     @contextmanager
     def around_update(self) -> Iterator[None]:
         """Measure the gradients found when the context is entered."""
-        zero = torch.zeros(())
         with torch.no_grad():
-            gradients = [zero if weight.grad is None else weight.grad for weight in self._weights]
-            norms = torch._foreach_norm(gradients)
-            self._norms = torch.stack([norm.to(self._weights[0].device) for norm in norms])
+            gradients = [
+                weight.new_zeros(()) if weight.grad is None else weight.grad for weight in self.weights
+            ]
+            self._norms = torch.stack(torch._foreach_norm(gradients))
         yield
 
     def row(self) -> Row:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+
+from torch import Tensor, nn
 
 from ..logger.sink import Row
 
@@ -27,6 +29,15 @@ class Instrument:
         raise NotImplementedError
 
 
+class TensorInstrument(Instrument):
+    """A measurement of each trained tensor; names: of the tensors, weights: the tensors."""
+
+    def __init__(self, network: nn.Module):
+        named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
+        self.names = [name for name, _ in named]
+        self.weights: list[Tensor] = [weight for _, weight in named]
+
+
 class SplitInstrument:
     """A measurement over the validation split, made while the network is evaluated on it."""
 
@@ -46,29 +57,17 @@ class Instruments:
         self._of_steps = of_steps
         self._of_splits = of_splits
 
-    @contextmanager
-    def around_step(self, recording: bool) -> Iterator[None]:
-        """Measure a step made inside the context, if it is recorded."""
-        with ExitStack() as stack:
-            for instrument in self._of_steps if recording else ():
-                stack.enter_context(instrument.around_step())
-            yield
+    def around_step(self, recording: bool) -> AbstractContextManager[object]:
+        """Return the context in which a step is measured, if it is recorded."""
+        return _all(one.around_step for one in self._of_steps if recording)
 
-    @contextmanager
-    def around_update(self, recording: bool) -> Iterator[None]:
-        """Measure an update made inside the context, if it is recorded."""
-        with ExitStack() as stack:
-            for instrument in self._of_steps if recording else ():
-                stack.enter_context(instrument.around_update())
-            yield
+    def around_update(self, recording: bool) -> AbstractContextManager[object]:
+        """Return the context in which an update is measured, if it is recorded."""
+        return _all(one.around_update for one in self._of_steps if recording)
 
-    @contextmanager
-    def around_split(self) -> Iterator[None]:
-        """Measure an evaluation made inside the context."""
-        with ExitStack() as stack:
-            for instrument in self._of_splits:
-                stack.enter_context(instrument.around_split())
-            yield
+    def around_split(self) -> AbstractContextManager[object]:
+        """Return the context in which an evaluation is measured."""
+        return _all(one.around_split for one in self._of_splits)
 
     def step_row(self) -> Row:
         """Return the results of the last recorded step by name."""
@@ -77,3 +76,11 @@ class Instruments:
     def split_row(self) -> Row:
         """Return the results of the last evaluation by name."""
         return {name: value for instrument in self._of_splits for name, value in instrument.row().items()}
+
+
+@contextmanager
+def _all(contexts: Iterable[Callable[[], AbstractContextManager[object]]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context())
+        yield

@@ -9,25 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from ..logger.sink import Row
-from .instrument import Instrument
+from .instrument import TensorInstrument
 
 
-class UpdateRatio(Instrument):
+class UpdateRatio(TensorInstrument):
     """Norm of the actual change of each trained tensor over its norm before, for any optimizer."""
 
     def __init__(self, network: nn.Module):
-        named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
-        self.names = [name for name, _ in named]
-        self._weights: list[Tensor] = [weight for _, weight in named]
+        super().__init__(network)
         self._ratios: Tensor | None = None
 
     @contextmanager
     def around_update(self) -> Iterator[None]:
         """Measure the update made inside the context, which copies the weights once."""
         with torch.no_grad():
-            before = [weight.clone() for weight in self._weights]
+            before = [weight.clone() for weight in self.weights]
             yield
-            change = torch._foreach_norm(torch._foreach_sub(self._weights, before))
+            change = torch._foreach_norm(torch._foreach_sub(self.weights, before))
             size = torch._foreach_norm(before)
             self._ratios = torch.stack(change) / torch.stack(size)
 

@@ -6,39 +6,26 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from ..assemble.run import Parts, build_parts
+from ..assemble.run import Parts
 from ..checks.run_checks import run_checks
-from ..config import stored_config
 from ..errors import CheckFailed
-from ..output_streams import print_labelled
-from ..prediction.trained import load_weights
 from ..runs import file_names
 from ..runs.atomic_write import write_text
-from ..runs.run_folder import RunFolder, create
+from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
+from .without_training import in_new_folder, on_best_network
 
 
 def check(config: Config, path: Path, named_by_user: bool) -> None:
-    """Check a configuration, before training; write check.json and config.yaml into a new folder.
-
-    Raises CheckFailed if a check failed.
-    """
-    parts = build_parts(config, None, path, "")
-    folder = create(path, named_by_user, with_checkpoints=False)
-    with folder.locked():
-        write_text(folder.config, stored_config.to_yaml(config))
-        print_labelled([*parts.messages, ""])
-        check_parts(config, parts, folder, trained=False)
+    """Check a configuration, before training; write check.json into a new folder. Raises CheckFailed."""
+    in_new_folder(
+        config, path, named_by_user, lambda parts, folder: check_parts(config, parts, folder, trained=False)
+    )
 
 
 def check_run(path: Path, config: Config) -> None:
     """Check the best network of an earlier run; write check.json into its folder. Raises CheckFailed."""
-    folder = RunFolder(path)
-    state = folder.checkpoints.load_best()
-    parts = build_parts(config, state, path, f"{path}: checkpoint")
-    load_weights(parts.step.network, state)
-    print_labelled([*parts.messages, ""])
-    check_parts(config, parts, folder, trained=True)
+    on_best_network(config, path, lambda parts, folder: check_parts(config, parts, folder, trained=True))
 
 
 def check_parts(config: Config, parts: Parts, folder: RunFolder, trained: bool) -> None:

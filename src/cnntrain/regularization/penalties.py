@@ -95,8 +95,11 @@ class WeightRegularization:
     def add_gradients(self) -> None:
         """Add the penalty's gradient, l2·w + l1·sign(w), to the gradients of the weights."""
         for group in self._penalized:
-            gradients = [weight.grad for weight in group.weights if weight.grad is not None]
-            assert len(gradients) == len(group.weights)
+            gradients = []
+            for weight in group.weights:
+                if weight.grad is None:  # the data loss does not depend on it
+                    weight.grad = torch.zeros_like(weight)
+                gradients.append(weight.grad)
             if group.l2:
                 torch._foreach_add_(gradients, group.weights, alpha=group.l2)
             if group.l1:
