@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 # Packages that are slow to import, and that a plain training run does not need.
-SLOW = ("torch._dynamo", "torch._inductor", "torch.distributed", "sympy", "scipy", "sklearn", "torchvision")
+SLOW = (
+    *("torch._dynamo", "torch._inductor", "torch.distributed", "sympy", "scipy", "sklearn", "torchvision"),
+    "hydra",
+)
 
 SCRIPT = """
 import json, sys

@@ -69,7 +69,7 @@ def _main(command: CommandLine) -> int:
 
     choices = Choices(command.user_folder)
     if "completion" in command.values:
-        from .config.compose import composer_of
+        from .config.hydra_composer import composer_of
 
         composer_of(choices).complete(_completion(command.values["completion"]))
     elif "cfg" in command.values:
@@ -100,7 +100,7 @@ def _start_sweep(command: CommandLine, choices: Choices) -> int:
 
     sweep = configure_sweep(command.overrides, choices)
     _print_notices(sweep.notices())
-    from .config.compose import composer_of
+    from .config.hydra_composer import composer_of
     from .jobs.sweep import run_sweep
 
     return run_sweep(sweep, composer_of(choices))
@@ -124,16 +124,19 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
 
 def _show_configuration(command: CommandLine, choices: Choices) -> None:
     from .config import stored_config
-    from .config.pipeline import configure
+    from .config.pipeline import configure, configure_sweep
 
     part = command.values["cfg"]
     if part not in ("job", "hydra", "all"):
         raise ConfigError([f"--cfg {part}: must be one of job, hydra, all"])
-    checked = configure(command.overrides, choices)
-    if part == "job":
-        print(stored_config.to_yaml(checked.config), end="")
+    if "multirun" in command.flags:
+        config = configure_sweep(command.overrides, choices).jobs[0].config
     else:
-        from .config.compose import composer_of
+        config = configure(command.overrides, choices).config
+    if part == "job":
+        print(stored_config.to_yaml(config), end="")
+    else:
+        from .config.hydra_composer import composer_of
 
         composer_of(choices).show(command.overrides, part, "resolve" in command.flags)
 

@@ -8,7 +8,7 @@ import pytest
 
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.equivalent_command import equivalent_command, equivalent_overrides
-from cnntrain.config.partial_config import partial_config
+from cnntrain.config.compose import laid_over
 from cnntrain.config.pipeline import configure
 from cnntrain.config.select_choices import select
 from cnntrain.settings.config_tree import GROUPS
@@ -38,11 +38,11 @@ def test_the_command_gives_the_same_configuration(command: str) -> None:
 def test_every_choice_is_recovered() -> None:
     for group in GROUPS:
         for name in CHOICES.names(group):
-            config = partial_config(select([f"{group}={name}"], CHOICES))
+            config = laid_over(select([f"{group}={name}"], CHOICES))
             assert config is not None
             overrides = [f"{key}={value}" for key, value in equivalent_overrides(config, CHOICES).items()]
             assert len(overrides) <= 1
-            assert partial_config(select(overrides, CHOICES)) == config
+            assert laid_over(select(overrides, CHOICES)) == config
 
 
 def test_changes_replace_the_settings_of_the_run() -> None:

@@ -79,6 +79,8 @@ INVALID_FILES = [
     ("experiment", b"# @package _global_\ndefaults:\n  - override /modle: vgg11\n", ["modle", "model"]),
     ("experiment", b"# @package _global_\ndefaults:\n  - override /model: vgg12\n", ["vgg12", "vgg1"]),
     ("experiment", b"# @package _global_\noptim:\n  lr: 0\n", ["optim.lr", "> 0"]),
+    ("experiment", b"optim:\n  lr: 0.1\n", ["# @package _global_", "add it"]),
+    ("experiment", b"# @package _global_\nrun: outputs/a\n", ["run=FOLDER on the command line"]),
 ]
 
 

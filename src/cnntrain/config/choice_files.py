@@ -51,6 +51,12 @@ class Choice:
         """The settings in the file, over those of the files that its defaults list names."""
         return self._values(self.path, frozenset())
 
+    @cached_property
+    def sets_hydra(self) -> bool:
+        """Whether the file has settings of Hydra itself."""
+        content, _ = read_yaml(self.path)
+        return isinstance(content, dict) and "hydra" in content
+
     def _values(self, path: Path, seen: frozenset[Path]) -> dict[str, Any]:
         content, _ = read_yaml(path)
         if not isinstance(content, dict) or path in seen:

@@ -79,11 +79,17 @@ def parse(arguments: list[str]) -> CommandLine:
 
 
 def _not_a_flag(flag: str, value: str) -> str:
-    from .unknown_names import find_anywhere
+    from .unknown_names import find_anywhere, is_setting
 
-    known = find_anywhere(flag.lstrip("-").replace("-", "_"))
+    written = f"{flag} {value}".rstrip()
+    if flag in ("-r", "--run", "--resume"):
+        return f"{written}: write run={value or 'FOLDER'}"
+    if flag in ("-v", "--verbose", "--debug"):
+        return f"{written}: there is no such flag; each step is in metrics.jsonl with trainer.record_every_steps=1"
+    name = flag.lstrip("-").replace("-", "_")
+    known = name if is_setting(name) else find_anywhere(name.rpartition(".")[2])
     hint = f": write {known}={value or 'VALUE'}" if known else "; cnntrain --help lists them"
-    return f"{f'{flag} {value}'.rstrip()}: settings are written key=value, without dashes{hint}"
+    return f"{written}: settings are written key=value, without dashes{hint}"
 
 
 def _last_value(overrides: list[str], key: str) -> str | None:

@@ -100,7 +100,13 @@ def _validation(config: Config) -> Iterator[str]:
 def _batch_size(config: Config) -> Iterator[str]:
     images = training_images(config)
     steps = config.trainer.accumulate_steps
-    if images is not None and config.data.batch_size * steps > images:
+    if images is not None and images < steps:
+        of_steps = f", fewer than trainer.accumulate_steps={steps}" if images else ""
+        yield (
+            f"data.val_fraction={config.data.val_fraction:g}: leaves {images} images for training{of_steps}; "
+            "write a smaller one, or a larger data.limit"
+        )
+    elif images is not None and config.data.batch_size * steps > images:
         times = f" times trainer.accumulate_steps={steps}" if steps > 1 else ""
         yield (
             f"data.batch_size={config.data.batch_size}{times}: the training split has {images} images; "

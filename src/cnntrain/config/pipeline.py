@@ -12,9 +12,9 @@ from ..errors import ConfigError
 from ..settings.config_tree import Config
 from ..settings.fields import default_of, settings_of, shorten
 from .check import Checked, check, problems_of
-from .choice_files import Choices
-from .partial_config import partial_config
-from .select_choices import Selection, select
+from .choice_files import EXPERIMENT, Choices
+from .compose import RUN_FOLDER, SWEEP_FOLDER, compose, laid_over
+from .select_choices import HYDRA_SWEEPS, Selection, select
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -36,7 +36,7 @@ class CheckedSweep:
 
 def configure(overrides: list[str], choices: Choices) -> Checked:
     """Return the checked configuration of one run; raises ConfigError with all problems."""
-    return _configure(overrides, choices)[0]
+    return _configure(overrides, choices, _single_run_problems(overrides))
 
 
 def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
@@ -44,37 +44,39 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
 
     Raises ConfigError with the problems of all jobs.
     """
-    from .compose import composer_of
+    from .hydra_composer import composer_of
 
     composer = composer_of(choices)
     loader = composer.hydra.config_loader
     if problems := _sweep_problems(overrides):
         raise ConfigError(problems)
-    in_files = composer.swept_in_files(select(combinations(overrides, loader)[0], choices))
+    limit = _max_jobs(overrides, choices)
+    first = select(combinations(overrides, loader, limit)[0], choices)
+    in_files = composer.swept_in_files(first)
     given = {override.partition("=")[0].lstrip("+") for override in overrides}
     swept = [f"{key}={value}" for key, value in in_files.items() if key not in given]
     jobs, problems = [], list[str]()
-    for job in combinations([*overrides, *swept], loader):
+    for job in combinations([*overrides, *swept], loader, limit):
         try:
-            jobs.append(_configure(job, choices))
+            jobs.append(_configure(job, choices, []))
         except ConfigError as error:
             problems += [line for line in error.problems if line not in problems]
     if problems:
         raise ConfigError(problems)
-    return CheckedSweep([job for job, _ in jobs], overrides, jobs[0][1], _sets(overrides, "hydra.sweep.dir"))
+    return CheckedSweep(jobs, overrides, composer.sweep_folder(first), SWEEP_FOLDER in first.folders)
 
 
-def combinations(overrides: list[str], loader: ConfigLoader) -> list[list[str]]:
+def combinations(overrides: list[str], loader: ConfigLoader, limit: int) -> list[list[str]]:
     """Return the overrides of every job of a sweep: one for each combination of comma-separated values.
 
     An interval, which only some sweepers support, is represented by both its ends. `loader` resolves glob(…).
+    Raises ConfigError where there are more than `limit` jobs.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     parser = OverridesParser.create(config_loader=loader)
     alternatives: list[list[str]] = []
-    limit = max_jobs(overrides)
     for text in overrides:
         try:
             (override,) = parser.parse_overrides([text])
@@ -103,42 +105,62 @@ def combinations(overrides: list[str], loader: ConfigLoader) -> list[list[str]]:
     return [list(job) for job in itertools.product(*alternatives)]
 
 
-def max_jobs(overrides: list[str]) -> int:
-    """Return the largest number of jobs of a sweep: the default, unless an override sets it."""
-    texts = [override.lstrip("+").partition("=") for override in overrides]
-    values = [value for key, _, value in texts if key == "max_jobs"]
-    default: int = default_of(settings_of(Config)["max_jobs"])
-    return int(values[-1]) if values and values[-1].isdigit() else default
+def _max_jobs(overrides: list[str], choices: Choices) -> int:
+    """Return the largest number of jobs of a sweep: the override's, else the experiment's, else the default."""
+    named = [override.lstrip("+").partition("=")[::2] for override in overrides]
+    limit: Any = default_of(settings_of(Config)["max_jobs"])
+    for key, value in named:
+        if key == EXPERIMENT and (experiment := choices.find(EXPERIMENT, value)) is not None:
+            limit = experiment.values.get("max_jobs", limit)
+    limits = [value for key, value in named if key == "max_jobs" and value.isdigit()]
+    return int(limits[-1] if limits else limit)
 
 
 def _sweep_problems(overrides: list[str]) -> list[str]:
     """Return errors for overrides of a sweep that no job by itself would show."""
-    return [
-        f"{shorten(override)}: all jobs would share one folder; write {override.partition('=')[0]}="
-        "'${hydra.job.num}'"
-        for override in overrides
-        if override.lstrip("+").startswith("hydra.sweep.subdir=") and "${" not in override
-    ]
+    problems = []
+    for override in overrides:
+        key = override.lstrip("+").partition("=")[0]
+        if key == RUN_FOLDER:
+            problems.append(
+                f"{shorten(override)}: is for a single run; with -m, write hydra.sweep.dir=FOLDER"
+            )
+        elif key == "hydra.sweep.subdir" and "${" not in override:
+            problems.append(
+                f"{shorten(override)}: all jobs would share one folder; write {key}='${{hydra.job.num}}'"
+            )
+    return problems
 
 
-def _configure(overrides: list[str], choices: Choices) -> tuple[Checked, Path]:
-    """Return the checked configuration of one run, and the folder of a sweep it may belong to."""
+def _single_run_problems(overrides: list[str]) -> list[str]:
+    """Return errors for overrides of Hydra's configuration that have an effect in a sweep only."""
+    problems = []
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key == SWEEP_FOLDER:
+            problems.append(
+                f"{shorten(override)}: is the folder of a sweep; write hydra.run.dir={value}, or add -m"
+            )
+        elif key.startswith(HYDRA_SWEEPS):
+            problems.append(f"{shorten(override)}: applies to sweeps only; add -m")
+    return problems
+
+
+def _configure(overrides: list[str], choices: Choices, problems: list[str]) -> Checked:
+    """Return the checked configuration of one run.
+
+    Raises ConfigError with `problems`, those of the overrides themselves, and all others.
+    """
     selection = select(overrides, choices)
+    selection.problems += problems
     if selection.problems or selection.file_problems:
         raise ConfigError(_all_problems(selection))
-    from .compose import composer_of
-
-    composed = composer_of(choices).compose(selection)
-    checked = check(composed.config, composed.run_folder, _sets(overrides, "hydra.run.dir"))
-    return checked, composed.sweep_folder
+    composed = compose(selection, choices)
+    return check(composed.config, composed.run_folder, RUN_FOLDER in selection.folders)
 
 
 def _all_problems(selection: Selection) -> list[str]:
-    """Return the problems of a selection, then those of its valid settings; Hydra is not imported."""
+    """Return the problems of a selection, then those of its valid settings."""
     found = [*selection.problems, *selection.file_problems]
-    config = None if selection.file_problems else partial_config(selection)
+    config = None if selection.file_problems else laid_over(selection)
     return found if config is None else found + problems_of(config)
-
-
-def _sets(overrides: list[str], key: str) -> bool:
-    return any(override.lstrip("+").startswith(f"{key}=") for override in overrides)

@@ -23,13 +23,18 @@ from ..settings.nearest_name import did_you_mean, nearest
 from .choice_files import EXPERIMENT, Choice, Choices, overridden_groups
 from .option_table import OPTIONS
 from .other_tools import COMMANDS, SETTINGS
-from .parse_override import Override, parse_override, quoted
+from .parse_override import Override, parse_override
 from .read_yaml import read_yaml
 from .unknown_names import find_setting, unknown_choice
 from .user_file_checks import file_problems
 
 # What can be set of hydra.run and hydra.sweep: folders, which are text whatever their characters.
 HYDRA_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+# What else of Hydra's configuration has an effect, in a sweep.
+HYDRA_SWEEPS = (
+    *("hydra/launcher", "hydra/sweeper", "hydra/callbacks", "hydra.launcher.", "hydra.sweeper."),
+    *("hydra.callbacks.", "hydra.job.env_set.", "hydra.job.env_copy"),
+)
 
 
 @dataclass
@@ -37,13 +42,14 @@ class Selection:
     """What the overrides of one run select.
 
     chosen: the effective choice of each group. given: the choices that the overrides name, the experiment
-    included. settings: dotted key → value. hydra: overrides of Hydra's own configuration. problems: a line
-    for each override that is wrong. file_problems: a line for each error in the user's selected files.
+    included. settings: dotted key → value. folders: those of Hydra's run and sweep by key. hydra: other
+    overrides of Hydra's own configuration. problems: a line for each override that is wrong. file_problems: a line for each error in the user's selected files.
     """
 
     chosen: dict[str, Choice] = field(default_factory=dict)
     given: dict[str, Choice] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    folders: dict[str, str] = field(default_factory=dict)
     hydra: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     file_problems: list[str] = field(default_factory=list)
@@ -59,7 +65,7 @@ def select(overrides: list[str], choices: Choices, stored: dict[str, Choice] | N
     invalid: set[str] = set()
     for override in _parsed(overrides, selection.problems):
         group = override.key
-        if group in (*GROUPS, EXPERIMENT) and override.package is None and not override.sweeps:
+        if group in (*GROUPS, EXPERIMENT) and override.package is None:
             wrong = _select_group(override, choices, selection)
         else:
             wrong = _sort_setting(override, selection, settings)
@@ -105,10 +111,14 @@ def _select_group(override: Override, choices: Choices, selection: Selection) ->
     """Store the choice of a group, or return an error for it."""
     group, name, text = override.key, override.written, shorten(override.text)
     known = choices.names(group)
+    if override.deletes and group == EXPERIMENT:
+        return f"{text}: there is none unless it is chosen; leave it out"
     if override.deletes:
         return f"{text}: a run needs its {group}; choose with {group}=NAME, one of {', '.join(known)}"
     if group == EXPERIMENT and override.value is None:
         return None
+    if override.sweeps:
+        return f"{text}: several values, one for each run, need -m"
     if not isinstance(override.value, str | int | float | bool) or not name:
         return f"{text}: {group} needs a name, one of {', '.join(known)}"
     choice = choices.find(group, name)
@@ -148,10 +158,15 @@ def _select_hydra(override: Override, selection: Selection) -> str | None:
         folder = override.literal()
         if not folder or override.deletes:
             return f"{text}: name a folder, as in {key}=outputs/first"
-        selection.hydra.append(f"{key}={quoted(folder)}")
+        selection.folders[key] = folder
         return None
     if "_target_" in key:
         return f"{text}: is not a setting; choose a launcher or sweeper by hydra/launcher=NAME"
+    if not key.startswith(HYDRA_SWEEPS):
+        return (
+            f"{text}: has no effect; of Hydra's configuration, folders (hydra.run.dir, hydra.sweep.dir), the "
+            "launcher and the sweeper (hydra/launcher=NAME, hydra/sweeper=NAME) can be set"
+        )
     if override.error is not None:
         return f"{text}: cannot be read ({shorten(override.error)})"
     selection.hydra.append(override.text)
@@ -181,7 +196,7 @@ def _select_setting(override: Override, choices: Choices, selection: Selection) 
     elif override.sweeps:
         if "list" in str(type_of(found.schema, found.name)):
             return f"{written}: a list is written {key}=[{shorten(override.written)}]; several runs need -m"
-        return f"{written}: a list of values needs -m"
+        return f"{written}: several values, one for each run, need -m"
     if found.inside or (isinstance(value, str) and "${" in value):
         selection.settings[key] = value
         return None

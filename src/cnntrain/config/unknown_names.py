@@ -72,6 +72,14 @@ def find_anywhere(name: str) -> str | None:
     return known[near] if near else None
 
 
+def is_setting(key: str) -> bool:
+    """Return whether some option has the setting behind a dotted key, or it is one of a job or of the tree."""
+    head, _, leaf = key.partition(".")
+    schemas = OPTIONS.get(head, [JOB_SETTINGS[head]] if head in JOB_SETTINGS else [])
+    in_tree = key in settings_of(Config) and key not in JOB_SETTINGS
+    return in_tree or any(leaf in settings_of(schema) for schema in schemas)
+
+
 def _setting_of_choice(group: str, rest: str, choice: Choice, choices: Choices) -> Setting | str:
     schema = choice.schema
     if schema is None:

@@ -14,6 +14,7 @@ from .read_yaml import read_yaml
 from .unknown_names import unknown_choice
 
 OVERRIDE = re.compile(r"^override /(\w+)$")
+GLOBAL_PACKAGE = re.compile(r"^\s*#\s*@package\s+_global_\s*$", re.MULTILINE)
 
 
 def file_problems(choice: Choice, choices: Choices, chosen: dict[str, Choice]) -> list[str]:
@@ -33,6 +34,8 @@ def file_problems(choice: Choice, choices: Choices, chosen: dict[str, Choice]) -
     entries = content.pop("defaults", [])
     entries = entries if isinstance(entries, list) else [entries]
     if group == EXPERIMENT:
+        if not GLOBAL_PACKAGE.search(choice.path.read_text(encoding="utf-8")):
+            return [f"{where}an experiment begins with the line `# @package _global_`; add it"]
         inside, problems = _experiment_choices(entries, choices, chosen, where)
         return [*problems, *_experiment_problems(content, inside, where)]
     if problems := list(_defaults_problems(entries, choice, choices, where)):
@@ -83,6 +86,8 @@ def _experiment_problems(content: dict[str, Any], chosen: dict[str, Choice], whe
             yield from _mapping_problems(value, schema, f"{key}.", where)
         elif schema is not None:
             yield f"{where}{key}: {value}: choose with `override /{key}: …` in defaults"
+        elif key == "run":
+            yield f"{where}run: names a folder for one command; write run=FOLDER on the command line"
         elif key != "hydra":
             yield from _mapping_problems({key: value}, Config, "", where)
 

@@ -14,7 +14,7 @@ from yaml import YAMLError
 
 from ..config import stored_config
 from ..config.check import Checked, store_absolute_paths
-from ..config.compose import Composer
+from ..config.hydra_composer import Composer
 from ..config.option_table import typed
 from ..config.pipeline import CheckedSweep
 from ..config.resume_overrides import difference
