@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
+from cnntrain import metrics as metrics_module
 from cnntrain.loss.attribute_losses import AttributeLogistic
 from cnntrain.metrics import (
     AttributeMetrics,
@@ -59,6 +60,18 @@ def test_images_whose_scores_are_all_below_the_limit_are_rejected() -> None:
     assert result.values == {"accuracy": 0.75, "rejected": 0.5}
     assert result.error == 0.25
     assert result.details["confusion"] == [[6, 3], [0, 3]]
+
+
+def test_very_many_classes_have_no_confusion_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    scores, labels = torch.randn(100, 8), torch.randint(8, (100,))
+    names = [str(number) for number in range(8)]
+    whole = add_in_batches(ClassMetrics(names), scores, labels).result()
+    monkeypatch.setattr(metrics_module, "MAX_CONFUSION", 7)
+    result = add_in_batches(ClassMetrics(names), scores, labels).result()
+    assert "confusion" not in result.details
+    assert (result.values, result.error) == (whole.values, whole.error)
+    assert result.details["per_class_accuracy"] == whole.details["per_class_accuracy"]
 
 
 def test_attribute_metrics_equal_scikit_learn() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 TOP = 5
+MAX_CONFUSION = 2000
 
 
 @dataclass(frozen=True)
@@ -42,39 +43,37 @@ class Metrics(ABC):
 class ClassMetrics(Metrics):
     """Accuracy, top-5 accuracy (of more than five classes), and the confusion matrix.
 
-    The matrix has a row for each true class and a column for each predicted one.
+    The matrix has a row for each true class and a column for each predicted one; of more than
+    MAX_CONFUSION classes there is none, as it would be larger than the images.
     """
 
     def __init__(self, names: list[str]):
         super().__init__(names)
-        self._confusion: Tensor | None = None
-        self._in_top: Tensor | None = None
+        self._images = self._correct = self._confusion = self._in_top = torch.zeros((), dtype=torch.int64)
 
     def add(self, predictions: Tensor, labels: Tensor) -> None:
-        classes = len(self.names)
-        pairs = torch.bincount(labels * classes + predictions.argmax(1), minlength=classes**2)
-        self._confusion = pairs if self._confusion is None else self._confusion + pairs
+        classes, predicted = len(self.names), predictions.argmax(1)
+        self._images = self._images.to(labels.device) + labels.bincount(minlength=classes)
+        self._correct = self._correct.to(labels.device) + labels[predicted == labels].bincount(
+            minlength=classes
+        )
+        if classes <= MAX_CONFUSION:
+            pairs = torch.bincount(labels * classes + predicted, minlength=classes**2)
+            self._confusion = self._confusion.to(labels.device) + pairs
         if classes > TOP:
             best = predictions.topk(TOP, 1).indices
-            hits = (best == labels[:, None]).sum()
-            self._in_top = hits if self._in_top is None else self._in_top + hits
+            self._in_top = self._in_top.to(labels.device) + (best == labels[:, None]).sum()
 
     def result(self) -> Result:
-        assert self._confusion is not None
-        confusion = self._confusion.view(len(self.names), -1).cpu()
-        images = int(confusion.sum())
-        accuracy = confusion.diagonal().sum().item() / images
+        counts, correct = self._images.tolist(), self._correct.tolist()
+        accuracy = sum(correct) / sum(counts)
         values = {"accuracy": accuracy}
-        if self._in_top is not None:
-            values["top5_accuracy"] = self._in_top.item() / images
-        per_class = [
-            correct / count if count else None
-            for correct, count in zip(confusion.diagonal().tolist(), confusion.sum(1).tolist(), strict=True)
-        ]
-        details = {
-            "per_class_accuracy": dict(zip(self.names, per_class, strict=True)),
-            "confusion": confusion.tolist(),
-        }
+        if len(self.names) > TOP:
+            values["top5_accuracy"] = self._in_top.item() / sum(counts)
+        per_class = [right / count if count else None for right, count in zip(correct, counts, strict=True)]
+        details: dict[str, Any] = {"per_class_accuracy": dict(zip(self.names, per_class, strict=True))}
+        if len(self.names) <= MAX_CONFUSION:
+            details["confusion"] = self._confusion.view(len(self.names), -1).tolist()
         return Result(values, 1 - accuracy, details)
 
 
@@ -94,8 +93,7 @@ class RejectingMetrics(ClassMetrics):
     def result(self) -> Result:
         assert self._rejected is not None
         result = super().result()
-        images = sum(map(sum, result.details["confusion"]))
-        values = result.values | {"rejected": self._rejected.item() / images}
+        values = result.values | {"rejected": self._rejected.item() / int(self._images.sum())}
         return Result(values, result.error, result.details)
 
 

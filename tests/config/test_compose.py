@@ -28,10 +28,9 @@ EXPERIMENTS = [[f"experiment={name}"] for name in CHOICES.names(EXPERIMENT)]
 def test_every_choice_is_as_hydra_composes_it(overrides: list[str]) -> None:
     selection = select([*overrides, *SETTINGS], CHOICES)
     assert not selection.problems
-    composed = compose(selection, CHOICES)
-    with_hydra = composer_of(CHOICES).compose(selection)
-    assert composed.config == with_hydra.config
-    assert composed.run_folder.parts[0] == with_hydra.run_folder.parts[0] == "outputs"
+    composed, (config, folder) = compose(selection, CHOICES), composer_of(CHOICES).compose(selection)
+    assert composed.config == config
+    assert composed.run_folder.parts[0] == folder.parts[0] == "outputs"
 
 
 @pytest.mark.parametrize(
@@ -50,10 +49,10 @@ def test_every_choice_is_as_hydra_composes_it(overrides: list[str]) -> None:
 def test_settings_are_laid_over_as_hydra_does(overrides: list[str]) -> None:
     selection = select(overrides, CHOICES)
     assert not selection.problems
-    composed, with_hydra = compose(selection, CHOICES), composer_of(CHOICES).compose(selection)
-    assert composed.config == with_hydra.config
+    composed, (config, folder) = compose(selection, CHOICES), composer_of(CHOICES).compose(selection)
+    assert composed.config == config
     if overrides[0].startswith("hydra.run.dir"):
-        assert composed.run_folder == with_hydra.run_folder
+        assert composed.run_folder == folder
 
 
 def test_the_folder_of_a_run_is_the_time_of_its_start() -> None:
@@ -91,6 +90,6 @@ def test_a_users_file_is_laid_over_those_it_builds_on(tmp_path: Path) -> None:
     selection = select(overrides, choices)
     assert not selection.problems + selection.file_problems
     config = laid_over(selection)
-    assert config == composer_of(choices).compose(selection).config
+    assert config == composer_of(choices).compose(selection)[0]
     assert (config.optim.lr, config.optim.eps) == (0.0001, 1e-5)
     assert config.model.arguments == {"width_per_group": 32, "groups": 2}

@@ -7,8 +7,8 @@ import shlex
 import pytest
 
 from cnntrain.config.choice_files import Choices
-from cnntrain.config.equivalent_command import equivalent_command, equivalent_overrides
 from cnntrain.config.compose import laid_over
+from cnntrain.config.equivalent_command import equivalent_command, equivalent_overrides
 from cnntrain.config.pipeline import configure
 from cnntrain.config.select_choices import select
 from cnntrain.settings.config_tree import GROUPS

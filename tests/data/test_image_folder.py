@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,32 @@ def test_images_in_nested_folders_are_used_and_hidden_and_other_files_ignored(tm
     splits = Folder(path=str(tmp_path), test_fraction=0.5, val_fraction=0).load(0)
     assert len(splits.train) + len(splits.test) == 7
     assert len(splits.names) == 3
+
+
+def test_files_that_are_not_used_are_counted_in_notices(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        fill(tmp_path / split, 2)
+        shutil.copy(tmp_path / split / "ant" / "0.png", tmp_path / split / "stray.png")
+    shutil.copy(tmp_path / "train" / "ant" / "0.png", tmp_path / "stray.png")
+    (tmp_path / "test" / "bee" / "deep").mkdir()
+    for name in ("train/ant/photo", "train/ant/a.txt", "test/ant/b.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert Folder(path=str(tmp_path)).load(0).notices == [
+        "not used, as they lie beside the class folders: 3 images (stray.png, stray.png, stray.png)",
+        "not used, as their names are not those of images: 1 without extension, 2 .txt",
+        "images in folders of a class folder belong to its class: bee/deep",
+    ]
+
+
+def test_names_that_cannot_be_stored_or_printed_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path, 3)
+    os.rename(tmp_path / "ant" / "0.png", os.fsencode(tmp_path / "ant") + b"/\xff.png")
+    with pytest.raises(DataError, match=r"udcff.*not UTF-8; rename it"):
+        Folder(path=str(tmp_path)).load(0)
+    shutil.rmtree(tmp_path / "ant")
+    os.rename(tmp_path / "bee", tmp_path / "b\nee")
+    with pytest.raises(DataError, match="line breaks; rename it"):
+        Folder(path=str(tmp_path)).load(0)
 
 
 def test_images_beyond_the_memory_limit_are_read_from_files(tmp_path: Path) -> None:

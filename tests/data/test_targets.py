@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from cnntrain.cli import main
 from cnntrain.data.digits import attributes_of, read_digits
 from cnntrain.data.label_table import read_table
 from cnntrain.data.npz_file import read_npz
+from cnntrain.data.settings import Folder
 from cnntrain.errors import DataError
 
 
@@ -180,6 +182,7 @@ def test_paths_may_begin_with_their_split_and_attributes_may_be_yes_or_no() -> N
         ("file,a\n1.png,3,4", "values", "line 2: has 3 cells"),
         ("file,a\n1.png,x", "values", "line 2: x is no number"),
         ("file,a\n1.png,nan", "values", "is no number"),
+        ("file,a\n1.png,1_000", "values", "1_000 is no number"),
         ("file,a\n1.png,2", "attributes", "line 2: 2 is no attribute"),
         ("file,a\n1.png,1\n1.png,0", "attributes", "line 3: 1.png has a line already"),
     ],
@@ -188,6 +191,18 @@ def test_an_invalid_csv_file_is_refused_with_the_line_number(text: str, target: 
     Path("labels.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         read_table(Path("labels.csv"), target)
+
+
+def test_images_without_a_line_are_counted_and_a_missing_first_line_is_found() -> None:
+    lines = [f"{number}.png,{number}" for number in range(10)]
+    write_photos(["file,bright", *lines[:7]])
+    settings = Folder(path="photos", csv="labels.csv", target="values", image_size=8)
+    expected = "not used, as labels.csv has no line for them: 3 images (7.png, 8.png, 9.png)"
+    assert settings.load(0).notices == [expected]
+    shutil.rmtree("photos")
+    write_photos(lines)
+    with pytest.raises(DataError, match=r"labels.csv: its first line is that of the image 0.png"):
+        settings.load(0)
 
 
 def test_missing_files_are_named(capsys: pytest.CaptureFixture[str]) -> None:

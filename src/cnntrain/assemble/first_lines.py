@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from torch import nn
 
 from ..data.batches import Batches, usable_workers
@@ -56,13 +58,15 @@ def _optimizer_changes(optimizers: OptimizerStages, steps_per_epoch: int) -> lis
 
 def _data_notices(splits: Splits, train: Batches) -> list[str]:
     """Return notices of classes without images in a split, and of processes that cannot read images."""
-    notices = []
+    notices = list(splits.notices)
     for split, missing in splits.missing_classes().items():
         if missing:
             name = {"train": "training", "val": "validation", "test": "test"}[split]
             more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
             notices.append(f"no images of {', '.join(missing[:10])}{more} in the {name} split")
     workers = splits.train.workers if isinstance(splits.train, FileImages) else 0
+    if workers > (cores := os.cpu_count() or 1):
+        notices.append(f"data.workers={workers}: more processes than this machine's {cores} cores")
     if workers and not usable_workers(splits.train, train.batch_size):
         notices.append(
             f"data.workers={workers}: /dev/shm has too little shared memory for them, so images are read "

@@ -85,7 +85,7 @@ def _not_a_flag(flag: str, value: str) -> str:
     if flag in ("-r", "--run", "--resume"):
         return f"{written}: write run={value or 'FOLDER'}"
     if flag in ("-v", "--verbose", "--debug"):
-        return f"{written}: there is no such flag; each step is in metrics.jsonl with trainer.record_every_steps=1"
+        return f"{written}: is not a flag; trainer.record_every_steps=1 writes each step to metrics.jsonl"
     name = flag.lstrip("-").replace("-", "_")
     known = name if is_setting(name) else find_anywhere(name.rpartition(".")[2])
     hint = f": write {known}={value or 'VALUE'}" if known else "; cnntrain --help lists them"

@@ -1,7 +1,7 @@
-"""Step 3 of 4, compose: the chosen files are laid over the defaults of their options, settings over the files.
+"""Step 3 of 4, compose: the chosen files are laid over their options' defaults, settings over the files.
 
-The result is what Hydra composes, which takes a third of a second longer; Hydra itself composes where something
-is left to it, such as an interpolation.
+The result is what Hydra composes, which takes a third of a second longer; Hydra itself composes where
+something is left to it, such as an interpolation.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def compose(selection: Selection, choices: Choices) -> Composed:
     if config is None:
         from .hydra_composer import composer_of
 
-        return composer_of(choices).compose(selection)
+        return Composed(*composer_of(choices).compose(selection))
     return Composed(config, Path(selection.folders.get(RUN_FOLDER) or _default_run_folder()))
 
 

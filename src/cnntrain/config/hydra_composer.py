@@ -15,9 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ..errors import ConfigError
-from ..settings.config_tree import GROUPS
+from ..settings.config_tree import GROUPS, Config
 from .choice_files import Choices
-from .compose import Composed
 from .hydra_instance import create_hydra, store_all_schemas, store_schema
 from .option_table import OPTIONS, name_of, typed
 from .parse_override import parse_override, quoted
@@ -42,8 +41,8 @@ class Composer:
         """The Hydra instance with our files and the user's on its search path; it also runs sweeps."""
         return create_hydra(self.choices.user_folder)
 
-    def compose(self, selection: Selection) -> Composed:
-        """Return the typed configuration of a selection; raises ConfigError where it cannot be composed."""
+    def compose(self, selection: Selection) -> tuple[Config, Path]:
+        """Return the typed configuration of a selection and the folder of its run; raises ConfigError."""
         try:
             tree = self._tree(selection)
             for key, value in selection.settings.items():
@@ -51,7 +50,7 @@ class Composer:
                 OmegaConf.update(tree, key, value, merge=True, force_add=in_mapping)
             self._check_schemas(tree)
             plain = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
-            return Composed(typed(plain), Path(str(tree.hydra.run.dir)))
+            return typed(plain), Path(str(tree.hydra.run.dir))
         except (HydraException, OmegaConfBaseException, RecursionError, YAMLError) as error:
             raise ConfigError([_one_line(error)]) from error
 

@@ -106,7 +106,7 @@ def combinations(overrides: list[str], loader: ConfigLoader, limit: int) -> list
 
 
 def _max_jobs(overrides: list[str], choices: Choices) -> int:
-    """Return the largest number of jobs of a sweep: the override's, else the experiment's, else the default."""
+    """Return the largest number of jobs: the override's, else the experiment's, else the default."""
     named = [override.lstrip("+").partition("=")[::2] for override in overrides]
     limit: Any = default_of(settings_of(Config)["max_jobs"])
     for key, value in named:

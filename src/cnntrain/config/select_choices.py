@@ -42,8 +42,9 @@ class Selection:
     """What the overrides of one run select.
 
     chosen: the effective choice of each group. given: the choices that the overrides name, the experiment
-    included. settings: dotted key → value. folders: those of Hydra's run and sweep by key. hydra: other
-    overrides of Hydra's own configuration. problems: a line for each override that is wrong. file_problems: a line for each error in the user's selected files.
+    included. settings: dotted key → value. folders: those of Hydra's run and sweep, by key. hydra: other
+    overrides of Hydra's own configuration. problems: a line for each override that is wrong. file_problems:
+    a line for each error in the user's selected files.
     """
 
     chosen: dict[str, Choice] = field(default_factory=dict)

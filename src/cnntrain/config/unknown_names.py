@@ -73,7 +73,7 @@ def find_anywhere(name: str) -> str | None:
 
 
 def is_setting(key: str) -> bool:
-    """Return whether some option has the setting behind a dotted key, or it is one of a job or of the tree."""
+    """Return whether a dotted key is a setting of some option, of a job or of the tree."""
     head, _, leaf = key.partition(".")
     schemas = OPTIONS.get(head, [JOB_SETTINGS[head]] if head in JOB_SETTINGS else [])
     in_tree = key in settings_of(Config) and key not in JOB_SETTINGS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,12 +78,15 @@ class Batches:
                     yield images[index].to(self.device), labels[index].to(self.device)
         else:
             assert isinstance(self.images, FileImages)
-            loader = DataLoader(
-                _Decoded(self.images),
-                batch_sampler=[index.tolist() for index in indices],
-                num_workers=usable_workers(self.images, self.batch_size),
-                pin_memory=self.device.type == "cuda",
-            )
+            with warnings.catch_warnings():
+                # More workers than cores: the first lines of the run say so.
+                warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+                loader = DataLoader(
+                    _Decoded(self.images),
+                    batch_sampler=[index.tolist() for index in indices],
+                    num_workers=usable_workers(self.images, self.batch_size),
+                    pin_memory=self.device.type == "cuda",
+                )
             for images, labels in loader:
                 yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..errors import DataError
+from .folder_scan import NotUsed, folders_in, images_below, images_of_classes, note_images_beside
 from .image_decoding import DamagedImages
 from .image_set import FileImages, ImageSet, concatenated
-from .label_table import read_table
+from .label_table import LabelTable, read_table
 from .splits import SPLITS, Splits, hashed_cut, stratified_cut
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 # Other names of the splits, in any case: taken for splits by their users, and never for classes.
 SPLIT_OF = {
     "train": "train",
@@ -42,7 +42,7 @@ def read_folder(
     DataError if the folder cannot be used.
     """
     root = Path(path).expanduser()
-    folders = _folders(root)
+    folders = folders_in(root)
     _check_split_names(root, folders)
     if "train" in folders:
         others = [name for name in folders if name not in SPLITS]
@@ -55,13 +55,16 @@ def read_folder(
         splits_found = " and ".join(sorted(set(folders) & set(SPLITS)))
         raise DataError(f"{root}: has {splits_found} but no train/; add it")
 
-    files = _class_files(root / "train" if "train" in folders else root)
+    not_used = NotUsed()
+    if "train" in folders:
+        note_images_beside(root, not_used)
+    files = images_of_classes(root / "train" if "train" in folders else root, not_used)
     names = list(files)
     options = (size, resize, channels, workers, str(root))
     splits = {"train": _images(files, names, *options)}
     for split in ("val", "test"):
         if "train" in folders and split in folders:
-            files = _class_files(root / split)
+            files = images_of_classes(root / split, not_used)
             _check_known(root / split, files, names)
             splits[split] = _images(files, names, *options)
     train = splits["train"]
@@ -69,7 +72,7 @@ def read_folder(
         rest, cut = _test_cut(train, test_fraction, by_name)
         train, splits["test"] = train.subset(rest), train.subset(cut)
     val = splits.get("val", train.subset(torch.empty(0, dtype=torch.int64)))
-    return Splits(train, val, splits["test"], names)
+    return Splits(train, val, splits["test"], names, not_used.notices())
 
 
 def read_part(
@@ -81,7 +84,7 @@ def read_part(
     of all folders. Raises DataError if the folder cannot be used.
     """
     root = Path(path).expanduser()
-    folders = _folders(root)
+    folders = folders_in(root)
     _check_split_names(root, folders)
     if split == "all":
         roots = [root / name for name in SPLITS if name in folders] or [root]
@@ -89,7 +92,7 @@ def read_part(
         roots = [root / split]
     else:
         return None
-    found = [_class_files(folder, least=1) for folder in roots]
+    found = [images_of_classes(folder, NotUsed(), least=1) for folder in roots]
     names = sorted({name for files in found for name in files})
     options = (size, resize, channels, workers, str(root))
     parts: list[ImageSet] = [_images(files, names, *options) for files in found]
@@ -118,6 +121,11 @@ def read_labelled(
     root = Path(path).expanduser()
     in_root = root / table_file
     table = read_table(in_root if in_root.is_file() else Path(table_file).expanduser(), target)
+    if (root / table.first_cell).is_file():
+        raise DataError(
+            f"{table_file}: its first line is that of the image {table.first_cell}; write one with the "
+            "names of the columns above it: file,happy,outdoors"
+        )
     missing = [name for name in table.rows if not (root / name).is_file()]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
@@ -142,7 +150,7 @@ def read_labelled(
     if not len(test):
         rest, cut = _test_cut(train, test_fraction, by_name)
         train, test = train.subset(rest), train.subset(cut)
-    return Splits(train, val, test, table.names)
+    return Splits(train, val, test, table.names, _without_line(root, table, table_file))
 
 
 def read_imagenet(root: str, size: int, workers: int) -> Splits:
@@ -151,7 +159,7 @@ def read_imagenet(root: str, size: int, workers: int) -> Splits:
     Raises DataError if the folders cannot be used or do not have 1000 classes.
     """
     folder = Path(root).expanduser()
-    folders = _folders(folder)
+    folders = folders_in(folder)
     missing = [split for split in ("train", "val") if split not in folders]
     if missing:
         raise DataError(
@@ -159,9 +167,9 @@ def read_imagenet(root: str, size: int, workers: int) -> Splits:
             "and arrange it as train/ and val/ with one folder per class (n01440764, …)"
         )
     names: list[str] = []
-    splits = {}
+    splits, not_used = {}, NotUsed()
     for split in ("train", "val"):
-        files = _class_files(folder / split)
+        files = images_of_classes(folder / split, not_used)
         if len(files) != IMAGENET_CLASSES:
             raise DataError(
                 f"{folder / split}: has {len(files)} class folders, ImageNet has {IMAGENET_CLASSES}; "
@@ -171,7 +179,7 @@ def read_imagenet(root: str, size: int, workers: int) -> Splits:
         _check_known(folder / split, files, names)
         splits[split] = _images(files, names, size, "crop", 3, workers, str(folder))
     empty = splits["train"].subset(torch.empty(0, dtype=torch.int64))
-    return Splits(splits["train"], empty, splits["val"], names)
+    return Splits(splits["train"], empty, splits["val"], names, not_used.notices())
 
 
 def into_memory(splits: Splits, limit_gb: float) -> Splits:
@@ -193,7 +201,7 @@ def into_memory(splits: Splits, limit_gb: float) -> Splits:
     if damaged:
         raise DamagedImages.of(damaged)
     train, val, test = decoded
-    return Splits(train, val, test, splits.names)
+    return replace(splits, train=train, val=val, test=test)
 
 
 def decoded(images: FileImages, limit_gb: float) -> ImageSet:
@@ -201,6 +209,16 @@ def decoded(images: FileImages, limit_gb: float) -> ImageSet:
     height, width, channels = images.shape
     fits = len(images) * height * width * channels <= limit_gb * GB
     return images.to_memory(progress=True) if fits else images
+
+
+def _without_line(root: Path, table: LabelTable, table_file: str) -> list[str]:
+    """Return a notice of the images in a folder that a table has no line for."""
+    listed = {str(root / name) for name in table.rows}
+    others = [path for path in images_below(root) if path not in listed]
+    if not others:
+        return []
+    first = ", ".join(str(Path(path).relative_to(root)) for path in others[:5])
+    return [f"not used, as {table_file} has no line for them: {len(others)} images ({first})"]
 
 
 def _check_split_names(root: Path, folders: list[str]) -> None:
@@ -220,78 +238,6 @@ def _test_cut(images: FileImages, fraction: float, by_name: bool) -> tuple[Tenso
     if by_name:
         return hashed_cut(images.names, fraction, 0, "folder test")
     return stratified_cut(images.labels, fraction, 0, "folder test")
-
-
-def _folders(root: Path) -> list[str]:
-    """Return the sorted names of the folders in a folder, without hidden ones."""
-    try:
-        with os.scandir(root) as entries:
-            found = [entry for entry in entries if entry.name[0] != "." and entry.is_dir()]
-            for entry in found:
-                _check_link(entry, root)
-            return sorted(entry.name for entry in found)
-    except OSError as error:
-        raise _unreadable(root, error) from error
-
-
-def _check_link(entry: os.DirEntry[str], root: Path) -> None:
-    """Raise DataError for a link to a folder whose images are counted already, above, beside or below it."""
-    if not entry.is_symlink():
-        return
-    target, real_root = Path(entry.path).resolve(), root.resolve()
-    if target == real_root or target in real_root.parents or real_root in target.parents:
-        raise DataError(
-            f"{entry.path}: is a link to {target}, whose images would be counted twice; remove the link"
-        )
-
-
-def _class_files(root: Path, least: int = 2) -> dict[str, list[str]]:
-    """Return the image files of each class folder in `root`, including those in its subfolders.
-
-    Raises DataError if there are fewer than `least` classes, or a class without images.
-    """
-    files = {name: _image_files(root / name) for name in _folders(root)}
-    if not files:
-        raise DataError(f"{root}: has no folders in it; put the images of each class into a separate folder")
-    empty = [name for name, paths in files.items() if not paths]
-    if empty:
-        more = f" and {len(empty) - 10} more" if len(empty) > 10 else ""
-        raise DataError(
-            f"{root}: no images in {', '.join(empty[:10])}{more}; remove these folders, or put images in "
-            f"them ({' '.join(ending[1:] for ending in EXTENSIONS)})"
-        )
-    if len(files) < least:
-        raise DataError(
-            f"{root}: has only one class ({next(iter(files))}); at least two are needed, in a folder each"
-        )
-    return files
-
-
-def _image_files(folder: Path) -> list[str]:
-    """Return the sorted paths of the image files in a folder and its subfolders, without hidden ones."""
-    files, pending = list[str](), [folder]
-    while pending:
-        parent = pending.pop()
-        try:
-            with os.scandir(parent) as entries:
-                for entry in entries:
-                    if entry.name[0] == ".":
-                        continue
-                    if entry.is_dir():
-                        _check_link(entry, folder)
-                        pending.append(Path(entry.path))
-                    elif entry.name.lower().endswith(EXTENSIONS):
-                        _check_is_file(entry)
-                        files.append(entry.path)
-        except OSError as error:
-            raise _unreadable(Path(error.filename or parent), error) from error
-    return sorted(files)
-
-
-def _check_is_file(entry: os.DirEntry[str]) -> None:
-    """Raise DataError for what only looks like an image: a named pipe, a device, a link to nothing."""
-    if not entry.is_file():
-        raise DataError(f"{entry.path}: is no file but a pipe, a device or a link to nothing; remove it")
 
 
 def _check_known(root: Path, files: dict[str, list[str]], names: list[str]) -> None:
@@ -317,11 +263,3 @@ def _images(
     paths = [path for name in files for path in files[name]]
     labels = [label_of[name] for name in files for _ in files[name]]
     return FileImages(paths, torch.tensor(labels, dtype=torch.int64), size, resize, channels, workers, root)
-
-
-def _unreadable(path: Path, error: OSError) -> DataError:
-    if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: does not exist; specify a folder of images")
-    if isinstance(error, NotADirectoryError):
-        return DataError(f"{path}: is a file; specify a folder of images")
-    return DataError(f"{path}: cannot be read ({error.strerror}); change its access rights")

@@ -14,10 +14,14 @@ YES, NO = ("1", "yes", "true"), ("0", "no", "false")
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The names of the label columns, and the labels of each image by its path, as written in the file."""
+    """The names of the label columns, and the labels of each image by its path, as written in the file.
+
+    first_cell: what stands above the paths in the first line.
+    """
 
     names: list[str]
     rows: dict[str, list[float]]
+    first_cell: str
 
 
 def read_table(file: Path, target: str) -> LabelTable:
@@ -52,7 +56,7 @@ def read_table(file: Path, target: str) -> LabelTable:
         rows[path] = [_number(cell.strip(), target, where) for cell in cells[1:]]
     if not rows:
         raise DataError(f"{file}: has no lines below the first; write one for each image")
-    return LabelTable(names, rows)
+    return LabelTable(names, rows, header[0].strip())
 
 
 def _number(cell: str, target: str, where: str) -> float:
@@ -63,7 +67,7 @@ def _number(cell: str, target: str, where: str) -> float:
             return 0.0
         raise DataError(f"{where}: {cell or 'an empty cell'} is no attribute; write 1 or 0, yes or no")
     try:
-        value = float(cell)
+        value = math.nan if "_" in cell else float(cell)  # Python reads 1_000 as 1000
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -236,7 +236,7 @@ class ImageNet(Data):
         ge=1,
     )
     memory_limit_gb: float = setting(4.0, MEMORY_HELP, ge=0, resume="free")
-    workers: int = setting(2, WORKERS_HELP, ge=0, resume="free")
+    workers: int = setting(2, WORKERS_HELP, ge=0, le=256, resume="free")
 
     def info(self) -> DatasetInfo:
         side = self.image_size
@@ -326,7 +326,7 @@ class Folder(Data):
     )
     channels: int = setting(3, "3: colour, 1: grey", choices=(1, 3))
     memory_limit_gb: float = setting(4.0, MEMORY_HELP, ge=0, resume="free")
-    workers: int = setting(2, WORKERS_HELP, ge=0, resume="free")
+    workers: int = setting(2, WORKERS_HELP, ge=0, le=256, resume="free")
 
     def problems(self) -> Iterator[str]:
         if self.target != "classes" and not self.csv:
@@ -385,7 +385,7 @@ class Synthetic(Data):
     """Generated images, a smooth pattern per class plus noise, for experiments and for measuring speed."""
 
     name: str = fixed("synthetic")
-    classes: int = setting(10, "number of classes", ge=2)
+    classes: int = setting(10, "number of classes", ge=2, le=10_000)
     image_size: int = setting(32, "height and width in pixels", ge=1)
     channels: int = setting(3, "number of channels", ge=1)
     train_images: int = setting(2000, "training and validation images together", ge=1)
@@ -423,7 +423,7 @@ class Toy2d(Data):
     noise: float = setting(
         0.03, "standard deviation of Gaussian noise on each coordinate; coordinates are in [-1, 1]", ge=0
     )
-    classes: int = setting(2, "number of classes; moons and rings have 2", ge=2)
+    classes: int = setting(2, "number of classes; moons and rings have 2", ge=2, le=1000)
 
     def info(self) -> DatasetInfo:
         return DatasetInfo(channels=2, height=1, width=1, outputs=self.classes, train_images=self.points)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from ..errors import DataError
 from ..seeding import derive, generator
+from ..settings.fields import shorten
 from .image_set import FileImages, ImageSet
 
 SPLITS = ("train", "val", "test")
@@ -15,12 +17,25 @@ SPLITS = ("train", "val", "test")
 
 @dataclass
 class Splits:
-    """The three splits of a data set, and the names of its classes, attributes or values (D7)."""
+    """The three splits of a data set, and the names of its classes, attributes or values (D7).
+
+    notices: what a user should know of the files, such as images that are not used. Raises DataError for a
+    name that cannot be printed.
+    """
 
     train: ImageSet
     val: ImageSet
     test: ImageSet
     names: list[str]
+    notices: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if not name.isprintable():
+                raise DataError(
+                    f"the name {shorten(name)!r} has characters that cannot be printed, such as line breaks; "
+                    "rename it"
+                )
 
     def parts(self) -> dict[str, ImageSet]:
         """Return the splits by name."""
@@ -53,7 +68,7 @@ def divide(
         else:
             rest, cut = stratified_cut(train.labels, val_fraction, seed, "val")
         train, val = train.subset(rest), train.subset(cut)
-    return Splits(train, val, stored.test, stored.names)
+    return replace(stored, train=train, val=val)
 
 
 def stratified_cut(labels: Tensor, fraction: float, seed: int, purpose: str) -> tuple[Tensor, Tensor]:

@@ -15,30 +15,29 @@ def evaluation_lines(title: str, evaluation: Evaluation, names: list[str]) -> li
     """Return the metrics of a split, then a line for each class, attribute or value of these names."""
     values = [format_metric(name, value) for name, value in evaluation.metrics.items()]
     details = evaluation.details
-    if "confusion" in details:
-        table = _confusion_table(names, details["per_class_accuracy"], details["confusion"])
+    if "per_class_accuracy" in details:
+        table = _class_table(names, details["per_class_accuracy"], details.get("confusion"))
     else:
         (table,) = [_table(entries) for entries in details.values()]
     return [f"{title}, {', '.join(values)}, loss {evaluation.loss:.4f}", "", *table]
 
 
-def _confusion_table(
-    names: list[str], per_class: dict[str, float | None], confusion: list[list[int]]
+def _class_table(
+    names: list[str], per_class: dict[str, float | None], confusion: list[list[int]] | None
 ) -> list[str]:
-    """Return a line for each class: its accuracy, and its row of the confusion matrix."""
+    """Return a line for each class: its accuracy, and its row of the confusion matrix if there are few."""
     lines = []
     width = max(len(name) for name in names)
-    has_matrix = len(names) <= MAX_PRINTED_CLASSES
+    rows = confusion if confusion is not None and len(names) <= MAX_PRINTED_CLASSES else [[] for _ in names]
     shortened = [name if len(name) <= MAX_COLUMN else f"{name[: MAX_COLUMN - 1]}…" for name in names]
     columns = [max(5, len(name)) for name in shortened]
-    if has_matrix:
+    if rows[0]:
         heads = " ".join(f"{name:>{column}}" for name, column in zip(shortened, columns, strict=True))
         lines.append(f"  {'class':<{width}}  accuracy  predicted as {heads}")
-    for name, counts in zip(names, confusion, strict=True):
+    for name, counts in zip(names, rows, strict=True):
         accuracy = per_class[name]
         percent = "       –" if accuracy is None else f"{accuracy:>8.2%}"
-        cells = zip(counts, columns, strict=True)
-        row = " ".join(f"{count:>{column}}" for count, column in cells) if has_matrix else ""
+        row = " ".join(f"{count:>{column}}" for count, column in zip(counts, columns, strict=False))
         lines.append(f"  {name:<{width}}  {percent}               {row}".rstrip())
     return lines
 

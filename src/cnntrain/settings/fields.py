@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+FLOAT32_MAX = float.fromhex("0x1.fffffep127")
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -149,6 +151,12 @@ def problem(annotation: Any, rule: Rule, value: Any) -> str | None:
             continue
         if rule.choices is not None and item not in rule.choices:
             return f"must be one of {rule.range()}"
+        if isinstance(item, str) and not item.isascii() and _has_surrogates(item):
+            return "must be text in UTF-8"
+        if isinstance(item, int) and not -(2**63) <= item < 2**63:
+            return f"must be a whole number of at most 64 bits{f', {_limits(rule)}' if rule.range() else ''}"
+        if isinstance(item, float) and math.isfinite(item) and abs(item) > FLOAT32_MAX:
+            return f"must be at most {FLOAT32_MAX:.2g}, the largest float32"
         if isinstance(item, float) and not math.isfinite(item):
             return f"must be a finite number {_limits(rule)}".rstrip()
         if not _inside(item, rule):
@@ -244,6 +252,11 @@ def _inside(value: Any, rule: Rule) -> bool:
         or (rule.le is not None and value > rule.le)
         or (rule.lt is not None and value >= rule.lt)
     )
+
+
+def _has_surrogates(text: str) -> bool:
+    """Return whether a text has bytes that are not UTF-8, which Python keeps as surrogates."""
+    return any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _is_union(annotation: Any) -> bool:

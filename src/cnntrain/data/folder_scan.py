@@ -1,0 +1,160 @@
+"""Which files lie in a folder of class folders: the images of each class, and what is not used."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import DataError
+from ..settings.fields import shorten
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+MAX_NAMED = 5
+
+
+@dataclass
+class NotUsed:
+    """Files and folders that a user may expect to be used otherwise, relative to the folder of the data.
+
+    beside: images beside the class folders. others: number of files in class folders that are no images, by
+    extension. nested: folders in class folders, whose images count for the class.
+    """
+
+    beside: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    nested: list[str] = field(default_factory=list)
+
+    def notices(self) -> list[str]:
+        """Return a line for each kind that there is."""
+        notices = []
+        if self.beside:
+            notices.append(
+                f"not used, as they lie beside the class folders: {len(self.beside)} images "
+                f"({_first(self.beside)})"
+            )
+        if self.others:
+            kinds = ", ".join(
+                f"{count} {ending or 'without extension'}" for ending, count in self.others.items()
+            )
+            notices.append(f"not used, as their names are not those of images: {kinds}")
+        if self.nested:
+            notices.append(f"images in folders of a class folder belong to its class: {_first(self.nested)}")
+        return notices
+
+
+def folders_in(root: Path) -> list[str]:
+    """Return the sorted names of the folders in a folder, without hidden ones; raises DataError."""
+    try:
+        with os.scandir(root) as entries:
+            found = [entry for entry in entries if entry.name[0] != "." and entry.is_dir()]
+            for entry in found:
+                _check_link(entry, root)
+            return sorted(entry.name for entry in found)
+    except OSError as error:
+        raise _unreadable(root, error) from error
+
+
+def images_of_classes(root: Path, not_used: NotUsed, least: int = 2) -> dict[str, list[str]]:
+    """Return the image files of each class folder in `root`, including those in its subfolders.
+
+    What is not used is added to `not_used`. Raises DataError if there are fewer than `least` classes, or a
+    class without images.
+    """
+    note_images_beside(root, not_used)
+    files = {name: _image_files(root / name, not_used) for name in folders_in(root)}
+    if not files:
+        raise DataError(f"{root}: has no folders in it; put the images of each class into a separate folder")
+    empty = [name for name, paths in files.items() if not paths]
+    if empty:
+        more = f" and {len(empty) - 10} more" if len(empty) > 10 else ""
+        raise DataError(
+            f"{root}: no images in {', '.join(empty[:10])}{more}; remove these folders, or put images in "
+            f"them ({' '.join(ending[1:] for ending in EXTENSIONS)})"
+        )
+    if len(files) < least:
+        raise DataError(
+            f"{root}: has only one class ({next(iter(files))}); at least two are needed, in a folder each"
+        )
+    return files
+
+
+def note_images_beside(root: Path, not_used: NotUsed) -> None:
+    """Add the images that lie directly in a folder to those that are not used; raises DataError."""
+    try:
+        with os.scandir(root) as entries:
+            not_used.beside += sorted(entry.name for entry in entries if _is_image_name(entry.name))
+    except OSError as error:
+        raise _unreadable(root, error) from error
+
+
+def images_below(root: Path) -> list[str]:
+    """Return the sorted paths of all image files in a folder and its subfolders; raises DataError."""
+    return _image_files(root, NotUsed())
+
+
+def _image_files(folder: Path, not_used: NotUsed) -> list[str]:
+    """Return the sorted paths of the image files in a folder and its subfolders, without hidden ones."""
+    files, pending = list[str](), [folder]
+    while pending:
+        parent = pending.pop()
+        try:
+            with os.scandir(parent) as entries:
+                for entry in entries:
+                    _check_name(entry)
+                    if entry.name[0] == ".":
+                        continue
+                    if entry.is_dir():
+                        _check_link(entry, folder)
+                        pending.append(Path(entry.path))
+                        not_used.nested.append(os.path.relpath(entry.path, folder.parent))
+                    elif _is_image_name(entry.name):
+                        _check_is_file(entry)
+                        files.append(entry.path)
+                    else:
+                        not_used.others[os.path.splitext(entry.name)[1]] += 1
+        except OSError as error:
+            raise _unreadable(Path(error.filename or parent), error) from error
+    return sorted(files)
+
+
+def _is_image_name(name: str) -> bool:
+    return name[0] != "." and name.lower().endswith(EXTENSIONS)
+
+
+def _check_name(entry: os.DirEntry[str]) -> None:
+    """Raise DataError for a name that is not UTF-8, which no file of a run could hold."""
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{shorten(entry.path, 300)}: this name is not UTF-8; rename it") from error
+
+
+def _check_link(entry: os.DirEntry[str], root: Path) -> None:
+    """Raise DataError for a link to a folder whose images are counted already, above, beside or below it."""
+    if not entry.is_symlink():
+        return
+    target, real_root = Path(entry.path).resolve(), root.resolve()
+    if target == real_root or target in real_root.parents or real_root in target.parents:
+        raise DataError(
+            f"{entry.path}: is a link to {target}, whose images would be counted twice; remove the link"
+        )
+
+
+def _check_is_file(entry: os.DirEntry[str]) -> None:
+    """Raise DataError for what only looks like an image: a named pipe, a device, a link to nothing."""
+    if not entry.is_file():
+        raise DataError(f"{entry.path}: is no file but a pipe, a device or a link to nothing; remove it")
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path}: does not exist; specify a folder of images")
+    if isinstance(error, NotADirectoryError):
+        return DataError(f"{path}: is a file; specify a folder of images")
+    return DataError(f"{path}: cannot be read ({error.strerror}); change its access rights")
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:MAX_NAMED]) + (", …" if len(names) > MAX_NAMED else "")
