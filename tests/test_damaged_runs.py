@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+import cnntrain
 from cnntrain.cli import main
 from cnntrain.config.stored_config import from_yaml
 from cnntrain.errors import DataError
@@ -138,8 +140,13 @@ def test_a_configuration_changed_by_hand_is_refused(run: Path, capsys: pytest.Ca
         assert text.count(old) == 1
         (run / "config.yaml").write_text(text.replace(old, new))
         assert main([f"run={run}"]) == 3
-        error = capsys.readouterr().err
-        assert f"{new.replace(': ', '=').removesuffix('.0')}, its checkpoint was written with" in error, error
+        expected = f"{new.replace(': ', '=').removesuffix('.0')}, its checkpoint was written with"
+        assert expected in capsys.readouterr().err
+        for job in ("evaluate", "check", "lr_range"):
+            assert main([f"run={run}", f"job={job}"]) == 3
+            assert expected in capsys.readouterr().err
+        with pytest.raises(DataError, match=re.escape(expected)):
+            cnntrain.load(run)
 
 
 SNIPPETS = ["\0", "\t", "!!python/object:os.system ", "&a ", "*a", "<<: ", "${oc.env:HOME}", "${", "9" * 5000]

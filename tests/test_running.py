@@ -460,6 +460,8 @@ def test_predict_accepts_numpy_arrays_and_only_uint8(default_run: Path) -> None:
     images = torch.zeros(2, 8, 8, 1, dtype=torch.uint8)
     assert torch.equal(trained.predict(images.numpy()), trained.predict(images))
     assert trained.predict(images[:0]).shape == (0, 10)
+    ramp = torch.arange(128, dtype=torch.uint8).view(2, 8, 8, 1)
+    assert torch.equal(trained.predict(ramp.numpy()[:, ::-1]), trained.predict(ramp.flip(1)))
     with pytest.raises(ValueError, match="uint8"):
         trained.predict(images.float())
 
@@ -481,7 +483,10 @@ def test_a_sweep_repeated_in_its_folder_keeps_finished_jobs_and_continues_others
     assert [
         {name: v for name, v in row.items() if name != "images_per_second"} for row in rows(Path("sweep/1"))
     ] == without_rates
-    assert main([*sweep, "trainer.pictures=false", "optim.lr=0.01"]) == 1
+    description = Path("sweep/multirun.yaml").read_bytes()
+    assert main([*sweep, "trainer.pictures=false", "optim.lr=0.01"]) == 3
+    assert "sweep/0: holds a run of other settings (optim.lr)" in capsys.readouterr().err
+    assert Path("sweep/multirun.yaml").read_bytes() == description
 
 
 def test_before_a_job_starts_signals_end_the_process_without_python_code() -> None:

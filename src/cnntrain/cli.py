@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config.command_line import CommandLine, parse
-from .errors import ConfigError, Interrupted, UserError
+from .errors import ConfigError, DataError, Interrupted, UserError
 from .machine_errors import machine_error
 from .output_streams import tolerant_output
 from .settings.fields import shorten
@@ -109,6 +109,7 @@ def _start_sweep(command: CommandLine, choices: Choices) -> int:
 def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     """Start a job on an earlier run."""
     from .config import stored_config
+    from .config.equivalent_command import equivalent_command
     from .config.resume_overrides import changed
 
     if "multirun" in command.flags:
@@ -116,6 +117,11 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     if command.job == "optimizers":
         raise ConfigError([f"run={run}: job=optimizers needs no run; leave run=… out"])
     before = stored_config.read(run)
+    if before.job != "train":
+        command_line = equivalent_command(before, choices)
+        raise DataError(
+            f"run={run}: was made by job={before.job}, which trains nothing; train with: {command_line}"
+        )
     config = changed(before, command.overrides, choices)
     from .jobs.dispatch import start_on_run
 

@@ -62,11 +62,14 @@ def network(middle: nn.Module) -> nn.Sequential:
 
 
 def check(
-    middle: nn.Module, criterion: nn.Module | None = None, regularization: Regularizers | None = None
+    middle: nn.Module,
+    criterion: nn.Module | None = None,
+    regularization: Regularizers | None = None,
+    seconds: float = 20,
 ) -> list[CheckResult]:
     criterion = criterion or Softmax(NAMES, None, 0.0)
     regularization = regularization or Regularizers()
-    return check_gradients(network(middle), criterion, regularization, INPUTS, LABELS, 0.2, burn_in=True)
+    return check_gradients(network(middle), criterion, regularization, INPUTS, LABELS, seconds, burn_in=True)
 
 
 def first_image_missing(inputs: Tensor, gradient: Tensor) -> Tensor:
@@ -120,6 +123,42 @@ def test_a_correct_backward_pass_passes(middle: nn.Module) -> None:
     tensors = {entry["tensor"]: entry for entry in result.details["tensors"]}
     assert set(tensors) == {name for name, _ in network(middle).named_parameters()}
     assert all(entry["compared"] >= 1 for entry in tensors.values())
+
+
+@pytest.mark.parametrize("error", [None, *PLANTED])
+def test_without_time_the_tensors_are_compared_together(error: str | None) -> None:
+    middle = nn.Identity() if error is None else layer(*PLANTED[error])
+    result, _ = check(middle, seconds=1e-9)
+    assert len(result.details["tensors"]) == 1
+    together = result.details["together"]
+    assert together["compared"] == 1
+    assert (together["error"] < 1e-5) if error is None else (together["error"] > 1e-4)
+    assert result.passed is (error is None)
+
+
+class InPlace(nn.Module):
+    """Changes its input."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.mul_(2)
+
+
+class SinglePrecision(nn.Module):
+    """Computes in float32 whatever its input."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.float()
+
+
+def test_a_network_that_changes_its_input_passes_and_one_without_double_precision_is_left_out() -> None:
+    criterion, none = Softmax(NAMES, None, 0.0), Regularizers()
+    changing = nn.Sequential(InPlace(), network(nn.Identity()))
+    result, _ = check_gradients(changing, criterion, none, INPUTS, LABELS, 20, burn_in=True)
+    assert result.passed is True
+    single = nn.Sequential(SinglePrecision(), network(nn.Identity()))
+    result, _ = check_gradients(single, criterion, none, INPUTS, LABELS, 20, burn_in=True)
+    assert result.passed is None
+    assert "does not run in double precision" in result.sentence
 
 
 class WrongLoss(Softmax):

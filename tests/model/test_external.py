@@ -187,6 +187,24 @@ def no_module(in_channels, classes):
 def fixed_classes(in_channels):
     return nn.Identity()
 
+class Output(nn.Module):
+    def __init__(self, kind, classes):
+        super().__init__()
+        self.kind = kind
+        outputs = classes + 1 if kind == "more" else classes
+        self.layers = nn.Sequential(nn.Flatten(), nn.LazyLinear(outputs))
+        if kind == "frozen":
+            self.layers[1] = nn.Linear(3 * 64 * 64, outputs).requires_grad_(False)
+
+    def forward(self, images):
+        scores = self.layers(images)
+        return {"dict": {"scores": scores}, "detached": scores.detach(), "pair": (scores, scores)}.get(
+            self.kind, scores
+        )
+
+def output(in_channels, classes, kind):
+    return Output(kind, classes)
+
 CONSTANT = 3
 """
 
@@ -250,6 +268,29 @@ def test_a_module_that_cannot_be_imported_is_refused_with_the_reason(
 def test_a_factory_that_returns_no_module_is_refused(module_name: str) -> None:
     with pytest.raises(ConfigError, match=r"no_module: returned a int; it must return a torch\.nn\.Module"):
         Custom(factory=f"{module_name}:no_module").build(3, 10, SIZE, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("more", r"returns scores of \(2, 11\) for 2 images, not \(2, 10\)"),
+        ("dict", "returns a dict in evaluation; it must return one tensor"),
+        ("pair", "returns a tuple in evaluation; it must return one tensor"),
+        ("detached", "have no gradient; leave out detach"),
+        ("frozen", "no weights to train"),
+    ],
+)
+def test_a_network_whose_output_cannot_be_trained_on_is_refused(
+    kind: str, expected: str, module_name: str
+) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        Custom(factory=f"{module_name}:output", arguments={"kind": kind}).build(3, 10, SIZE, None)
+
+
+def test_lazy_layers_have_their_weights(module_name: str) -> None:
+    network = Custom(factory=f"{module_name}:output", arguments={"kind": "lazy"}).build(3, 10, SIZE, None)
+    assert sum(weight.numel() for weight in network.parameters()) == 10 * 3 * 64 * 64 + 10
+    assert network.training
 
 
 def test_dropout_in_a_users_network_needs_a_dropout_or_linear_layer(module_name: str) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..config import stored_config
 from ..config.resolve_network_input import resolve_network_input
+from ..config.resume_overrides import difference
 from ..data.fingerprint import check_fingerprint
 from ..errors import DataError
 from ..loss.criterion import Criterion
@@ -16,8 +18,21 @@ from ..preprocessing.preprocess import Preprocess
 from ..runs.checkpoint import State
 from ..runs.checkpoint_schema import check_structure, reading
 from ..settings.config_tree import Config
+from ..settings.fields import format_value
 from ..settings.network_input import NetworkInput
 from .parts import build_criterion
+
+
+def check_configuration(config: Config, state: State, run: Path) -> None:
+    """Raise DataError if a checkpoint was written with another configuration than its run's folder has."""
+    written = stored_config.from_yaml(state["config"], f"{run}: checkpoint")
+    found = difference(config, written)
+    if found is not None:
+        key, now, before = found
+        raise DataError(
+            f"run={run}: config.yaml has {key}={format_value(now)}, its checkpoint was written with "
+            f"{key}={format_value(before)}; write {format_value(before)} into config.yaml, or start a new run"
+        )
 
 
 def restore_criterion(config: Config, names: list[str], state: State, source: str) -> Criterion:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 import torch
 from torch import Tensor, nn
 
+from ..errors import first_line
 from ..loss.criterion import Criterion
 from ..model.fine_tuning import training_mode
 from ..regularization.penalties import WeightRegularization
@@ -18,13 +19,17 @@ from ..training.training_step import total_data_loss
 from .check_result import CheckResult
 from .initial_loss import NO_PENALTY
 from .module_gradients import wrong_modules
-from .numerical_gradient import TINY, GradientError, backpropagated, compare_gradients
+from .numerical_gradient import TINY, GradientError, backpropagated, compare_gradients, compare_together
 
 # Steps of gradient descent before the check, so that it is not made at the symmetric start alone.
 BURN_IN_STEPS, BURN_IN_NORM = 10, 0.1
 # Noise on the network's inputs, in units of their deviation: no two positions of an even background tie.
 INPUT_NOISE = 0.1
 MAX_ENTRIES = 8
+PENALTY_ENTRIES = 2
+# Parts of the time: the burn-in ends after the first, the comparison of tensors after the second; the
+# penalties have a time of their own.
+BURN_IN_PART, TENSORS_PART, PENALTIES_PART = 0.2, 0.8, 0.3
 # Gradients all smaller than this are scaled to order 1, with the loss (K2).
 SMALL = 1e-4
 
@@ -42,8 +47,10 @@ def check_gradients(
 
     A copy in double precision on the CPU is checked, in training mode, with the same random numbers in every
     forward pass. inputs: a few of the network, (N, C, H, W), with their labels. seconds: about how long it
-    may take, which decides how many entries of each tensor are compared. burn_in: make a few steps first.
+    may take, which decides how many entries of each tensor are compared, and of a slow network, how many
+    tensors. burn_in: make a few steps first.
     """
+    started = time.perf_counter()
     rng = torch.Generator().manual_seed(0)
     # Together, as a loss may hold a layer of the network.
     network, criterion = copy.deepcopy((network, criterion))
@@ -59,27 +66,46 @@ def check_gradients(
 
     def forward() -> Tensor:
         torch.manual_seed(0)
-        return scale * total_data_loss(network, network(inputs), lambda scores: criterion(scores, labels))
+        outputs = network(inputs.clone())  # a network may work in place
+        return scale * total_data_loss(network, outputs, lambda scores: criterion(scores, labels))
 
+    try:
+        forward()
+    except RuntimeError as error:
+        sentence = f"the network does not run in double precision: {first_line(error)}"
+        return [
+            CheckResult("gradients", None, sentence),
+            _penalty_result(network, regularization, rng, seconds),
+        ]
     if burn_in:
-        _descend(forward, tensors)
+        _descend(forward, tensors, started + BURN_IN_PART * seconds)
     gradients = backpropagated(forward, tensors)
     largest = max((gradient.abs().max().item() for gradient in gradients.values()), default=0.0)
     if 0 < largest < SMALL:
         scale = 1 / largest
         gradients = {name: gradient * scale for name, gradient in gradients.items()}
     entries = _affordable_entries(forward, len(tensors), seconds)
-    errors = list(compare_gradients(forward, tensors, gradients, entries, rng))
-    wrong = _wrong_parts(network, criterion, inputs, labels, rng)
+    # In random order, so that tensors of all depths are among those that there is time for.
+    names = [list(tensors)[index] for index in torch.randperm(len(tensors), generator=rng).tolist()]
+    shuffled = {name: tensors[name] for name in names}
+    errors = list(
+        compare_gradients(forward, shuffled, gradients, entries, rng, started + TENSORS_PART * seconds)
+    )
+    others = {name: tensors[name] for name in names[len(errors) :]}
+    together = compare_together(forward, others, gradients, rng) if others else None
+    errors.sort(key=lambda error: list(tensors).index(error.tensor))
+    wrong = _wrong_parts(network, criterion, inputs, labels, rng, started + seconds)
     return [
-        _data_result(errors, wrong, entries, scale),
-        _penalty_result(network, regularization, rng),
+        _data_result(errors, together, wrong, entries, scale, len(tensors)),
+        _penalty_result(network, regularization, rng, seconds),
     ]
 
 
-def _descend(loss: Callable[[], Tensor], tensors: Mapping[str, Tensor]) -> None:
-    """Make a few steps of gradient descent, each of the length BURN_IN_NORM."""
+def _descend(loss: Callable[[], Tensor], tensors: Mapping[str, Tensor], until: float) -> None:
+    """Make a few steps of gradient descent of the length BURN_IN_NORM together; none begins after `until`."""
     for _ in range(BURN_IN_STEPS):
+        if time.perf_counter() > until:
+            return
         gradients = backpropagated(loss, tensors)
         norm = torch.nn.utils.get_total_norm(gradients.values()).item()
         if not 0 < norm < float("inf"):
@@ -101,12 +127,17 @@ def _affordable_entries(loss: Callable[[], Tensor], tensors: int, seconds: float
 
 
 def _wrong_parts(
-    network: nn.Module, criterion: Criterion, inputs: Tensor, labels: Tensor, rng: torch.Generator
+    network: nn.Module,
+    criterion: Criterion,
+    inputs: Tensor,
+    labels: Tensor,
+    rng: torch.Generator,
+    until: float,
 ) -> list[str]:
     """Return the modules whose own gradient is wrong, and the loss if its gradient is."""
     torch.manual_seed(0)
     with torch.no_grad():
-        outputs = network(inputs)
+        outputs = network(inputs.clone())
     scores = (outputs if isinstance(outputs, Tensor) else outputs[0]).detach().requires_grad_()
 
     def loss() -> Tensor:
@@ -115,26 +146,33 @@ def _wrong_parts(
 
     gradients = backpropagated(loss, {"scores": scores})
     (error,) = compare_gradients(loss, {"scores": scores}, gradients, MAX_ENTRIES, rng)
-    names = wrong_modules(network, lambda: network(inputs), rng)
+    names = wrong_modules(network, lambda: network(inputs.clone()), rng, until)
     return [*names, "the loss"] if error.is_wrong else names
 
 
 def _data_result(
-    errors: list[GradientError], wrong_parts: list[str], entries: int, scale: float
+    errors: list[GradientError],
+    together: GradientError | None,
+    wrong_parts: list[str],
+    entries: int,
+    scale: float,
+    tensors: int,
 ) -> CheckResult:
+    """Return the check of the data loss's gradients; together: the comparison of those without time each."""
     details = {
         "entries_per_tensor": entries,
         "loss_scale": scale,
         "wrong_modules": wrong_parts,
         "tensors": [asdict(error) for error in errors],
+        "together": None if together is None else asdict(together),
     }
     name = "gradients"
-    wrong = [error for error in errors if error.is_wrong]
+    wrong = [error for error in (*errors, together) if error is not None and error.is_wrong]
     if not errors:
         return CheckResult(name, None, "the network has no trained weights", details)
     if wrong or wrong_parts:
         sentence = f"the backward pass of {_listed(wrong_parts)} is wrong: " if wrong_parts else ""
-        sentence += f"{len(wrong)} of {len(errors)} tensors differ from central differences"
+        sentence += f"{len(wrong)} of {tensors} tensors differ from central differences"
         if wrong:
             worst = max(wrong, key=lambda error: error.error or 0.0)
             sentence += f", {worst.tensor} by {worst.error:.2g}"
@@ -142,12 +180,17 @@ def _data_result(
     checked = [error for error in errors if error.error is not None]
     kinks = sum(error.kinks for error in errors)
     tiny = [error.tensor for error in errors if error.largest < TINY]
-    sentence = f"{len(checked)} of {len(errors)} tensors equal central differences"
+    sentence = f"{len(checked)} of {tensors} tensors equal central differences"
     if checked:
         worst = max(checked, key=lambda error: error.error or 0.0)
         sentence += f", the largest relative error {worst.error:.1g}"
     if scale != 1:
         sentence += f"; the loss was multiplied by {scale:.2g}, as all gradients are small"
+    if len(errors) < tensors:
+        sentence += (
+            f", the other {tensors - len(errors)} only together" if together and together.compared else ""
+        )
+        sentence += "; check.seconds=60 compares more"
     if kinks:
         sentence += f"; {kinks} comparisons set apart at kinks"
     if tiny:
@@ -155,9 +198,11 @@ def _data_result(
     return CheckResult(name, True, sentence, details)
 
 
-def _penalty_result(network: nn.Module, regularization: Regularizers, rng: torch.Generator) -> CheckResult:
+def _penalty_result(
+    network: nn.Module, regularization: Regularizers, rng: torch.Generator, seconds: float
+) -> CheckResult:
     """Return the check of the gradients that the penalties add, apart from the data loss (K2)."""
-    name = "penalty gradients"
+    name, until = "penalty gradients", time.perf_counter() + PENALTIES_PART * seconds
     penalties = regularization.build(network)
     gradients = penalty_gradients(network, penalties)
     tensors = {name: weight for name, weight in network.named_parameters() if name in gradients}
@@ -167,7 +212,7 @@ def _penalty_result(network: nn.Module, regularization: Regularizers, rng: torch
 
     if not gradients:
         return CheckResult(name, None, NO_PENALTY)
-    errors = list(compare_gradients(loss, tensors, gradients, MAX_ENTRIES, rng))
+    errors = list(compare_gradients(loss, tensors, gradients, PENALTY_ENTRIES, rng, until))
     details = {"tensors": [asdict(error) for error in errors]}
     wrong = [error for error in errors if error.is_wrong]
     worst = max(wrong or errors, key=lambda error: error.error or 0.0)
@@ -175,8 +220,11 @@ def _penalty_result(network: nn.Module, regularization: Regularizers, rng: torch
         sentence = f"{len(wrong)} of {len(errors)} tensors differ, {worst.tensor} by {worst.error:.2g}"
         return CheckResult(name, False, sentence, details)
     sentence = (
-        f"{len(errors)} tensors equal central differences, the largest relative error {worst.error or 0:.1g}"
+        f"{len(errors)} of {len(tensors)} tensors equal central differences, the largest relative error "
+        f"{worst.error or 0:.1g}"
     )
+    if len(errors) < len(tensors):
+        sentence += "; check.seconds=60 compares more"
     return CheckResult(name, True, sentence, details)
 
 

@@ -66,7 +66,7 @@ def check_units(network: nn.Module, inputs: Tensor) -> list[CheckResult]:
     turn_off_randomness(plain)
     activity = UnitActivity(plain)
     with activity.around_split():
-        scores = plain(inputs)
+        scores = plain(inputs.clone())
     row = activity.row()
     # Of a handful of units, most may be dead by chance.
     units = activity.units()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,17 +24,21 @@ class ModuleCall:
     kwargs: dict[str, Any]
 
 
-def wrong_modules(network: nn.Module, forward: Callable[[], Any], rng: torch.Generator) -> list[str]:
+def wrong_modules(
+    network: nn.Module, forward: Callable[[], Any], rng: torch.Generator, until: float = math.inf
+) -> list[str]:
     """Return the names of the modules whose gradients are wrong, in the order of the forward pass.
 
     Each module called by `forward`, other than torch's own, is compared by itself: a random weighting of its
     outputs, with respect to its inputs and the parameters that it holds directly. A module that contains a
-    wrong one is not named. Double precision.
+    wrong one is not named. Double precision. None is begun after `until`, in seconds of time.perf_counter.
     """
     wrong: list[str] = []
     for call in _calls(network, forward):
         if type(call.module).__module__.startswith("torch.nn."):
             continue
+        if time.perf_counter() > until:
+            break
         contains_wrong = any(name.startswith(f"{call.name}." if call.name else "") for name in wrong)
         if call.name not in wrong and not contains_wrong and _is_wrong(call, rng):
             wrong.append(call.name)

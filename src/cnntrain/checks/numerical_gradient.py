@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +20,8 @@ EXACT = 1e-7
 TOLERANCE = 1e-4
 # Rounding error of the loss, relative to its size: sums of thousands of numbers in double precision.
 ROUNDING = 1e-14
+# Of many tensors compared together, none is moved farther than so many times the median.
+LONGEST = 10
 # Gradients smaller than this cannot be told from 0 (K2).
 TINY = 1e-10
 
@@ -52,15 +56,43 @@ def compare_gradients(
     gradients: Mapping[str, Tensor],
     entries: int,
     rng: torch.Generator,
+    until: float = math.inf,
 ) -> Iterable[GradientError]:
     """Yield the comparison of each tensor's gradient with central differences of `loss`.
 
     loss: a deterministic function of the tensors' current values, which are changed in place and restored;
     double precision. In each tensor `entries` entries are compared, all if it has no more, and the derivative
-    in a random direction that changes all entries at once, so that an error of any entry is noticed.
+    in a random direction that changes all entries at once, so that an error of any entry is noticed. No
+    tensor but the first is begun after `until`, in seconds of time.perf_counter.
     """
-    for name, tensor in tensors.items():
+    for number, (name, tensor) in enumerate(tensors.items()):
+        if number and time.perf_counter() > until:
+            return
         yield _compare(loss, name, tensor.detach(), gradients[name].detach(), entries, rng)
+
+
+def compare_together(
+    loss: Loss, tensors: Mapping[str, Tensor], gradients: Mapping[str, Tensor], rng: torch.Generator
+) -> GradientError:
+    """Return the comparison of many tensors' gradients along one direction that changes all of them.
+
+    Every tensor contributes the same to the derivative as far as possible, so that a relative error e in one
+    of n is one of e / n.
+    """
+    signs = {name: _signs(tensor, rng) for name, tensor in tensors.items()}
+    slopes = {name: (gradients[name] * sign).sum().item() for name, sign in signs.items()}
+    # Equal contributions; a tensor of far smaller gradients than the others would be moved too far.
+    lengths = {name: 1 / abs(slope) if slope else math.inf for name, slope in slopes.items()}
+    finite = [length for length in lengths.values() if length < math.inf]
+    longest = LONGEST * statistics.median(finite) if finite else 1.0
+    scales = {name: math.copysign(min(length, longest), slopes[name]) for name, length in lengths.items()}
+    total = math.sqrt(sum(scale**2 for scale in scales.values()))
+    moves = [(tensors[name].detach(), signs[name] * (scale / total)) for name, scale in scales.items()]
+    expected = sum(slopes[name] * scale / total for name, scale in scales.items())
+    error = _relative_error(loss, moves, expected)
+    largest = max(gradients[name].abs().max().item() for name in tensors)
+    compared = 0 if error is None else 1
+    return GradientError(f"{len(tensors)} tensors together", error, compared, 1 - compared, largest)
 
 
 def backpropagated(loss: Loss, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -78,7 +110,7 @@ def _compare(
 ) -> GradientError:
     error, compared, kinks = 0.0, 0, 0
     for direction in _directions(tensor, gradient, entries, rng):
-        found = _relative_error(loss, tensor, direction, (gradient * direction).sum().item())
+        found = _relative_error(loss, [(tensor, direction)], (gradient * direction).sum().item())
         if found is None:
             kinks += 1
         else:
@@ -95,8 +127,13 @@ def _directions(tensor: Tensor, gradient: Tensor, entries: int, rng: torch.Gener
         direction.view(-1)[index] = 1.0
         yield direction
     if tensor.numel() > entries:
-        signs = torch.randint(2, tensor.shape, generator=rng, dtype=tensor.dtype) * 2 - 1
-        yield signs.to(tensor.device) / math.sqrt(tensor.numel())
+        yield _signs(tensor, rng)
+
+
+def _signs(tensor: Tensor, rng: torch.Generator) -> Tensor:
+    """Return a direction of length 1 that changes all entries by the same amount up or down."""
+    signs = torch.randint(2, tensor.shape, generator=rng, dtype=tensor.dtype) * 2 - 1
+    return signs.to(tensor.device) / math.sqrt(tensor.numel())
 
 
 def _chosen_entries(gradient: Tensor, count: int, rng: torch.Generator) -> Tensor:
@@ -112,18 +149,23 @@ def _chosen_entries(gradient: Tensor, count: int, rng: torch.Generator) -> Tenso
 
 
 @torch.no_grad()
-def _relative_error(loss: Loss, tensor: Tensor, direction: Tensor, expected: float) -> float | None:
-    """Return the smallest relative error over the steps h; None if each has a kink between its points."""
+def _relative_error(loss: Loss, moves: list[tuple[Tensor, Tensor]], expected: float) -> float | None:
+    """Return the smallest relative error over the steps h; None if each has a kink between its points.
+
+    moves: tensors with their directions. expected: the derivative.
+    """
     errors = []
-    before = tensor.clone()
+    before = [tensor.clone() for tensor, _ in moves]
     for h in STEPS:
         values, pieces = [], []
         for sign in (1, -1):
-            tensor.copy_(before + sign * h * direction)
+            for (tensor, direction), values_before in zip(moves, before, strict=True):
+                torch.add(values_before, direction, alpha=sign * h, out=tensor)
             with Pieces() as taken:
                 values.append(loss().item())
             pieces.append(taken)
-        tensor.copy_(before)
+        for (tensor, _), values_before in zip(moves, before, strict=True):
+            tensor.copy_(values_before)
         if not pieces[0].equals(pieces[1]):
             continue
         errors.append(_error(expected, values[0], values[1], h))

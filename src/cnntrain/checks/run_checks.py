@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import replace
 
 import torch
@@ -30,7 +31,9 @@ from .labels_and_splits import check_copies, check_labels
 from .overfitting import Memorized, memorize, overfitting_result
 
 # Images on which inputs, units and the initial loss are measured.
-SAMPLE_IMAGES = 256
+SAMPLE_IMAGES, MIN_SAMPLE_IMAGES = 256, 16
+# The part of check.seconds that a forward pass of them may take; there are a few.
+FORWARD_PART = 0.1
 MAX_OVERFITTING_STEPS, WARMUP_STEPS = 300, 10
 ADAM_LR = 1e-3
 
@@ -41,7 +44,7 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
     trained: whether the network has been trained, so that its initial loss is not known.
     """
     step = parts.step
-    images, labels = _sample(parts.splits.train, SAMPLE_IMAGES)
+    images, labels = _sample(parts.splits.train, _affordable_images(parts, config.check.seconds))
     if parts.train.augment is not None:
         images = parts.train.augment(images, torch.arange(len(images)), config.seed, 0, 0)
     inputs = step.preprocess(images.to(parts.compute.device))
@@ -70,11 +73,27 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
 
 
 @torch.no_grad()
+def _affordable_images(parts: Parts, seconds: float) -> int:
+    """Return on how many images to measure, at most SAMPLE_IMAGES, so that a forward pass is fast enough."""
+    images, _ = _sample(parts.splits.train, MIN_SAMPLE_IMAGES)
+    network = copy.deepcopy(parts.step.network)
+    turn_off_randomness(network)
+    if parts.train.augment is not None:
+        images = parts.train.augment(images, torch.arange(len(images)), 0, 0, 0)
+    inputs = parts.step.preprocess(images.to(parts.compute.device))
+    started = time.perf_counter()
+    network(inputs)
+    duration = max(1e-9, time.perf_counter() - started)
+    affordable = int(FORWARD_PART * seconds / duration * len(images))
+    return max(MIN_SAMPLE_IMAGES, min(SAMPLE_IMAGES, affordable))
+
+
+@torch.no_grad()
 def _loss(parts: Parts, inputs: Tensor, labels: Tensor) -> float:
     """Return the data loss of a batch, without dropout, label smoothing and auxiliary heads."""
     network, criterion = copy.deepcopy((parts.step.network, parts.step.criterion))
     turn_off_randomness(network)
-    return float(criterion.eval()(network(inputs).float(), labels))
+    return float(criterion.eval()(network(inputs.clone()).float(), labels))
 
 
 def _check_penalty(config: Config, parts: Parts, inputs: Tensor, labels: Tensor) -> CheckResult:
@@ -83,7 +102,7 @@ def _check_penalty(config: Config, parts: Parts, inputs: Tensor, labels: Tensor)
     training_mode(network)
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     seed_torch(config.seed, "check")
-    loss = total_data_loss(network, network(inputs), lambda scores: criterion(scores.float(), labels))
+    loss = total_data_loss(network, network(inputs.clone()), lambda scores: criterion(scores.float(), labels))
     gradients = torch.autograd.grad(loss, weights, allow_unused=True)
     data_norm = get_total_norm([gradient for gradient in gradients if gradient is not None])
     penalties = config.regularization.build(network)

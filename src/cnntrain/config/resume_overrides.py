@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from ..errors import ConfigError
 from ..settings.config_tree import GROUPS, Config
-from ..settings.fields import rule_of, settings_of
+from ..settings.fields import format_value, rule_of, settings_of
 from .check import option_problems, rule_problems, store_absolute_paths
 from .choice_files import Choice, Choices
 from .cross_checks import job_problems
@@ -19,6 +19,8 @@ from .unknown_names import unknown_choice
 
 # Changing these continues a finished run.
 CONTINUABLE = ("trainer.epochs", "trainer.early_stopping_epochs")
+# Settings that jobs other than training use of an earlier run, besides their own and those of the data.
+USED_BY_JOBS = ("job", "run", "trainer.device", "trainer.precision", "trainer.threads")
 
 
 def changed(stored: Config, overrides: list[str], choices: Choices) -> Config:
@@ -74,8 +76,18 @@ def _with_overrides(
     tree = OmegaConf.structured(stored)
     problems = [line for override in of_groups if (line := _change_group(tree, override, choices))]
     problems += selection.problems
+    problems += [
+        f"{key}: a run has its folder; leave it out"
+        for key in (*selection.folders, *(override.partition("=")[0] for override in selection.hydra))
+    ]
+    job = selection.settings.get("job", stored.job)
     for name, new in selection.settings.items():
         old = OmegaConf.select(tree, name)
+        if new != old and not _has_effect(name, job):
+            problems.append(
+                f"{name}={format_value(new)}: has no effect on job={job} with run=…; leave it out"
+            )
+            continue
         if new != old and not (any_setting or _may_change(stored, name)):
             problems.append(f"{name}={new}: this run was started with {old}; start a new run to change it")
         elif name == CONTINUABLE[0] and new < old and not any_setting:
@@ -89,6 +101,13 @@ def _with_overrides(
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _has_effect(name: str, job: str) -> bool:
+    """Return whether a setting changes what a job does with an earlier run, or what it may not change."""
+    if name == "max_jobs":
+        return False
+    return job == "train" or name in USED_BY_JOBS or name.startswith((f"{job}.", "data."))
 
 
 def _stored_choices(stored: Config, choices: Choices) -> dict[str, Choice]:

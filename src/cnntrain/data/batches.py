@@ -87,7 +87,8 @@ class Batches:
                     num_workers=usable_workers(self.images, self.batch_size),
                     pin_memory=self.device.type == "cuda",
                 )
-            for images, labels in loader:
+                read = iter(loader)
+            for images, labels in read:
                 yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 
 

@@ -23,9 +23,11 @@ def check(config: Config, path: Path, named_by_user: bool) -> None:
     )
 
 
-def check_run(path: Path, config: Config) -> None:
+def check_run(path: Path, stored: Config, config: Config) -> None:
     """Check the best network of an earlier run; write check.json into its folder. Raises CheckFailed."""
-    on_best_network(config, path, lambda parts, folder: check_parts(config, parts, folder, trained=True))
+    on_best_network(
+        stored, config, path, lambda parts, folder: check_parts(config, parts, folder, trained=True)
+    )
 
 
 def check_parts(config: Config, parts: Parts, folder: RunFolder, trained: bool) -> None:
@@ -35,8 +37,8 @@ def check_parts(config: Config, parts: Parts, folder: RunFolder, trained: bool) 
     """
     results = run_checks(config, parts, trained)
     content = {result.name: asdict(result) for result in results}
+    print("\n".join(result.line() for result in results), flush=True)
     write_text(folder.path / file_names.CHECK, json.dumps(content, indent=2) + "\n")
-    print("\n".join(result.line() for result in results))
     print(f"\n{folder.path / file_names.CHECK}\n", flush=True)
     failed = [result.name for result in results if result.passed is False]
     if failed:

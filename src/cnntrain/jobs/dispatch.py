@@ -59,11 +59,11 @@ def _start_on_run(folder: Path, stored: Config, config: Config) -> None:
     elif config.job == "check":
         from .check import check_run
 
-        check_run(folder, config)
+        check_run(folder, stored, config)
     elif config.job == "lr_range":
         from .lr_range import lr_range_of_run
 
-        lr_range_of_run(folder, config)
+        lr_range_of_run(folder, stored, config)
     elif config.job == "summary":
         from .summary import summarize_run
 

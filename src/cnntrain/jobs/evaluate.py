@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from ..assemble.parts import evaluation_batches
-from ..assemble.restore import restore_preprocessing
+from ..assemble.restore import check_configuration, restore_preprocessing
 from ..config.resolve_network_input import resolve_network_input
 from ..data.image_set import ImageSet
 from ..errors import ConfigError, DataError
@@ -33,6 +33,7 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
     """
     folder = RunFolder(path)
     state = folder.checkpoints.load_best()
+    check_configuration(stored, state, path)
     compute = prepare(config.trainer, state.get("threads"))
     images, found_names = config.data.load_split(config.evaluate.split, config.seed)
     names: list[str] = state["names"]
@@ -72,7 +73,6 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
         **evaluation.details,
         "precision": compute.precision,
     }
-    write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
     title = f"{config.data.name} {config.evaluate.split}: {len(images)} images"
     print("\n".join(evaluation_lines(title, evaluation, names)) + "\n")
     if views is not None and view_metrics is not None:
@@ -80,6 +80,7 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
         print(f"{views.description}, predictions averaged: {values}\n")
     if dense:
         print("\n".join(dense.lines()) + "\n")
+    write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
     print(file)
 
 

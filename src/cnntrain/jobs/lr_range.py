@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from ..assemble.run import Parts
 from ..checks.lr_range import lr_range_test
 from ..config.choice_files import Choices
 from ..config.equivalent_command import equivalent_command
+from ..initialization.settings import FromRun
 from ..report.pictures.lr_range import draw_lr_range
 from ..runs.atomic_write import write_text
 from ..runs.run_folder import RunFolder
@@ -25,9 +26,13 @@ def lr_range(config: Config, path: Path, named_by_user: bool) -> None:
     in_new_folder(config, path, named_by_user, partial(_test, config))
 
 
-def lr_range_of_run(path: Path, config: Config) -> None:
-    """Test the learning rates from the best network of an earlier run on, which is not changed."""
-    on_best_network(config, path, partial(_test, config))
+def lr_range_of_run(path: Path, stored: Config, config: Config) -> None:
+    """Test the learning rates from the best network of an earlier run on, which is not changed.
+
+    The suggested command starts a new run from that network.
+    """
+    from_run = replace(config, initialization=FromRun(run=str(path.absolute())))
+    on_best_network(stored, config, path, partial(_test, from_run))
 
 
 def _test(config: Config, parts: Parts, folder: RunFolder) -> None:
@@ -35,8 +40,6 @@ def _test(config: Config, parts: Parts, folder: RunFolder) -> None:
     result = lr_range_test(parts.step, parts.train, settings.smallest, settings.largest, settings.steps)
     suggestion, lowest = result.suggestion, min(result.smoothed)
     content = {"suggestion": suggestion, "lr_of_minimum": result.lr_of_minimum, **asdict(result)}
-    write_text(folder.path / FILE, json.dumps(content, indent=2) + "\n")
-    draw_lr_range(folder.path / PICTURE, result.lrs, result.losses, result.smoothed, suggestion)
     ended = f"; it diverges at {result.lrs[-1]:.2g}" if result.diverged else ""
     print(
         f"lr        {result.lrs[0]:.2g} to {result.lrs[-1]:.2g} in {len(result.lrs)} steps: loss "
@@ -46,4 +49,6 @@ def _test(config: Config, parts: Parts, folder: RunFolder) -> None:
         print("try       more steps or other rates: the loss does not fall; job=check looks for the reason")
     else:
         print(f"try       {equivalent_command(config, Choices(), {'optim.lr': suggestion})}")
+    write_text(folder.path / FILE, json.dumps(content, indent=2) + "\n")
+    draw_lr_range(folder.path / PICTURE, result.lrs, result.losses, result.smoothed, suggestion)
     print(f"\n{folder.path}: {PICTURE}, {FILE}", flush=True)

@@ -28,8 +28,12 @@ from .dispatch import start, start_on_run
 
 
 def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
-    """Run every job of a sweep; return 1 if any failed, else 0. Raises Interrupted."""
+    """Run every job of a sweep; return 1 if any failed, else 0.
+
+    Raises DataError, before any job starts, if its folder holds jobs of other settings; Interrupted.
+    """
     folder = create_folder(sweep.folder, sweep.named_by_user)
+    _check_existing_jobs(sweep, folder)
     try:
         with signals_as_exceptions():
             jobs = composer.multirun(_run_job, sweep.overrides, folder)
@@ -73,13 +77,28 @@ def _run_job(tree: DictConfig) -> int:
     return 0
 
 
-def _continue(folder: Path, config: Config) -> int:
-    """Continue the job of a sweep repeated in its folder; a finished one is kept. Raises DataError."""
+def _check_existing_jobs(sweep: CheckedSweep, folder: Path) -> None:
+    """Raise DataError if the folder of a job holds a run of other settings, before Hydra writes anything."""
+    if any(override.startswith(("hydra.sweep.subdir=", "hydra/sweeper=")) for override in sweep.overrides):
+        return  # the folders are known when the jobs run
+    for number, job in enumerate(sweep.jobs):
+        if (folder / str(number) / file_names.CONFIG).exists():
+            _read_same(folder / str(number), job.config)
+
+
+def _read_same(folder: Path, config: Config) -> Config:
+    """Return the stored configuration of a job; raises DataError if it is not `config`."""
     stored = stored_config.read(folder)
     found = difference(stored, config)
     if found is not None or stored.trainer.epochs != config.trainer.epochs:
         key = found[0] if found is not None else "trainer.epochs"
         raise DataError(f"{folder}: holds a run of other settings ({key}); name another folder")
+    return stored
+
+
+def _continue(folder: Path, config: Config) -> int:
+    """Continue the job of a sweep repeated in its folder; a finished one is kept. Raises DataError."""
+    stored = _read_same(folder, config)
     summary = RunFolder(folder).read_summary() or {}
     if summary.get("status") == "finished":
         print(f"{folder}: is finished", flush=True)

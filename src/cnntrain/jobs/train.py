@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from ..assemble.parts import count_parameters, evaluation_batches
+from ..assemble.restore import check_configuration
 from ..assemble.run import Assembled, assemble
 from ..config import stored_config
-from ..config.resume_overrides import difference
 from ..errors import ConfigError, DataError, Diverged, Interrupted, UserError, interrupted_by
 from ..machine_errors import machine_error
 from ..metrics import format_metric
@@ -29,7 +29,6 @@ from ..runs.run_folder import RunFolder, create
 from ..runs.run_progress import Progress
 from ..runs.signals import StopSignals
 from ..settings.config_tree import Config
-from ..settings.fields import format_value
 from ..training.evaluate_split import evaluate_split
 from ..version import __version__
 
@@ -65,7 +64,7 @@ def resume(path: Path, before: Config, config: Config) -> None:
         state, messages = None, [f"folder    {folder.path}"]
         if folder.checkpoints.exist():
             state, warning = folder.checkpoints.load_last()
-            _check_configuration(before, state, path)
+            check_configuration(before, state, path)
             progress = Progress(**state["progress"])
             if _is_finished(summary, progress, config):
                 print(
@@ -256,15 +255,3 @@ def _record_outcome(folder: RunFolder, status: str, error: str | None) -> None:
             write_text(folder.error, error + "\n")
     except DataError as unwritable:
         print(f"warning   {unwritable}")
-
-
-def _check_configuration(config: Config, state: State, path: Path) -> None:
-    """Raise DataError if a checkpoint was written with another configuration than the folder's."""
-    written = stored_config.from_yaml(state["config"], f"{path}: checkpoint")
-    found = difference(config, written)
-    if found is not None:
-        key, now, before = found
-        raise DataError(
-            f"run={path}: config.yaml has {key}={format_value(now)}, its checkpoint was written with "
-            f"{key}={format_value(before)}; write {format_value(before)} into config.yaml, or start a new run"
-        )

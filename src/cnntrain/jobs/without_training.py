@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ..assemble.restore import check_configuration
 from ..assemble.run import Parts, build_parts
 from ..config import stored_config
 from ..output_streams import print_labelled
@@ -26,10 +27,14 @@ def in_new_folder(config: Config, path: Path, named_by_user: bool, act: Act) -> 
         act(parts, folder)
 
 
-def on_best_network(config: Config, path: Path, act: Act) -> None:
-    """Call `act` with the parts of an earlier run, its network being the best one, and its folder."""
+def on_best_network(stored: Config, config: Config, path: Path, act: Act) -> None:
+    """Call `act` with the parts of an earlier run, its network being the best one, and its folder.
+
+    stored: the configuration in the run's folder. config: the same with the user's overrides.
+    """
     folder = RunFolder(path)
     state = folder.checkpoints.load_best()
+    check_configuration(stored, state, path)
     parts = build_parts(config, state, path, f"{path}: checkpoint")
     load_weights(parts.step.network, state)
     print_labelled([*parts.messages, ""])

@@ -86,12 +86,18 @@ def custom_problems(factory: str, arguments: dict[str, Any]) -> list[str]:
 
 
 def custom_network(
-    factory: str, arguments: dict[str, Any], in_channels: int, classes: int, dropout: float | None
+    factory: str,
+    arguments: dict[str, Any],
+    in_channels: int,
+    classes: int,
+    image_size: tuple[int, int],
+    dropout: float | None,
 ) -> nn.Module:
-    """Return factory(in_channels=…, classes=…, **arguments).
+    """Return factory(in_channels=…, classes=…, **arguments), after one forward pass.
 
     Raises ConfigError if the function is not found, does not accept these arguments or does not return a
-    torch.nn.Module; exceptions raised by the function itself are not caught.
+    torch.nn.Module with weights whose output is (N, classes); exceptions raised by the user's own code are
+    not caught.
     """
     function, problems = _find_factory(factory, arguments)
     if function is None:
@@ -102,8 +108,33 @@ def custom_network(
         raise ConfigError(
             [f"model.factory={factory}: returned a {type_name}; it must return a torch.nn.Module"]
         )
+    problem = _output_problem(network, torch.zeros(2, in_channels, *image_size), classes)
+    if problem is not None:
+        raise ConfigError([f"model.factory={factory}: {problem}"])
     set_dropout(network, dropout)
     return network
+
+
+def _output_problem(network: nn.Module, images: Tensor, classes: int) -> str | None:
+    """Return what is wrong with a network's output in evaluation, or None; lazy layers get their weights."""
+    training = network.training
+    try:
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            output = network.eval()(images)
+    except RuntimeError:
+        return None  # such as images that are too small, which are reported with the layer elsewhere
+    finally:
+        network.train(training)
+    if not isinstance(output, Tensor):
+        return f"the network returns a {type(output).__name__} in evaluation; it must return one tensor"
+    shape = (len(images), classes)
+    if tuple(output.shape) != shape:
+        return f"the network returns scores of {tuple(output.shape)} for {len(images)} images, not {shape}"
+    if not any(weight.requires_grad for weight in network.parameters()):
+        return "the network has no weights to train"
+    if not output.requires_grad:
+        return "its scores have no gradient; leave out detach(), torch.no_grad() and rounding in forward"
+    return None
 
 
 def set_dropout(network: nn.Module, rate: float | None, head: str | None = None) -> None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..assemble.restore import rebuild_network, restore_criterion, restore_preprocessing
+from ..assemble.restore import check_configuration, rebuild_network, restore_criterion, restore_preprocessing
 from ..config import stored_config
 from ..config.resolve_network_input import resolve_network_input
 from ..errors import ConfigError, DataError
@@ -54,8 +54,10 @@ class TrainedNetwork:
 
         images: uint8 (N, H, W, C), of torch or numpy. Raises ValueError for another type or shape.
         """
-        if isinstance(images, np.ndarray) and not images.flags.writeable:
-            images = images.copy()  # torch warns about memory that it could write to
+        if isinstance(images, np.ndarray) and (not images.flags.writeable or min(images.strides) < 0):
+            images = (
+                images.copy()
+            )  # torch warns about memory that it could write to, and reads none backwards
         images = torch.as_tensor(images)
         if images.dtype != torch.uint8:
             raise ValueError(f"images must be uint8 of 0…255, got {str(images.dtype).removeprefix('torch.')}")
@@ -88,6 +90,7 @@ def load_trained(path: Path) -> TrainedNetwork:
     """Return the best network of the run in a folder; raises DataError."""
     config = stored_config.read(path)
     state = RunFolder(path).checkpoints.load_best()
+    check_configuration(config, state, path)
     network, criterion = restore_network(config, state)
     return TrainedNetwork(
         network=network.eval(),

@@ -200,4 +200,4 @@ class Custom(Model):
     ) -> nn.Module:
         from ..external import custom_network
 
-        return custom_network(self.factory, self.arguments, in_channels, classes, dropout)
+        return custom_network(self.factory, self.arguments, in_channels, classes, image_size, dropout)
