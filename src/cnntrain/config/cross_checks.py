@@ -62,8 +62,8 @@ def training_images(config: Config) -> int | None:
 
 
 def _job(config: Config) -> Iterator[str]:
-    if config.job == "evaluate" and config.run is None:
-        yield "job=evaluate: needs the folder of a run: run=FOLDER"
+    if config.job in ("evaluate", "report") and config.run is None:
+        yield f"job={config.job}: needs the folder of a run: run=FOLDER"
     yield from job_problems(config)
     if config.job == "optimizers" and config.optim != Sgd():
         yield (

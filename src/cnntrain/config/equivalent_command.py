@@ -11,9 +11,18 @@ from .choice_files import Choice, Choices
 
 
 def equivalent_command(config: Config, choices: Choices, changes: dict[str, Any] | None = None) -> str:
-    """Return the command of a run with this configuration and `changes` (setting → value), as for a shell."""
-    overrides = equivalent_overrides(config, choices)
-    changed = {**overrides, **{key: written(value) for key, value in (changes or {}).items()}}
+    """Return the command of a run with this configuration and `changes`, as for a shell.
+
+    changes: setting or group → value; settings of a group's former choice are left out.
+    """
+    new = {key: written(value) for key, value in (changes or {}).items()}
+    groups = tuple(f"{key}." for key in new if key in GROUPS)
+    overrides = {
+        key: value
+        for key, value in equivalent_overrides(config, choices).items()
+        if not (groups and key.startswith(groups))
+    }
+    changed = {**overrides, **new}
     return " ".join(["cnntrain", *(shlex.quote(f"{key}={value}") for key, value in changed.items())])
 
 

@@ -64,6 +64,10 @@ def _start_on_run(folder: Path, stored: Config, config: Config) -> None:
         from .lr_range import lr_range_of_run
 
         lr_range_of_run(folder, stored, config)
+    elif config.job == "report":
+        from .report import report_run
+
+        report_run(folder, stored, config)
     elif config.job == "summary":
         from .summary import summarize_run
 

@@ -113,6 +113,12 @@ def _run(config: Config, folder: RunFolder, state: State | None, before: Config 
                 try:
                     assembled.trainer.train(signals)
                     trained = True
+                except Diverged:
+                    assembled.trainer.recorder.close()
+                    _record_outcome(folder, DIVERGED, None)
+                    if config.trainer.report:
+                        _report(config, assembled, folder)
+                    raise
                 finally:
                     pictures += (
                         draw_schedule(folder.path, config, assembled) if config.trainer.pictures else []
@@ -181,10 +187,20 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     pictures += draw_end(folder.path, config, assembled) if config.trainer.pictures else []
     folder.write_summary(summary)
     print(_table(summary))
+    if config.trainer.report:
+        _report(config, assembled, folder)
     files = ["config.yaml", "metrics.jsonl", "summary.json", "checkpoints/", *pictures]
+    files += [file_names.FINDINGS, file_names.REPORT] if config.trainer.report else []
     files += [file_names.CHECK] if (folder.path / file_names.CHECK).is_file() else []
     files += ["tensorboard/"] if (folder.path / "tensorboard").is_dir() else []
     print(f"{folder.path}: {', '.join(files)}", flush=True)
+
+
+def _report(config: Config, assembled: Assembled, folder: RunFolder) -> None:
+    from .report import write_findings
+
+    write_findings(config, assembled.parts, folder)
+    print()
 
 
 def _table(summary: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ JOBS = {
     "evaluate": "evaluate a run's best network on a split: job=evaluate run=FOLDER",
     "check": "check gradients, data, initial loss and whether the network can learn, before training",
     "lr_range": "train for some steps with a rising learning rate, and suggest one",
+    "report": "say what went wrong in a run or could be better, with evidence: job=report run=FOLDER",
     "summary": "print a network's parameters, operations and memory, layer by layer, before training",
     "optimizers": "compare optimizers on two test functions, a bowl and a saddle: pictures and a summary",
 }

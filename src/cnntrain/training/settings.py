@@ -79,6 +79,12 @@ class Trainer(Option):
         "saturated units in validation",
         resume="free",
     )
+    report: bool = setting(
+        True,
+        "after training, say in words what went wrong or could be better (findings.json), and draw the run "
+        "on one page (report.html)",
+        resume="free",
+    )
     record_every_steps: int = setting(50, "updates between rows of metrics.jsonl", ge=1, resume="free")
     checkpoint_every_steps: int | None = setting(
         None, "updates between checkpoints, in addition to one per epoch; null: none", ge=1, resume="free"

@@ -1,0 +1,1 @@
+"""Do findings name what is wrong with a run? Planted faults, beside healthy runs that look odd."""

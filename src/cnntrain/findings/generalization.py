@@ -1,0 +1,304 @@
+"""Rules on what was learned: labels, capacity, regularization, the gap between training and validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from .finding import POOR_RESULT, SICK_UNITS, Finding
+from .optimization import WELL_LEARNED
+from .run_record import RunRecord, finite
+
+# Training minus validation accuracy that counts as a gap; the validation loss at the end over its minimum.
+GAP, RISE = 0.08, 1.25
+# Smaller differences between accuracies are noise of a few hundred images.
+STANDARD_ERRORS = 3.0
+# The largest over the smallest class.
+IMBALANCE = 8.0
+COPIES = 0.01
+# Labels that the network rules out, of all images and of those it predicts another class for.
+WRONG_LABELS, MOST_MISTAKES = 0.05, 0.4
+
+
+def random_labels(run: RunRecord) -> Finding | None:
+    """Training images are learned by heart and validation stays at chance."""
+    plain, val = run.plain_accuracy, run.evidence.get("val_accuracy")
+    learned = max(plain or 0.0, max(run.train_accuracies, default=0.0))
+    if val is None or learned < run.chance + 0.15 or not _at_chance(run, val):
+        return None
+    return Finding(
+        "labels cannot be learned",
+        f"The labels do not follow from the images: {learned:.0%} of the training images are learned by "
+        f"heart, and of the validation images {val:.0%} are right, as by guessing.",
+        {"train_accuracy": learned, "val_accuracy": val, "chance": run.chance},
+        0.9,
+        {},
+        explains=(*POOR_RESULT, "overfitting", "some labels wrong", "imbalance"),
+    )
+
+
+def some_labels_wrong(run: RunRecord) -> Finding | None:
+    """The network rejects labels in training and validation alike, and these are most of its mistakes."""
+    train, val = run.evidence.get("train_rejected"), run.evidence.get("val_rejected")
+    plain, val_accuracy = run.plain_accuracy, run.evidence.get("val_accuracy")
+    if train is None or val is None or plain is None or val_accuracy is None or run.learned < 0.4:
+        return None
+    of_mistakes = min(train / max(1 - plain, 1e-9), val / max(1 - val_accuracy, 1e-9))
+    if min(train, val) < WRONG_LABELS or of_mistakes < MOST_MISTAKES:
+        return None
+    suspects = run.evidence.get("train_suspects", [])
+    listed = ", ".join(f"{one['image']} ({one['label']} → {one['predicted']})" for one in suspects[:5])
+    return Finding(
+        "some labels wrong",
+        f"About {train:.0%} of the labels are probably wrong: the network predicts another class for these "
+        f"images and rules the label out. Look at training images {listed}.",
+        {"train_rejected": train, "val_rejected": val, "part_of_mistakes": of_mistakes, "suspects": suspects},
+        0.8,
+        {"regularization.label_smoothing": 0.1} if not run.config.regularization.label_smoothing else {},
+        explains=(*POOR_RESULT, "overfitting"),
+    )
+
+
+def overfitting(run: RunRecord) -> Finding | None:
+    """Training images are learned far better than validation images, whose loss rises."""
+    plain, val = run.evidence.get("train_accuracy"), run.evidence.get("val_accuracy")
+    if plain is None or val is None or len(run.val_losses) < 4:
+        return None
+    train = max(plain, max(run.train_accuracies, default=0.0))
+    rise = run.val_losses[-1] / max(min(run.val_losses), 1e-9)
+    if train - max(run.val_accuracies) < GAP or rise < RISE:
+        return None
+    changes: dict[str, Any] = {}
+    if run.config.augmentation.name in ("none", "augment") and not _augments(run):
+        changes["augmentation"] = run.config.data.default_augmentation()
+    if not run.config.regularization.changes_weights() and run.config.regularization.l2 < 5e-3:
+        changes["regularization.l2"] = 10 * max(run.config.regularization.l2, 5e-4)
+    return Finding(
+        "overfitting",
+        f"The network learns the training images by heart: {train:.0%} of them are right, of the validation "
+        f"images {max(run.val_accuracies):.0%}, and the validation loss has risen to {rise:.1f} times its "
+        "smallest value.",
+        {"train_accuracy": train, "val_accuracy": max(run.val_accuracies), "rise_of_val_loss": rise},
+        min(0.9, 0.5 + (train - max(run.val_accuracies))),
+        changes,
+    )
+
+
+def underfitting(run: RunRecord) -> Finding | None:
+    """Training accuracy is low, validation equally so, and the loss has stopped falling."""
+    plain, val, losses = run.plain_accuracy, run.evidence.get("val_accuracy"), run.train_losses
+    if plain is None or val is None or len(losses) < 4 or run.learned >= 0.75 or run.status != "finished":
+        return None
+    back = max(1, len(losses) // 5)
+    if 1 - losses[-1] / losses[-1 - back] >= 0.08 or plain - val > 0.1:
+        return None
+    return Finding(
+        "underfitting",
+        f"The network is too small for the task, or held back: {plain:.0%} of the training images and "
+        f"{val:.0%} of the validation images are right, and the loss has stopped falling.",
+        {"train_accuracy": plain, "val_accuracy": val, "train_data_losses": losses[-1 - back :]},
+        0.5,
+        {"model": "convnet"} if run.config.model.name in ("linear", "mlp") else {"model": "resnet20"},
+        explains=("class never predicted",),
+    )
+
+
+def regularization_too_strong(run: RunRecord) -> Finding | None:
+    """The penalty is larger than the data loss from the first step, or decay shrinks weights visibly."""
+    if run.learned >= WELL_LEARNED or not run.steps:
+        return None
+    first, penalty = run.first_loss, run.steps[0].get("train/regularization_loss")
+    decay, rate = run.config.regularization.weight_decay, getattr(run.config.optim, "lr", 0.0)
+    explains = (
+        *POOR_RESULT,
+        *SICK_UNITS,
+        "learning rate too high",
+        "vanishing gradients",
+        "diverged",
+        "gradients clipped",
+        "symmetric initialization",
+        "augmentation too strong",
+    )
+    if first is not None and penalty is not None and math.isfinite(penalty) and penalty > first:
+        return Finding(
+            "regularization too strong",
+            f"The penalty on the weights swamps the data loss: {penalty:.3g} beside {first:.3g} at the first "
+            "step, so the network is trained to have small weights.",
+            {"regularization_loss": penalty, "data_loss": first},
+            0.96,
+            {"regularization": "l2"},
+            explains=explains,
+        )
+    if decay and rate and decay * rate > 5e-3:
+        return Finding(
+            "regularization too strong",
+            f"Weight decay takes {decay * rate:.1%} from every weight in each update, more than the "
+            "gradients can restore.",
+            {"weight_decay": decay, "lr": rate},
+            0.9,
+            {"regularization.weight_decay": 5e-4},
+            explains=explains,
+        )
+    return None
+
+
+def held_back_in_training(run: RunRecord) -> Finding | None:
+    """Accuracy on training batches is far below that of the same images without dropout or augmentation."""
+    plain, running = run.plain_accuracy, max(run.train_accuracies, default=None)
+    if plain is None or running is None or run.learned >= WELL_LEARNED:
+        return None
+    dropout, settings = run.evidence.get("dropout", 0.0), run.config.regularization
+    rate = max(dropout, settings.dropout or 0.0)
+    if rate >= 0.7:
+        return Finding(
+            "dropout too high",
+            f"Dropout {rate:g} leaves {1 - rate:.0%} of the units in training, too few to learn from: "
+            f"{running:.0%} of the training images are right with it, {plain:.0%} without.",
+            {"dropout": rate, "train_accuracy": running, "without": plain},
+            0.85,
+            {"regularization.dropout": 0.5 if rate > 0.8 else 0.3},
+            explains=(*POOR_RESULT, *SICK_UNITS, "learning rate too high"),
+        )
+    if settings.input_noise >= 1:
+        return Finding(
+            "input noise too strong",
+            f"Noise of deviation {settings.input_noise:g} on inputs of deviation 1 hides the images in "
+            "training.",
+            {"input_noise": settings.input_noise, "train_accuracy": running, "without": plain},
+            0.85,
+            {"regularization.input_noise": 0.1},
+            explains=(*POOR_RESULT, *SICK_UNITS),
+        )
+    if plain - running > 0.2 and _augments(run):
+        return Finding(
+            "augmentation too strong",
+            f"Augmentation changes the images too much: {running:.0%} of them are right in training, "
+            f"{plain:.0%} without it.",
+            {"train_accuracy": running, "without": plain, "augmentation": run.config.augmentation.name},
+            0.6,
+            {"augmentation": "auto"},
+            explains=(*POOR_RESULT, *SICK_UNITS),
+        )
+    return None
+
+
+def label_smoothing_too_strong(run: RunRecord) -> Finding | None:
+    """Label smoothing takes most of each target away."""
+    smoothing = run.config.regularization.label_smoothing
+    if smoothing < 0.5:
+        return None
+    return Finding(
+        "label smoothing too strong",
+        f"Label smoothing {smoothing:g} leaves {1 - smoothing:.0%} of each target to the label itself.",
+        {"label_smoothing": smoothing},
+        0.7,
+        {"regularization.label_smoothing": 0.1},
+        explains=POOR_RESULT,
+    )
+
+
+def imbalance(run: RunRecord) -> Finding | None:
+    """Some classes have far fewer images, and these are recognized worse or never predicted."""
+    counts, recalls = run.evidence.get("class_counts"), run.evidence.get("val_recalls")
+    predicted, of_val = run.evidence.get("val_predicted_counts"), run.evidence.get("val_class_counts")
+    if not counts or not recalls or predicted is None or of_val is None or min(counts) == 0:
+        return None
+    if max(counts) / min(counts) < IMBALANCE:
+        return None
+    rare = [index for index, count in enumerate(counts) if count * IMBALANCE <= max(counts) and of_val[index]]
+    worst = [index for index in rare if recalls[index] < 0.6 * max(recalls)]
+    if not worst:
+        return None
+    return Finding(
+        "imbalance",
+        f"Classes are imbalanced: the largest has {max(counts)} training images, the smallest {min(counts)}, "
+        f"and {len(worst)} of the rare ones are recognized badly.",
+        {"class_counts": counts, "val_recalls": recalls},
+        0.8,
+        {"loss.balanced": True},
+        explains=("class never predicted",),
+    )
+
+
+def class_never_predicted(run: RunRecord) -> Finding | None:
+    """A class of the validation split is never predicted."""
+    of_val, predicted = run.evidence.get("val_class_counts"), run.evidence.get("val_predicted_counts")
+    if of_val is None or predicted is None or run.learned < 0.2:
+        return None
+    never = [index for index, count in enumerate(of_val) if count >= 5 and not predicted[index]]
+    if not never:
+        return None
+    return Finding(
+        "class never predicted",
+        f"{len(never)} of {len(of_val)} classes are never predicted, though the validation split has images "
+        "of them.",
+        {"classes": never, "val_class_counts": of_val},
+        0.5,
+        {"loss.balanced": True} if hasattr(run.config.loss, "balanced") else {},
+    )
+
+
+def copies_between_splits(run: RunRecord) -> Finding | None:
+    """Validation or test images are copies of training images."""
+    copies = {
+        split: fraction for split, fraction in run.evidence.get("copies", {}).items() if fraction > COPIES
+    }
+    if not copies:
+        return None
+    listed = " and ".join(f"{fraction:.0%} of the {split} images" for split, fraction in copies.items())
+    return Finding(
+        "copies between splits",
+        f"{listed} are copies of training images, so their accuracy flatters.",
+        {"copies": copies},
+        0.9,
+        {},
+    )
+
+
+def constant_channels(run: RunRecord) -> Finding | None:
+    """A channel of the inputs is the same in all images."""
+    channels = run.evidence.get("constant_channels")
+    if not channels:
+        return None
+    return Finding(
+        "constant channel",
+        f"Channel {', '.join(map(str, channels))} of the inputs is the same in all images and tells nothing.",
+        {"channels": channels},
+        0.6,
+        {},
+    )
+
+
+RULES = (
+    random_labels,
+    some_labels_wrong,
+    overfitting,
+    underfitting,
+    regularization_too_strong,
+    held_back_in_training,
+    label_smoothing_too_strong,
+    imbalance,
+    class_never_predicted,
+    copies_between_splits,
+    constant_channels,
+)
+
+
+def judge(run: RunRecord) -> Iterator[Finding]:
+    """Yield what these rules find."""
+    for rule in RULES:
+        found = rule(run)
+        if found is not None:
+            yield found
+
+
+def _at_chance(run: RunRecord, accuracy: float) -> bool:
+    """Return whether a validation accuracy is that of guessing, within its standard error."""
+    images = sum(run.evidence.get("val_class_counts") or [100])
+    error = math.sqrt(run.chance * (1 - run.chance) / images)
+    return accuracy < run.chance + STANDARD_ERRORS * error + 0.02
+
+
+def _augments(run: RunRecord) -> bool:
+    return bool(run.config.augmentation.name != "none" and finite(run.epochs, "train/accuracy"))

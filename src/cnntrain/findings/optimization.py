@@ -1,0 +1,291 @@
+"""Rules on the optimization: does the loss fall, and do learning rate, clipping and schedule let it?"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from ..settings.fields import default_of, settings_of
+from .finding import POOR_RESULT, SICK_UNITS, Finding
+from .run_record import RunRecord, finite
+
+# Update : weight ratios of about 1e-3 are sound (CS231n, lecture notes 3); a hundredth of it is too little.
+SMALLEST_RATIO, LARGEST_RATIO, SOUND_RATIO = 1e-4, 0.1, 3e-3
+# A network that has covered this part of the way from chance to no error has learned.
+LEARNED, WELL_LEARNED = 0.1, 0.9
+# A training loss of this many times that of guessing has risen.
+ROSE = 1.15
+# The training loss fell by less than this part of its first value: it did not fall.
+NO_FALL = 0.03
+# A loss that falls by this part in the last fifth of the run has not settled; fewer updates teach nothing.
+STILL_FALLING, FEW_UPDATES = 0.08, 60
+# Gradients this many times longer than max_grad_norm have only a direction left.
+CLIPPED = 20.0
+
+
+def diverged(run: RunRecord) -> Finding | None:
+    """The run ended because the loss was not finite, or had grown a hundredfold."""
+    if run.status != "diverged":
+        return None
+    rate = _rate(run)
+    return Finding(
+        "diverged",
+        "Training diverged: the loss became infinite or grew a hundredfold, as the updates were too large.",
+        {"lr": rate, "first_loss": run.first_loss, "last_losses": finite(run.steps, "train/loss")[-3:]},
+        1.0,
+        {} if rate is None else {"optim.lr": _sound_rate(run, _rounded(rate / 10))},
+        explains=(
+            *POOR_RESULT,
+            *SICK_UNITS,
+            "learning rate too high",
+            "gradients clipped",
+            "labels cannot be learned",
+            "some labels wrong",
+        ),
+    )
+
+
+def learning_rate_too_high(run: RunRecord) -> Finding | None:
+    """The weights are changed by a tenth of their size in an update, and the loss does not settle."""
+    rate, ratios = _rate(run), run.update_ratios
+    if rate is None or not ratios or not run.train_losses:
+        return None
+    largest = max(ratios)
+    start = run.evidence.get("initial_loss") or run.first_loss
+    rose = start is not None and max(run.train_losses) > ROSE * start
+    if run.learned >= WELL_LEARNED or not (largest > LARGEST_RATIO and rose):
+        return None
+    return Finding(
+        "learning rate too high",
+        f"The learning rate is too high: an update changes a layer's weights by up to {largest:.0%} of their "
+        "size, where about a thousandth is usual, and the loss does not settle.",
+        {"lr": rate, "largest_update_ratio": largest, "train_data_losses": run.train_losses[-3:]},
+        0.95,
+        {"optim.lr": _sound_rate(run, _rounded(rate * max(1e-3, min(0.1, 3 * SOUND_RATIO / largest))))},
+        explains=(
+            *POOR_RESULT,
+            *SICK_UNITS,
+            "gradients clipped",
+            "augmentation too strong",
+            "some labels wrong",
+            "labels cannot be learned",
+        ),
+    )
+
+
+def learning_rate_too_low(run: RunRecord) -> Finding | None:
+    """The weights hardly change, and the loss still falls slowly at the end."""
+    rate, ratios = _rate(run), run.update_ratios
+    if rate is None or not ratios or run.learned >= WELL_LEARNED or len(run.train_losses) < 2:
+        return None
+    largest = max(ratios)
+    if largest > SMALLEST_RATIO:
+        return None
+    return Finding(
+        "learning rate too low",
+        f"The learning rate is too low: no update changed a layer's weights by more than {largest:.1g} of "
+        "their size, where about a thousandth is usual.",
+        {"lr": rate, "largest_update_ratio": largest, "train_data_losses": run.train_losses[-3:]},
+        0.9,
+        {"optim.lr": _sound_rate(run, _rounded(rate * SOUND_RATIO / max(largest, 1e-9)))},
+        explains=POOR_RESULT,
+    )
+
+
+def gradients_clipped(run: RunRecord) -> Finding | None:
+    """Almost all gradients are far longer than max_grad_norm, so that clipping decides the step."""
+    limit, norms = run.config.trainer.max_grad_norm, finite(run.steps, "grad_norm")
+    if limit is None or not norms or run.learned >= WELL_LEARNED:
+        return None
+    times = statistics.median(norms) / limit
+    if times < CLIPPED or run.config.optim.name not in ("sgd", "nesterov"):
+        return None
+    return Finding(
+        "gradients clipped",
+        f"Gradients are clipped to almost nothing: half of them are over {times:.0f} times longer than "
+        f"trainer.max_grad_norm={limit:g}, so every update has the same small length.",
+        {"max_grad_norm": limit, "median_grad_norm": statistics.median(norms)},
+        0.85,
+        {"trainer.max_grad_norm": max(2.0, _rounded(statistics.median(norms)))},
+        explains=(*POOR_RESULT, "learning rate too low"),
+    )
+
+
+def momentum_too_high(run: RunRecord) -> Finding | None:
+    """Momentum multiplies the rate by 1 / (1 - momentum), together too much."""
+    rate, momentum = _rate(run), getattr(run.config.optim, "momentum", None)
+    if rate is None or momentum is None or momentum < 0.98 or run.learned >= WELL_LEARNED:
+        return None
+    return Finding(
+        "momentum too high",
+        f"Momentum {momentum:g} adds up {1 / (1 - momentum):.0f} gradients, so that updates go on long after "
+        "the gradient has turned; with this learning rate that is too much.",
+        {"momentum": momentum, "lr": rate, "lr_of_a_constant_gradient": rate / (1 - momentum)},
+        0.8,
+        {"optim.momentum": 0.9},
+        explains=(
+            *POOR_RESULT,
+            *SICK_UNITS,
+            "learning rate too high",
+            "some labels wrong",
+            "labels cannot be learned",
+            "augmentation too strong",
+        ),
+    )
+
+
+def schedule_too_short(run: RunRecord) -> Finding | None:
+    """The learning rate was near its largest for a small part of the run only."""
+    rates = finite(run.steps, "lr")
+    if len(rates) < 3 or run.learned >= WELL_LEARNED or run.status != "finished":
+        return None
+    high = sum(rate > 0.05 * max(rates) for rate in rates) / len(rates)
+    configured = _rate(run)
+    warmup = run.config.schedule.warmup_epochs if hasattr(run.config.schedule, "warmup_epochs") else None
+    reached = configured is None or max(rates) >= 0.5 * configured
+    if reached and high > 0.35:
+        return None
+    changes: dict[str, Any] = {"schedule": "cosine"}
+    if not reached and warmup is not None:
+        changes = {"schedule.warmup_epochs": _rounded(max(1, run.config.trainer.epochs / 10))}
+    return Finding(
+        "schedule lowers the rate too early" if reached else "warm-up too long",
+        f"The learning rate was above a twentieth of its largest value in only {high:.0%} of the run."
+        if reached
+        else f"The warm-up is too long: the learning rate reached {max(rates):.2g}, not {configured:.2g}.",
+        {"largest_lr": max(rates), "configured_lr": configured, "part_of_the_run": high},
+        0.85,
+        changes,
+        explains=(*POOR_RESULT, "learning rate too low"),
+    )
+
+
+def not_learning(run: RunRecord) -> Finding | None:
+    """The training loss does not fall, and accuracy stays at chance."""
+    if not run.of_classes or len(run.train_losses) < 2 or run.learned > LEARNED:
+        return None
+    start = run.evidence.get("initial_loss") or run.first_loss
+    if start is None or min(run.train_losses) < (1 - 5 * NO_FALL) * start:
+        return None
+    return Finding(
+        "not learning",
+        f"The network does not learn: after {len(run.train_losses)} epochs the training loss is "
+        f"{run.train_losses[-1]:.3g}, that of guessing is {start:.3g}.",
+        {
+            "train_data_losses": run.train_losses[-3:],
+            "guessing": start,
+            "accuracy": run.train_accuracies[-1:],
+        },
+        0.6,
+        {},
+        explains=("class never predicted", "underfitting"),
+    )
+
+
+def oscillating(run: RunRecord) -> Finding | None:
+    """The training loss goes up and down by much more than it falls."""
+    losses = run.train_losses
+    if len(losses) < 5 or run.learned >= WELL_LEARNED:
+        return None
+    later = losses[len(losses) // 5 :]
+    rises = sum(max(0.0, after - before) for before, after in pairwise(later))
+    fall = max(later) - min(later)
+    if rises < 1.5 * fall or fall < 0.1 * statistics.median(later):
+        return None
+    rate = _rate(run)
+    return Finding(
+        "oscillating",
+        "The training loss goes up and down from epoch to epoch instead of falling.",
+        {"train_data_losses": losses, "sum_of_rises": rises},
+        0.6,
+        {} if rate is None else {"optim.lr": _rounded(rate / 5)},
+        explains=("underfitting", "stopped too early", "class never predicted"),
+    )
+
+
+def stopped_too_early(run: RunRecord) -> Finding | None:
+    """The training loss still fell fast when the run ended."""
+    losses, epochs = run.train_losses, run.config.trainer.epochs
+    if len(losses) < 2 or run.status != "finished" or run.learned >= 0.8:
+        return None
+    back = max(1, len(losses) // 5)
+    fall, updates = 1 - losses[-1] / losses[-1 - back], run.epochs[-1]["step"]
+    if fall < STILL_FALLING and updates >= FEW_UPDATES:
+        return None
+    sentence = f"by {fall:.0%} in the last {back} of {len(losses)} epochs."
+    return Finding(
+        "stopped too early",
+        f"Training ended while the loss still fell: {sentence}"
+        if fall >= STILL_FALLING
+        else f"Training ended after {updates} updates, before it had begun.",
+        {"train_data_losses": losses[-1 - back :], "epochs": epochs},
+        0.65 if updates < FEW_UPDATES else 0.55,
+        {"trainer.epochs": 10 * epochs if updates < FEW_UPDATES else 3 * epochs},
+        explains=(
+            "underfitting",
+            "class never predicted",
+            *(("not learning",) if updates < FEW_UPDATES else ()),
+        ),
+    )
+
+
+def too_few_updates(run: RunRecord) -> Finding | None:
+    """A batch is so large a part of the images that an epoch has few updates."""
+    images = run.evidence.get("train_images")
+    if images is None or run.learned >= 0.8 or not run.epochs:
+        return None
+    batch = run.config.data.batch_size * run.config.trainer.accumulate_steps
+    steps, updates = images // batch, run.epochs[-1]["step"]
+    if steps >= 8 or updates >= 150 or run.config.optim.line_search:
+        return None
+    return Finding(
+        "batch too large",
+        f"There were only {updates} updates: a batch of {batch} leaves {steps} in an epoch of {images} "
+        "images.",
+        {"batch_size": batch, "updates": updates, "train_images": images},
+        0.75,
+        {"data.batch_size": max(8, 2 ** max(0, (images // 20).bit_length() - 1))},
+        explains=(*POOR_RESULT, "learning rate too low"),
+    )
+
+
+RULES = (
+    diverged,
+    learning_rate_too_high,
+    learning_rate_too_low,
+    gradients_clipped,
+    momentum_too_high,
+    schedule_too_short,
+    not_learning,
+    oscillating,
+    stopped_too_early,
+    too_few_updates,
+)
+
+
+def judge(run: RunRecord) -> Iterator[Finding]:
+    """Yield what these rules find."""
+    for rule in RULES:
+        found = rule(run)
+        if found is not None:
+            yield found
+
+
+def _rate(run: RunRecord) -> float | None:
+    rate: float | None = getattr(run.config.optim, "lr", None)
+    return rate
+
+
+def _sound_rate(run: RunRecord, suggested: float) -> float:
+    """Return the optimizer's default rate if the suggested one is on its way, else the suggested one."""
+    default = float(default_of(settings_of(type(run.config.optim))["lr"]))
+    rate = _rate(run)
+    assert rate is not None
+    return default if not 0.5 < rate / default < 2 else suggested
+
+
+def _rounded(value: float) -> float:
+    """Return a number with one significant digit, as it is written in a command."""
+    return float(f"{value:.1g}")

@@ -1,0 +1,138 @@
+"""What is known of a run when it is judged: its configuration, its rows of metrics.jsonl, its evidence."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..config import stored_config
+from ..errors import DataError
+from ..runs import file_names
+from ..runs.run_folder import RunFolder
+from ..settings.config_tree import Config
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as rules see it.
+
+    status: finished, interrupted, diverged or failed. steps, epochs: its rows, of recorded steps and of
+    epochs. evidence: what `gather_evidence` measured with its best network, {} where it has none.
+    """
+
+    config: Config
+    status: str
+    steps: list[Row]
+    epochs: list[Row]
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the labels are classes, to which most rules apply."""
+        return bool(self.config.data.target_kind() == "classes")
+
+    @cached_property
+    def train_accuracies(self) -> list[float]:
+        """The accuracy of each epoch on training batches, augmented and with dropout."""
+        return finite(self.epochs, "train/accuracy")
+
+    @cached_property
+    def train_losses(self) -> list[float]:
+        """The mean data loss of each epoch, without penalties."""
+        return finite(self.epochs, "train/data_loss")
+
+    @cached_property
+    def val_accuracies(self) -> list[float]:
+        """The validation accuracy after each epoch."""
+        return finite(self.epochs, "val/accuracy")
+
+    @cached_property
+    def val_losses(self) -> list[float]:
+        """The validation loss after each epoch."""
+        return finite(self.epochs, "val/loss")
+
+    @property
+    def plain_accuracy(self) -> float | None:
+        """The accuracy of the best network on training images, without augmentation and dropout."""
+        value: float | None = self.evidence.get("train_accuracy")
+        return value
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of always choosing the most frequent class."""
+        counts = self.evidence.get("class_counts")
+        return max(counts) / sum(counts) if counts else 0.1
+
+    @property
+    def learned(self) -> float:
+        """How much of the way from chance to no error the training images were learned, at best."""
+        best = max([*self.train_accuracies, self.plain_accuracy or 0.0], default=0.0)
+        return (best - self.chance) / max(1e-9, 1 - self.chance)
+
+    @property
+    def first_loss(self) -> float | None:
+        """The data loss of the first step."""
+        value: float | None = self.steps[0].get("train/data_loss") if self.steps else None
+        return value
+
+    def of_layers(self, kind: str, row: Row) -> dict[str, float]:
+        """Return the finite values of one kind in a row, such as update_ratio, by layer."""
+        prefix = f"{kind}/"
+        return {
+            name.removeprefix(prefix): value
+            for name, value in row.items()
+            if name.startswith(prefix) and value is not None and math.isfinite(value)
+        }
+
+    @cached_property
+    def update_ratios(self) -> list[float]:
+        """The median update : weight ratio over the weights (not the biases), at each recorded step."""
+        found = []
+        for row in self.steps:
+            ratios = self.of_layers("update_ratio", row)
+            weights = [value for name, value in ratios.items() if name.endswith("weight")]
+            if weights:
+                found.append(statistics.median(weights))
+        return found
+
+
+def finite(rows: list[Row], name: str) -> list[float]:
+    """Return the finite values of a column, in order."""
+    values = [row.get(name) for row in rows]
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def read_record(folder: RunFolder) -> RunRecord:
+    """Return the record of the run in a folder; raises DataError where its files cannot be read."""
+    config = stored_config.read(folder.path)
+    summary = folder.read_summary() or {}
+    steps: list[Row] = []
+    epochs: list[Row] = []
+    for row in _rows(folder.metrics):
+        (steps if "lr" in row else epochs).append(row)
+    file = folder.path / file_names.EVIDENCE
+    evidence = _json(file) if file.is_file() else {}
+    return RunRecord(config, str(summary.get("status", "interrupted")), steps, epochs, evidence)
+
+
+def _rows(file: Path) -> list[Row]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        return [json.loads(line) for line in lines if line.strip()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: cannot be read ({error})") from error
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); remove it") from error
+    return content if isinstance(content, dict) else {}

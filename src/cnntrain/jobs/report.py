@@ -1,0 +1,87 @@
+"""job=report: findings on a run, from its files and its best network (W6)."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from ..assemble.run import Parts
+from ..config import stored_config
+from ..config.choice_files import Choices
+from ..config.equivalent_command import equivalent_command
+from ..config.pipeline import configure
+from ..errors import UserError
+from ..findings.evidence import gather_evidence
+from ..findings.finding import Finding
+from ..findings.judge import findings_of
+from ..findings.run_record import read_record
+from ..output_streams import print_labelled
+from ..report.run_page import RunPage
+from ..runs import file_names
+from ..runs.atomic_write import write_text
+from ..runs.run_folder import RunFolder
+from ..settings.config_tree import Config
+from .without_training import on_best_network
+
+HEALTHY = "findings  none: nothing looks wrong"
+
+
+def report_run(path: Path, stored: Config, config: Config) -> None:
+    """Judge an earlier run: measure evidence with its best network, write and print its findings."""
+    on_best_network(stored, config, path, lambda parts, folder: write_findings(stored, parts, folder))
+
+
+def write_findings(config: Config, parts: Parts, folder: RunFolder) -> None:
+    """Write evidence.json, findings.json and report.html of a run, and print its findings.
+
+    config: that of the run. parts: those of the run, whose network is the best one.
+    """
+    evidence = gather_evidence(config, parts)
+    write_text(folder.path / file_names.EVIDENCE, json.dumps(evidence, indent=1) + "\n")
+    record = read_record(folder)
+    findings = findings_of(record)
+    commands = [try_command(config, finding) for finding in findings]
+    content: list[dict[str, Any]] = [
+        {
+            "name": finding.name,
+            "sentence": finding.sentence,
+            "evidence": finding.evidence,
+            "strength": finding.strength,
+            "try": command,
+        }
+        for finding, command in zip(findings, commands, strict=True)
+    ]
+    write_text(folder.path / file_names.FINDINGS, json.dumps(content, indent=2) + "\n")
+    page = RunPage(
+        folder.path,
+        content,
+        folder.read_summary() or {},
+        record.steps,
+        record.epochs,
+        evidence,
+        parts.splits.names,
+        equivalent_command(config, Choices()),
+        stored_config.to_yaml(config),
+    )
+    write_text(folder.path / file_names.REPORT, page.html())
+    if not findings:
+        print(HEALTHY)
+    for finding, command in zip(findings, commands, strict=True):
+        print_labelled([f"finding   {finding.sentence}"])
+        if command is not None:
+            print(f"try       {command}")
+
+
+def try_command(config: Config, finding: Finding) -> str | None:
+    """Return the command that tries what a finding suggests, None where there is none or it is refused."""
+    if not finding.changes:
+        return None
+    choices = Choices()
+    command = equivalent_command(config, choices, finding.changes)
+    try:
+        configure(shlex.split(command)[1:], choices)
+    except UserError:
+        return None
+    return command

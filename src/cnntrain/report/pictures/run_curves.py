@@ -1,0 +1,168 @@
+"""The curves of a run, as SVG texts for its page: losses, accuracies, rates, signals by layer."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Row = dict[str, Any]
+# The update : weight ratio that is usual (CS231n, lecture notes 3).
+USUAL_RATIO = 1e-3
+TRAIN, VAL = "#0072b2", "#d55e00"  # told apart in every kind of colour blindness (Okabe and Ito 2008)
+# The smoothed loss is a moving average over about so many points.
+SMOOTHED_POINTS = 10
+MAX_LAYERS_NAMED = 12
+
+
+def loss_curve(steps: list[Row], epochs: list[Row]) -> str | None:
+    """Return the data loss of recorded steps, smoothed, and of each epoch in training and validation."""
+    points = _column(steps, "epoch", "train/data_loss")
+    if not points:
+        return None
+    figure, axes = _axes("epoch", "data loss")
+    x, y = zip(*points, strict=True)
+    axes.plot(x, y, color=TRAIN, alpha=0.3, linewidth=1)
+    axes.plot(x, smoothed(y), color=TRAIN, label="training, smoothed")
+    _points(axes, epochs, "val/loss", VAL, "validation")
+    axes.legend()
+    if min(y) > 0 and max(y) / min(y) > 100:
+        axes.set_yscale("log")
+    return _svg(figure)
+
+
+def metric_curve(epochs: list[Row], metric: str) -> str | None:
+    """Return the primary metric of each epoch in training and validation, the gap between them shaded."""
+    train, val = (_column(epochs, "epoch", f"{split}/{metric}") for split in ("train", "val"))
+    if not train:
+        return None
+    figure, axes = _axes("epoch", metric.replace("_", " "))
+    _points(axes, epochs, f"train/{metric}", TRAIN, "training, augmented")
+    _points(axes, epochs, f"val/{metric}", VAL, "validation")
+    if len(val) == len(train):
+        x = [epoch for epoch, _ in train]
+        axes.fill_between(x, [y for _, y in train], [y for _, y in val], color="gray", alpha=0.15)
+    axes.legend()
+    return _svg(figure)
+
+
+def rate_curve(steps: list[Row]) -> str | None:
+    """Return learning rate and momentum of the recorded steps."""
+    rates, momenta = _column(steps, "epoch", "lr"), _column(steps, "epoch", "momentum")
+    if not rates:
+        return None
+    figure, axes = _axes("epoch", "learning rate")
+    axes.plot(*zip(*rates, strict=True), color=TRAIN)
+    axes.set_ylim(bottom=0)
+    if momenta:
+        right = axes.twinx()
+        right.plot(*zip(*momenta, strict=True), color=VAL, linestyle="--")
+        right.set_ylabel("momentum (dashed)")
+        right.set_ylim(0, 1)
+    return _svg(figure)
+
+
+def layer_curves(rows: list[Row], kind: str, label: str, logarithmic: bool) -> str | None:
+    """Return a line for each layer of one kind of measurement, such as update_ratio, over the run.
+
+    Ratios have a line at the usual value.
+    """
+    prefix = f"{kind}/"
+    names = list(dict.fromkeys(name for row in rows for name in row if name.startswith(prefix)))
+    # Of biases and normalization there is a line in metrics.jsonl, not here.
+    names = [name for name in names if not name.endswith(".bias")]
+    lines = {name.removeprefix(prefix): _column(rows, "epoch", name) for name in names}
+    lines = {name: points for name, points in lines.items() if points}
+    if logarithmic:
+        lines = {name: [(x, y) for x, y in points if y > 0] for name, points in lines.items()}
+        lines = {name: points for name, points in lines.items() if points}
+    if not lines:
+        return None
+    figure, axes = _axes("epoch", label)
+    from matplotlib import colormaps
+
+    colours = colormaps["viridis"]
+    for number, (name, points) in enumerate(lines.items()):
+        colour = colours(0.9 * number / max(1, len(lines) - 1))
+        x, y = zip(*points, strict=True)
+        named = len(lines) <= MAX_LAYERS_NAMED or number in (0, len(lines) - 1)
+        marker = "o" if len(x) == 1 else None
+        axes.plot(x, y, color=colour, linewidth=1, marker=marker, markersize=3, label=name if named else None)
+    if kind == "update_ratio":
+        axes.axhline(USUAL_RATIO, color="gray", linestyle=":", label="usual: 0.001")
+    if logarithmic:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(-0.02, 1.02)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return _svg(figure)
+
+
+def confusion_picture(confusion: list[list[int]], names: Sequence[str]) -> str:
+    """Return the confusion matrix, each row divided by its sum, the counts written in the cells."""
+    from matplotlib.figure import Figure
+
+    side = max(4.0, 0.45 * len(names) + 1.5)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    shares = [[count / max(1, sum(row)) for count in row] for row in confusion]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    shortened = [name if len(name) <= 12 else f"{name[:11]}…" for name in names]
+    axes.set_xticks(range(len(names)), shortened, rotation=90)
+    axes.set_yticks(range(len(names)), shortened)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true class")
+    for row, counts in enumerate(confusion):
+        for column, count in enumerate(counts):
+            if count:
+                colour = "white" if shares[row][column] > 0.5 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=7)
+    return _svg(figure)
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """Return the exponential moving average of values, corrected for its start; of few, the values."""
+    past = max(0.0, 1 - SMOOTHED_POINTS / max(1, len(values)))
+    past = min(past, 1 - 1 / SMOOTHED_POINTS)
+    average, weight, found = 0.0, 0.0, []
+    for value in values:
+        average = past * average + (1 - past) * value
+        weight = past * weight + (1 - past)
+        found.append(average / weight)
+    return found
+
+
+def _column(rows: list[Row], x: str, y: str) -> list[tuple[float, float]]:
+    """Return the points of two columns where both are finite numbers."""
+    pairs = [(row.get(x), row.get(y)) for row in rows]
+    return [(a, b) for a, b in pairs if a is not None and b is not None and math.isfinite(b)]
+
+
+def _points(axes: Axes, rows: list[Row], name: str, colour: str, label: str) -> None:
+    points = _column(rows, "epoch", name)
+    if points:
+        axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, label=label)
+
+
+def _axes(x: str, y: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> str:
+    """Return a figure as an SVG element, without the XML header."""
+    content = io.StringIO()
+    figure.savefig(content, format="svg", metadata={"Date": None})
+    text = content.getvalue()
+    return text[text.index("<svg") :]

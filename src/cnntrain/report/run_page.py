@@ -1,0 +1,124 @@
+"""report.html: what a run did, in one file that needs no server and no network."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..metrics import format_metric
+from .pictures import run_curves
+
+# Pictures in a run's folder, with their captions.
+PICTURES = {
+    "images.png": "Training images as the network sees them",
+    "filters.png": "Filters of the first layer",
+    "preprocessing.png": "What preprocessing does",
+    "decision_boundary.png": "Decision boundary",
+}
+# Larger pictures would make the page too large.
+MAX_PICTURE_BYTES = 800_000
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """The contents of a run's page.
+
+    findings: as in findings.json. summary: that of the run. steps, epochs: rows of metrics.jsonl. evidence:
+    as in evidence.json. names: of the classes. command: the run's own. settings: its configuration as YAML.
+    """
+
+    folder: Path
+    findings: list[dict[str, Any]]
+    summary: dict[str, Any]
+    steps: list[dict[str, Any]]
+    epochs: list[dict[str, Any]]
+    evidence: dict[str, Any]
+    names: list[str]
+    command: str
+    settings: str
+
+    def html(self) -> str:
+        """Return the page."""
+        from jinja2 import Environment, PackageLoader
+
+        environment = Environment(loader=PackageLoader("cnntrain", "report"), autoescape=True)
+        template = environment.get_template("run_page.html.j2")
+        curves, pictures, confusion = self._curves(), self._pictures(), self._confusion()
+        suspects = self.evidence.get("train_suspects", [])
+        sections = [("findings", "Findings"), ("summary", "Summary")]
+        sections += [("curves", "Curves")] if curves else []
+        sections += [("pictures", "Pictures")] if pictures else []
+        sections += [("mistakes", "Mistakes")] if confusion or suspects else []
+        return template.render(
+            title=f"Run {self.folder.name}",
+            subtitle=f"{self.folder}, {self.summary.get('status', 'not finished')}",
+            sections=[*sections, ("configuration", "Configuration")],
+            findings=[
+                {**finding, "evidence_text": json.dumps(finding["evidence"], indent=1)}
+                for finding in self.findings
+            ],
+            summary=self._summary(),
+            curves=curves,
+            pictures=pictures,
+            confusion=confusion,
+            suspects=suspects,
+            command=self.command,
+            settings=self.settings,
+        )
+
+    def _summary(self) -> list[tuple[str, str]]:
+        """Return the rows of the summary, metrics as they are printed."""
+        rows = []
+        for name, value in self.summary.items():
+            split, _, metric = name.partition("/")
+            if isinstance(value, dict):
+                rows.append((name, ", ".join(f"{key} {entry}" for key, entry in value.items())))
+            elif metric and value is not None:
+                rows.append((f"{split} {metric.replace('_', ' ')}", format_metric(metric, value).split()[-1]))
+            else:
+                rows.append((name.replace("_", " "), "–" if value is None else str(value)))
+        return rows
+
+    def _curves(self) -> list[tuple[str, str]]:
+        metric = next(
+            (
+                name
+                for row in self.epochs
+                for name in row
+                if name.startswith("train/") and not name.endswith("loss")
+            ),
+            "train/accuracy",
+        ).removeprefix("train/")
+        drawn = {
+            "Loss of the data, without penalties": run_curves.loss_curve(self.steps, self.epochs),
+            "Training and validation, the gap shaded": run_curves.metric_curve(self.epochs, metric),
+            "Learning rate and momentum": run_curves.rate_curve(self.steps),
+            "Update : weight ratio by layer": run_curves.layer_curves(
+                self.steps, "update_ratio", "update : weight", True
+            ),
+            "Gradient norm by layer": run_curves.layer_curves(
+                self.steps, "gradient_norm", "gradient norm", True
+            ),
+            "Dead units by layer, over the validation split": run_curves.layer_curves(
+                self.epochs, "dead_units", "fraction of units", False
+            ),
+            "Saturated activations by layer, over the validation split": run_curves.layer_curves(
+                self.epochs, "saturated_activations", "fraction of activations", False
+            ),
+        }
+        return [(caption, svg) for caption, svg in drawn.items() if svg is not None]
+
+    def _pictures(self) -> list[tuple[str, str]]:
+        found = []
+        for name, caption in PICTURES.items():
+            file = self.folder / name
+            if file.is_file() and file.stat().st_size <= MAX_PICTURE_BYTES:
+                found.append((caption, base64.b64encode(file.read_bytes()).decode()))
+        return found
+
+    def _confusion(self) -> str | None:
+        confusion = self.evidence.get("val_confusion")
+        return run_curves.confusion_picture(confusion, self.names) if confusion else None

@@ -1,0 +1,243 @@
+"""Each rule on records of runs: what it finds, what it leaves alone, and which of two findings stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
+from cnntrain.findings.judge import findings_of
+from cnntrain.findings.run_record import RunRecord
+
+EVIDENCE: dict[str, Any] = {
+    "train_images": 1150,
+    "batch_normalization": False,
+    "dropout": 0.0,
+    "equal_units": {"hidden.0": 0.0, "output": 0.0},
+    "initial_loss": 2.3026,
+    "class_counts": [115] * 10,
+    "copies": {"val": 0.0, "test": 0.0},
+    "input_mean": 0.0,
+    "input_deviation": 1.0,
+    "constant_channels": [],
+    "train_accuracy": 0.99,
+    "train_rejected": 0.001,
+    "train_suspects": [],
+    "val_accuracy": 0.96,
+    "val_rejected": 0.01,
+    "val_class_counts": [29] * 10,
+    "val_predicted_counts": [29] * 10,
+    "val_recalls": [0.96] * 10,
+}
+
+
+def record(
+    *overrides: str,
+    losses: tuple[float, ...] = (1.0, 0.5, 0.3, 0.2, 0.1, 0.08, 0.06),
+    train: float = 0.98,
+    val: float = 0.96,
+    val_losses: tuple[float, ...] | None = None,
+    ratio: float = 5e-3,
+    status: str = "finished",
+    first: dict[str, Any] | None = None,
+    last: dict[str, Any] | None = None,
+    **evidence: Any,
+) -> RunRecord:
+    """Return the record of a sound run, with changes."""
+    config = configure(["model=mlp", f"trainer.epochs={len(losses)}", *overrides], Choices()).config
+    lr = getattr(config.optim, "lr", 0.1)
+    steps = [
+        {
+            "step": 1 + 10 * number,
+            "epoch": number / 5,
+            "lr": lr * (1 - number / 40),
+            "train/loss": losses[min(number // 5, len(losses) - 1)],
+            "train/data_loss": 2.35 if number == 0 else losses[min(number // 5, len(losses) - 1)],
+            "train/regularization_loss": 0.1,
+            "grad_norm": 1.5,
+            "update_ratio/hidden.0.weight": ratio,
+            "update_ratio/output.weight": ratio,
+            **{f"gradient_norm/hidden.{layer}.weight": 0.5 for layer in range(4)},
+            "gradient_norm/output.weight": 0.5,
+            "activation_deviation/hidden.1": 0.6,
+            **((first or {}) if number == 0 else {}),
+        }
+        for number in range(35)
+    ]
+    epochs = [
+        {
+            "step": 17 * (number + 1),
+            "epoch": number + 1,
+            "train/loss": loss + 0.1,
+            "train/data_loss": loss,
+            "train/accuracy": train,
+            "val/loss": (val_losses or losses)[number],
+            "val/accuracy": val,
+            "dead_units/hidden.1": 0.1,
+            **((last or {}) if number == len(losses) - 1 else {}),
+        }
+        for number, loss in enumerate(losses)
+    ]
+    return RunRecord(config, status, steps, epochs, EVIDENCE | evidence)
+
+
+SOUND = (1.0, 0.5, 0.3, 0.2, 0.1, 0.08, 0.06)
+FLAT = (2.3, 2.3, 2.29, 2.3, 2.3, 2.3, 2.3)
+SLOW = (1.4, 1.39, 1.38, 1.37, 1.365, 1.36, 1.358)
+POOR = {"train": 0.45, "val": 0.44, "train_accuracy": 0.45, "val_accuracy": 0.44}
+
+# What makes the rule find something, and the same run one step on the sound side of its threshold.
+CASES: dict[str, tuple[RunRecord, RunRecord]] = {
+    "diverged": (record(status="diverged"), record()),
+    "learning rate too high": (
+        record("optim.lr=9", losses=(3.0, 2.9, *FLAT[2:]), ratio=0.3, **POOR),
+        record("optim.lr=9", losses=(3.0, *SOUND[1:]), ratio=0.3),
+    ),
+    "learning rate too low": (
+        record("optim.lr=1e-6", losses=SLOW, ratio=5e-5, **POOR),
+        record(
+            "optim.lr=1e-6",
+            losses=SLOW,
+            ratio=5e-4,
+            train=0.45,
+            val=0.3,
+            train_accuracy=0.45,
+            val_accuracy=0.3,
+        ),
+    ),
+    "gradients clipped": (
+        record("trainer.max_grad_norm=0.01", losses=SLOW, **POOR),
+        record("trainer.max_grad_norm=0.01"),
+    ),
+    "momentum too high": (
+        record("optim.momentum=0.995", losses=SLOW, **POOR),
+        record("optim.momentum=0.995"),
+    ),
+    "not learning": (
+        record(losses=FLAT, train=0.1, val=0.1, train_accuracy=0.1, val_accuracy=0.1),
+        record(losses=FLAT),
+    ),
+    "stopped too early": (
+        record(losses=(2.2, 2.0, 1.8, 1.6, 1.4, 1.2, 1.0), **POOR),
+        record(losses=(2.2, 2.0, 1.8, 1.6, 1.4, 1.2, 1.0)),
+    ),
+    "batch too large": (
+        record("data.batch_size=1000", losses=SLOW[:3], **POOR),
+        record("data.batch_size=1000", losses=SLOW[:3]),
+    ),
+    "inputs not scaled": (record(input_deviation=0.01), record(input_deviation=0.1)),
+    "symmetric initialization": (
+        record(equal_units={"hidden.0": 0.97}),
+        record(equal_units={"hidden.0": 0.3}),
+    ),
+    "initial weights too large": (
+        record(first={"train/data_loss": 40.0}),
+        record(first={"train/data_loss": 4.0}),
+    ),
+    "initial weights too small": (
+        record(losses=SLOW, first={"activation_deviation/hidden.1": 1e-5}, **POOR),
+        record(first={"activation_deviation/hidden.1": 1e-5}),
+    ),
+    "vanishing gradients": (
+        record(losses=SLOW, first={"gradient_norm/hidden.0.weight": 1e-5}, **POOR),
+        record(first={"gradient_norm/hidden.0.weight": 1e-5}),
+    ),
+    "exploding gradients": (
+        record(losses=SLOW, first={"gradient_norm/hidden.0.weight": 1e4}, **POOR),
+        record(first={"gradient_norm/hidden.0.weight": 1e4}),
+    ),
+    "dead units": (
+        record(losses=SLOW, last={"dead_units/hidden.1": 0.97}, **POOR),
+        record(last={"dead_units/hidden.1": 0.97}),
+    ),
+    "saturated units": (
+        record(losses=SLOW, last={"saturated_activations/hidden.1": 0.8}, **POOR),
+        record(last={"saturated_activations/hidden.1": 0.8}),
+    ),
+    "batch too small": (
+        record("data.batch_size=2", losses=SLOW, batch_normalization=True, **POOR),
+        record("data.batch_size=2"),
+    ),
+    "labels cannot be learned": (
+        record(val=0.1, val_accuracy=0.1),
+        record(val=0.9, val_accuracy=0.9),
+    ),
+    "some labels wrong": (
+        record(
+            train=0.78,
+            train_accuracy=0.8,
+            val=0.78,
+            val_accuracy=0.78,
+            train_rejected=0.17,
+            val_rejected=0.18,
+        ),
+        record(
+            train=0.78,
+            train_accuracy=0.8,
+            val=0.78,
+            val_accuracy=0.78,
+            train_rejected=0.08,
+            val_rejected=0.09,
+        ),
+    ),
+    "overfitting": (
+        record(val=0.7, val_accuracy=0.7, val_losses=(1.0, 0.8, 0.9, 1.2, 1.5, 1.8, 2.0)),
+        record(val=0.95, val_losses=(1.0, 0.8, 0.9, 1.2, 1.5, 1.8, 2.0)),
+    ),
+    "underfitting": (record(losses=SLOW, **POOR), record(losses=SLOW)),
+    "regularization too strong": (
+        record(losses=SLOW, first={"train/regularization_loss": 50.0}, **POOR),
+        record(first={"train/regularization_loss": 50.0}),
+    ),
+    "dropout too high": (record(losses=SLOW, dropout=0.95, **POOR), record(dropout=0.95)),
+    "label smoothing too strong": (
+        record("regularization.label_smoothing=0.9"),
+        record("regularization.label_smoothing=0.2"),
+    ),
+    "imbalance": (
+        record(class_counts=[115] * 9 + [5], val_recalls=[0.95] * 9 + [0.1]),
+        record(class_counts=[115] * 9 + [5], val_recalls=[0.95] * 9 + [0.9]),
+    ),
+    "class never predicted": (
+        record(val_predicted_counts=[32] * 9 + [0]),
+        record(val_predicted_counts=[32] * 9 + [2]),
+    ),
+    "copies between splits": (record(copies={"val": 0.2, "test": 0.0}), record(copies={"val": 0.001})),
+    "constant channel": (record(constant_channels=[1]), record(constant_channels=[])),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_rule_finds_its_fault_first_and_leaves_the_sound_twin_alone(name: str) -> None:
+    faulty, sound = CASES[name]
+    found = [finding.name for finding in findings_of(faulty)]
+    assert found[:1] == [name]
+    assert name not in [finding.name for finding in findings_of(sound)]
+
+
+def test_a_healthy_run_has_no_finding() -> None:
+    assert findings_of(record()) == []
+
+
+def test_symptoms_are_folded_into_their_cause() -> None:
+    """Dead units, no learning and classes that are never predicted follow from inputs that are not scaled."""
+    run = record(
+        losses=FLAT,
+        last={"dead_units/hidden.1": 1.0},
+        val_predicted_counts=[290] + [0] * 9,
+        input_deviation=0.001,
+        train=0.1,
+        val=0.1,
+        train_accuracy=0.1,
+        val_accuracy=0.1,
+    )
+    assert [finding.name for finding in findings_of(run)] == ["inputs not scaled"]
+
+
+def test_findings_are_ordered_by_strength() -> None:
+    run = record("regularization.label_smoothing=0.9", copies={"val": 0.2})
+    found = findings_of(run)
+    assert [finding.strength for finding in found] == sorted((f.strength for f in found), reverse=True)
+    assert len(found) == 2

@@ -1,0 +1,137 @@
+"""job=report end to end: findings, evidence and one page, after a run and on an earlier one."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnntrain.cli import main
+
+QUICK = ["model=mlp", "trainer.threads=1", "trainer.pictures=false", "trainer.epochs=4"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "run"
+
+
+def findings(folder: Path) -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = json.loads((folder / "findings.json").read_text())
+    return content
+
+
+class Page(HTMLParser):
+    """Collects ids, targets of links, resources from elsewhere, and whether every element is closed."""
+
+    VOID = ("meta", "img", "br", "hr", "link", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.targets: list[str] = []
+        self.outside: list[str] = []
+        self.open: list[str] = []
+        self.images_without_text = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if values.get("id"):
+            self.ids.add(str(values["id"]))
+        if tag == "a":
+            self.targets.append(str(values["href"]))
+        self.outside += [
+            str(values[name])
+            for name in ("src", "href")
+            if name in values and not str(values[name]).startswith(("#", "data:"))
+        ]
+        self.images_without_text += tag == "img" and not values.get("alt")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_sound_run_says_so_on_one_line_and_has_a_page(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trainer.epochs=8", "trainer.threads=1", f"hydra.run.dir={folder}"]) == 0
+    assert "\nfindings  none: nothing looks wrong\n" in capsys.readouterr().out
+    assert findings(folder) == []
+    text = (folder / "report.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert {target.removeprefix("#") for target in page.targets} <= page.ids
+    assert page.outside == []
+    assert page.images_without_text == 0
+    assert len(text) < 5_000_000
+    for part in ("Nothing looks wrong", "Confusion matrix", "Filters of the first layer", "trainer.epochs=8"):
+        assert part in text
+
+
+def test_what_is_wrong_is_said_with_a_command_that_mends_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*QUICK, "initialization=zeros", f"hydra.run.dir={folder}"]) == 0
+    (finding,) = findings(folder)
+    assert finding["name"] == "symmetric initialization"
+    assert finding["evidence"]["equal_units"]["head.hidden.0"] > 0.9
+    printed = capsys.readouterr().out
+    assert f"finding   {finding['sentence']}" in printed
+    assert f"try       {finding['try']}" in printed
+    assert finding["sentence"] in (folder / "report.html").read_text()
+
+    mended = folder.with_name("mended")
+    assert main([*shlex.split(finding["try"])[1:], f"hydra.run.dir={mended}"]) == 0
+    accuracy = [json.loads((path / "summary.json").read_text())["val/accuracy"] for path in (folder, mended)]
+    assert accuracy[0] < 0.2 < 0.8 < accuracy[1]
+
+
+def test_a_run_that_diverged_is_judged_before_it_ends(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [*QUICK, "optim.lr=1e6", "trainer.max_grad_norm=null", f"hydra.run.dir={folder}"]
+    assert main(overrides) == 4
+    assert [finding["name"] for finding in findings(folder)] == ["diverged"]
+    assert "Training diverged" in capsys.readouterr().out
+
+
+def test_an_earlier_run_is_judged_alike_and_not_changed(folder: Path) -> None:
+    assert main([*QUICK, "trainer.report=false", f"hydra.run.dir={folder}"]) == 0
+    assert not (folder / "findings.json").exists()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert main(["job=report", f"run={folder}"]) == 0
+    first = (folder / "findings.json").read_bytes()
+    assert main(["job=report", f"run={folder}"]) == 0
+    assert (folder / "findings.json").read_bytes() == first
+    for path, content in before.items():
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("target", ["attributes", "values"])
+def test_runs_on_attributes_and_values_are_judged_too(folder: Path, target: str) -> None:
+    loss = {"attributes": "attribute_logistic", "values": "l2"}[target]
+    overrides = [*QUICK, f"data.target={target}", f"loss={loss}", f"hydra.run.dir={folder}"]
+    assert main(overrides) == 0
+    assert isinstance(findings(folder), list)
+    assert Page((folder / "report.html").read_text()).open == []
+
+
+def test_text_of_the_run_is_escaped_in_the_page(folder: Path) -> None:
+    run = folder.with_name("<b>run & co")
+    assert main([*QUICK, f"hydra.run.dir={run}"]) == 0
+    text = (run / "report.html").read_text()
+    assert "<b>run" not in text
+    assert "&lt;b&gt;run &amp; co" in text
