@@ -224,12 +224,12 @@ FAULTS: list[Case] = [
         ("warm-up too long", *SHORT),
         {
             "adam": (
-                ("optim.lr=1e-4", "trainer.epochs=5", "schedule.warmup_epochs=5"),
-                ("optim.lr=1e-5", "trainer.epochs=5", "schedule.warmup_epochs=5"),
+                ("optim.lr=1e-4", "trainer.epochs=5", "schedule.warmup_epochs=4.9"),
+                ("optim.lr=1e-5", "trainer.epochs=5", "schedule.warmup_epochs=4.9"),
             ),
             "plain": (
-                ("optim.lr=1e-3", "trainer.epochs=4", "schedule.warmup_epochs=4"),
-                ("optim.lr=1e-4", "trainer.epochs=4", "schedule.warmup_epochs=4"),
+                ("optim.lr=1e-3", "trainer.epochs=4", "schedule.warmup_epochs=3.9"),
+                ("optim.lr=1e-4", "trainer.epochs=4", "schedule.warmup_epochs=3.9"),
             ),
         },
     ),

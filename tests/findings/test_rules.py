@@ -85,7 +85,7 @@ def record(
 
 SOUND = (1.0, 0.5, 0.3, 0.2, 0.1, 0.08, 0.06)
 FLAT = (2.3, 2.3, 2.29, 2.3, 2.3, 2.3, 2.3)
-SLOW = (1.4, 1.39, 1.38, 1.37, 1.365, 1.36, 1.358)
+SLOW = (1.4, 1.39, 1.38, 1.37, 1.365, 1.36, 1.358, 1.358)
 POOR = {"train": 0.45, "val": 0.44, "train_accuracy": 0.45, "val_accuracy": 0.44}
 
 # What makes the rule find something, and the same run one step on the sound side of its threshold.
@@ -118,6 +118,10 @@ CASES: dict[str, tuple[RunRecord, RunRecord]] = {
     "not learning": (
         record(losses=FLAT, train=0.1, val=0.1, train_accuracy=0.1, val_accuracy=0.1),
         record(losses=FLAT),
+    ),
+    "warm-up too long": (
+        record("schedule.warmup_epochs=6", losses=SLOW, **POOR),
+        record("schedule.warmup_epochs=6"),
     ),
     "stopped too early": (
         record(losses=(2.2, 2.0, 1.8, 1.6, 1.4, 1.2, 1.0), **POOR),

@@ -17,6 +17,8 @@ STANDARD_ERRORS = 3.0
 # The largest over the smallest class.
 IMBALANCE = 8.0
 COPIES = 0.01
+# In fewer epochs a network need not have learned what it can.
+ENOUGH_EPOCHS = 8
 # Labels that the network rules out, of all images and of those it predicts another class for.
 WRONG_LABELS, MOST_MISTAKES = 0.05, 0.4
 
@@ -88,8 +90,10 @@ def overfitting(run: RunRecord) -> Finding | None:
 def underfitting(run: RunRecord) -> Finding | None:
     """Training accuracy is low, validation equally so, and the loss has stopped falling."""
     plain, val, losses = run.plain_accuracy, run.evidence.get("val_accuracy"), run.train_losses
-    if plain is None or val is None or len(losses) < 4 or run.learned >= 0.75 or run.status != "finished":
+    if plain is None or val is None or run.learned >= 0.75 or run.status != "finished":
         return None
+    if len(losses) < ENOUGH_EPOCHS:
+        return None  # more epochs may be all it takes
     back = max(1, len(losses) // 5)
     if 1 - losses[-1] / losses[-1 - back] >= 0.08 or plain - val > 0.1:
         return None
@@ -170,7 +174,9 @@ def held_back_in_training(run: RunRecord) -> Finding | None:
             {"regularization.input_noise": 0.1},
             explains=(*POOR_RESULT, *SICK_UNITS),
         )
-    if plain - running > 0.2 and _augments(run):
+    # The mean over an epoch lags behind while accuracy still rises.
+    settled = len(run.train_accuracies) >= 5 and running - run.train_accuracies[-3] < 0.05
+    if plain - running > 0.2 and settled and _augments(run):
         return Finding(
             "augmentation too strong",
             f"Augmentation changes the images too much: {running:.0%} of them are right in training, "

@@ -14,7 +14,7 @@ from .run_record import RunRecord, finite
 # Update : weight ratios of about 1e-3 are sound (CS231n, lecture notes 3); a hundredth of it is too little.
 SMALLEST_RATIO, LARGEST_RATIO, SOUND_RATIO = 1e-4, 0.1, 3e-3
 # A network that has covered this part of the way from chance to no error has learned.
-LEARNED, WELL_LEARNED = 0.1, 0.9
+LEARNED, FAIRLY_LEARNED, WELL_LEARNED = 0.1, 0.8, 0.9
 # A training loss of this many times that of guessing has risen.
 ROSE = 1.15
 # The training loss fell by less than this part of its first value: it did not fall.
@@ -143,18 +143,21 @@ def schedule_too_short(run: RunRecord) -> Finding | None:
         return None
     high = sum(rate > 0.05 * max(rates) for rate in rates) / len(rates)
     configured = _rate(run)
-    warmup = run.config.schedule.warmup_epochs if hasattr(run.config.schedule, "warmup_epochs") else None
-    reached = configured is None or max(rates) >= 0.5 * configured
+    warmup = run.config.schedule.warmup_epochs or 0.0
+    reached = (
+        configured is None or max(rates) >= 0.5 * configured
+    ) and warmup <= run.config.trainer.epochs / 2
     if reached and high > 0.35:
         return None
     changes: dict[str, Any] = {"schedule": "cosine"}
-    if not reached and warmup is not None:
+    if not reached and warmup:
         changes = {"schedule.warmup_epochs": _rounded(max(1, run.config.trainer.epochs / 10))}
     return Finding(
         "schedule lowers the rate too early" if reached else "warm-up too long",
         f"The learning rate was above a twentieth of its largest value in only {high:.0%} of the run."
         if reached
-        else f"The warm-up is too long: the learning rate reached {max(rates):.2g}, not {configured:.2g}.",
+        else f"The warm-up is too long: {warmup:g} of {run.config.trainer.epochs} epochs; the learning rate was "
+        f"{statistics.median(rates):.2g} in the middle of the run.",
         {"largest_lr": max(rates), "configured_lr": configured, "part_of_the_run": high},
         0.85,
         changes,
@@ -208,7 +211,7 @@ def oscillating(run: RunRecord) -> Finding | None:
 def stopped_too_early(run: RunRecord) -> Finding | None:
     """The training loss still fell fast when the run ended."""
     losses, epochs = run.train_losses, run.config.trainer.epochs
-    if len(losses) < 2 or run.status != "finished" or run.learned >= 0.8:
+    if len(losses) < 2 or run.status != "finished" or run.learned >= FAIRLY_LEARNED:
         return None
     back = max(1, len(losses) // 5)
     fall, updates = 1 - losses[-1] / losses[-1 - back], run.epochs[-1]["step"]
@@ -234,7 +237,7 @@ def stopped_too_early(run: RunRecord) -> Finding | None:
 def too_few_updates(run: RunRecord) -> Finding | None:
     """A batch is so large a part of the images that an epoch has few updates."""
     images = run.evidence.get("train_images")
-    if images is None or run.learned >= 0.8 or not run.epochs:
+    if images is None or run.learned >= FAIRLY_LEARNED or not run.epochs:
         return None
     batch = run.config.data.batch_size * run.config.trainer.accumulate_steps
     steps, updates = images // batch, run.epochs[-1]["step"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..checks.inputs import MAX_DEVIATION, MAX_MEAN, MIN_DEVIATION, SMALLEST_BATCH
 from .finding import POOR_RESULT, SICK_UNITS, Finding
-from .optimization import WELL_LEARNED
+from .optimization import FAIRLY_LEARNED, WELL_LEARNED
 from .run_record import RunRecord
 
 # Fractions of a layer's units: fewer dead rectifiers are the rule in trained networks.
@@ -194,7 +194,7 @@ def dead_units(run: RunRecord) -> Finding | None:
 
 def saturated_units(run: RunRecord) -> Finding | None:
     """Most activations of tanh or sigmoid lie where they are flat."""
-    if not run.epochs or run.learned >= WELL_LEARNED:
+    if not run.epochs or run.learned >= FAIRLY_LEARNED:
         return None
     saturated = run.of_layers("saturated_activations", run.epochs[-1])
     worst = [layer for layer, fraction in saturated.items() if fraction >= MANY_SATURATED]
