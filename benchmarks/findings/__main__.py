@@ -19,6 +19,8 @@ from benchmarks.findings.runs import folder_of, measure_again, run_case
 
 # Validation accuracy that a fault may cost and still count as without effect.
 HARMLESS = 0.02
+# A change that was meant to be harmless and costs more is a fault.
+HARMFUL = 0.15
 
 
 def judge(cases: list[Case], out: Path) -> None:
@@ -54,6 +56,9 @@ def judge(cases: list[Case], out: Path) -> None:
             mark = "ok   " if first else "third" if among else "MISS "
             for tool, fired in tools.items():
                 counts[f"{half}: {tool} right"] += right(fired, case.right)
+        elif best < healthy[case.base] - HARMFUL:
+            counts[f"{half}: meant to be healthy, but far behind its twin"] += 1
+            mark = "SICK "
         else:
             counts[f"{half}: healthy"] += 1
             counts[f"{half}: healthy with a finding"] += bool(names)

@@ -68,7 +68,7 @@ def record(
     ]
     epochs = [
         {
-            "step": 17 * (number + 1),
+            "step": 20 * (number + 1),
             "epoch": number + 1,
             "train/loss": loss + 0.1,
             "train/data_loss": loss,
@@ -182,8 +182,8 @@ CASES: dict[str, tuple[RunRecord, RunRecord]] = {
             train_accuracy=0.8,
             val=0.78,
             val_accuracy=0.78,
-            train_rejected=0.08,
-            val_rejected=0.09,
+            train_rejected=0.04,
+            val_rejected=0.05,
         ),
     ),
     "overfitting": (

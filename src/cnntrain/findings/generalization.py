@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .finding import POOR_RESULT, SICK_UNITS, Finding
-from .optimization import WELL_LEARNED
+from .optimization import ENOUGH_UPDATES, WELL_LEARNED
 from .run_record import RunRecord, finite
 
 # Training minus validation accuracy that counts as a gap; the validation loss at the end over its minimum.
@@ -17,8 +17,6 @@ STANDARD_ERRORS = 3.0
 # The largest over the smallest class.
 IMBALANCE = 8.0
 COPIES = 0.01
-# In fewer epochs a network need not have learned what it can.
-ENOUGH_EPOCHS = 8
 # Labels that the network rules out, of all images and of those it predicts another class for.
 WRONG_LABELS, MOST_MISTAKES = 0.05, 0.4
 
@@ -92,7 +90,7 @@ def underfitting(run: RunRecord) -> Finding | None:
     plain, val, losses = run.plain_accuracy, run.evidence.get("val_accuracy"), run.train_losses
     if plain is None or val is None or run.learned >= 0.75 or run.status != "finished":
         return None
-    if len(losses) < ENOUGH_EPOCHS:
+    if len(losses) < 5 or run.epochs[-1]["step"] < ENOUGH_UPDATES:
         return None  # more epochs may be all it takes
     back = max(1, len(losses) // 5)
     if 1 - losses[-1] / losses[-1 - back] >= 0.08 or plain - val > 0.1:
@@ -172,7 +170,7 @@ def held_back_in_training(run: RunRecord) -> Finding | None:
             {"input_noise": settings.input_noise, "train_accuracy": running, "without": plain},
             0.85,
             {"regularization.input_noise": 0.1},
-            explains=(*POOR_RESULT, *SICK_UNITS),
+            explains=(*POOR_RESULT, *SICK_UNITS, "initial weights too large", "learning rate too high"),
         )
     # The mean over an epoch lags behind while accuracy still rises.
     settled = len(run.train_accuracies) >= 5 and running - run.train_accuracies[-3] < 0.05
@@ -230,7 +228,7 @@ def imbalance(run: RunRecord) -> Finding | None:
 def class_never_predicted(run: RunRecord) -> Finding | None:
     """A class of the validation split is never predicted."""
     of_val, predicted = run.evidence.get("val_class_counts"), run.evidence.get("val_predicted_counts")
-    if of_val is None or predicted is None or run.learned < 0.2:
+    if of_val is None or predicted is None or run.learned < 0.5:
         return None
     never = [index for index, count in enumerate(of_val) if count >= 5 and not predicted[index]]
     if not never:

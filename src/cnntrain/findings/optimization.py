@@ -21,6 +21,8 @@ ROSE = 1.15
 NO_FALL = 0.03
 # A loss that falls by this part in the last fifth of the run has not settled; fewer updates teach nothing.
 STILL_FALLING, FEW_UPDATES = 0.08, 60
+# In fewer updates a network need not have learned what it can.
+ENOUGH_UPDATES = 150
 # Gradients this many times longer than max_grad_norm have only a direction left.
 CLIPPED = 20.0
 
@@ -54,13 +56,22 @@ def learning_rate_too_high(run: RunRecord) -> Finding | None:
         return None
     largest = max(ratios)
     start = run.evidence.get("initial_loss") or run.first_loss
-    rose = start is not None and max(run.train_losses) > ROSE * start
-    if run.learned >= WELL_LEARNED or not (largest > LARGEST_RATIO and rose):
+    if start is None or run.learned >= WELL_LEARNED:
+        return None
+    losses = run.train_losses
+    rose = largest > LARGEST_RATIO and max(losses) > ROSE * start
+    never_fell = largest > LARGEST_RATIO / 3 and run.learned < LEARNED and losses[0] > 1.02 * start
+    # "Stuck at a bad loss after a fast fall" (CS231n, lecture notes 3).
+    collapsed = losses[-1] > max(ROSE * min(losses), 0.9 * start)
+    if not (rose or never_fell or collapsed):
         return None
     return Finding(
         "learning rate too high",
-        f"The learning rate is too high: an update changes a layer's weights by up to {largest:.0%} of their "
-        "size, where about a thousandth is usual, and the loss does not settle.",
+        f"The learning rate is too high: the loss rises to that of guessing, {losses[-1]:.3g}, after it had "
+        f"fallen to {min(losses):.3g}."
+        if collapsed
+        else f"The learning rate is too high: an update changes a layer's weights by up to {largest:.0%} of "
+        "their size, where about a thousandth is usual, and the loss does not settle.",
         {"lr": rate, "largest_update_ratio": largest, "train_data_losses": run.train_losses[-3:]},
         0.95,
         {"optim.lr": _sound_rate(run, _rounded(rate * max(1e-3, min(0.1, 3 * SOUND_RATIO / largest))))},
@@ -156,8 +167,8 @@ def schedule_too_short(run: RunRecord) -> Finding | None:
         "schedule lowers the rate too early" if reached else "warm-up too long",
         f"The learning rate was above a twentieth of its largest value in only {high:.0%} of the run."
         if reached
-        else f"The warm-up is too long: {warmup:g} of {run.config.trainer.epochs} epochs; the learning rate was "
-        f"{statistics.median(rates):.2g} in the middle of the run.",
+        else f"The warm-up is too long: {warmup:g} of {run.config.trainer.epochs} epochs; the learning rate "
+        f"was {statistics.median(rates):.2g} in the middle of the run.",
         {"largest_lr": max(rates), "configured_lr": configured, "part_of_the_run": high},
         0.85,
         changes,
@@ -215,13 +226,16 @@ def stopped_too_early(run: RunRecord) -> Finding | None:
         return None
     back = max(1, len(losses) // 5)
     fall, updates = 1 - losses[-1] / losses[-1 - back], run.epochs[-1]["step"]
-    if fall < STILL_FALLING and updates >= FEW_UPDATES:
+    val = run.val_losses
+    gained = len(val) != len(losses) or val[-1] < (1 - STILL_FALLING / 3) * val[-1 - back]
+    needed = STILL_FALLING if len(losses) > 3 else STILL_FALLING / 4  # in two epochs nothing settles
+    if (fall < needed or not gained) and updates >= FEW_UPDATES:
         return None
     sentence = f"by {fall:.0%} in the last {back} of {len(losses)} epochs."
     return Finding(
         "stopped too early",
         f"Training ended while the loss still fell: {sentence}"
-        if fall >= STILL_FALLING
+        if fall >= needed
         else f"Training ended after {updates} updates, before it had begun.",
         {"train_data_losses": losses[-1 - back :], "epochs": epochs},
         0.65 if updates < FEW_UPDATES else 0.55,
@@ -241,7 +255,7 @@ def too_few_updates(run: RunRecord) -> Finding | None:
         return None
     batch = run.config.data.batch_size * run.config.trainer.accumulate_steps
     steps, updates = images // batch, run.epochs[-1]["step"]
-    if steps >= 8 or updates >= 150 or run.config.optim.line_search:
+    if steps >= 8 or updates >= ENOUGH_UPDATES or run.config.optim.line_search:
         return None
     return Finding(
         "batch too large",

@@ -106,7 +106,7 @@ def initial_weights_too_small(run: RunRecord) -> Finding | None:
     if not run.steps or run.learned >= WELL_LEARNED:
         return None
     deviations = list(run.of_layers("activation_deviation", run.steps[0]).values())
-    if not deviations or not 0 < deviations[-1] < SMALL_ACTIVATIONS:
+    if not deviations or deviations[-1] >= SMALL_ACTIVATIONS:
         return None
     return Finding(
         "initial weights too small",
