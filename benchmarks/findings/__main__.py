@@ -15,10 +15,12 @@ from pathlib import Path
 from benchmarks.findings.archives import write_archives
 from benchmarks.findings.baselines import autotrainer, debugger, right
 from benchmarks.findings.cases import BASES, CASES, Case
-from benchmarks.findings.runs import folder_of, measure_again, run_case
+from benchmarks.findings.runs import folder_of, measure_again, repair, run_case
 
 # Validation accuracy that a fault may cost and still count as without effect.
 HARMLESS = 0.02
+# A repaired run is as good as its healthy twin, less this.
+REPAIRED = 0.03
 # A change that was meant to be harmless and costs more is a fault.
 HARMFUL = 0.15
 
@@ -56,6 +58,10 @@ def judge(cases: list[Case], out: Path) -> None:
             mark = "ok   " if first else "third" if among else "MISS "
             for tool, fired in tools.items():
                 counts[f"{half}: {tool} right"] += right(fired, case.right)
+            repaired = folder.with_name(f"{folder.name}-repaired")
+            if case.archive is None:
+                counts[f"{half}: faults of settings"] += 1
+                counts[f"{half}: repaired"] += _best(repaired) >= healthy[case.base] - REPAIRED
         elif best < healthy[case.base] - HARMFUL:
             counts[f"{half}: meant to be healthy, but far behind its twin"] += 1
             mark = "SICK "
@@ -90,6 +96,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--judge", action="store_true", help="judge only the runs that are there")
     parser.add_argument("--measure-again", action="store_true", help="measure the evidence of all runs again")
+    parser.add_argument("--repair", action="store_true", help="run the command of each first finding")
     arguments = parser.parse_args()
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -101,7 +108,7 @@ def main() -> None:
         context = multiprocessing.get_context("spawn")
         with context.Pool(arguments.processes, maxtasksperchild=20) as pool:
             jobs = [(case, out) for case in cases]
-            work = measure_again if arguments.measure_again else run_case
+            work = measure_again if arguments.measure_again else repair if arguments.repair else run_case
             for number, line in enumerate(pool.imap_unordered(work, jobs), 1):
                 print(f"{number}/{len(jobs)} {line}", flush=True)
     judge(cases, out)

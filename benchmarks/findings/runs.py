@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +54,21 @@ def measure_again(job: tuple[Case, Path]) -> str:
         return f"{folder.name}: no best network"
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         return f"{folder.name}: exit {main([f'run={folder}', 'job=report'])}"
+
+
+def repair(job: tuple[Case, Path]) -> str:
+    """Run the command of the first finding of a case's run, unless that was done."""
+    from cnntrain.cli import main
+
+    folder = folder_of(*job)
+    repaired = folder.with_name(f"{folder.name}-repaired")
+    findings = (
+        json.loads((folder / "findings.json").read_text()) if (folder / "findings.json").exists() else []
+    )
+    if not job[0].right or not findings or not findings[0]["try"]:
+        return f"{folder.name}: nothing to try"
+    if (repaired / "evidence.json").exists():
+        return repaired.name
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        code = main([*shlex.split(findings[0]["try"])[1:], f"hydra.run.dir={repaired}"])
+    return f"{repaired.name}: exit {code}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..metrics import format_metric
+from ..settings.fields import format_value
 from .pictures import run_curves
 
 # Pictures in a run's folder, with their captions.
@@ -79,7 +80,7 @@ class RunPage:
             elif metric and value is not None:
                 rows.append((f"{split} {metric.replace('_', ' ')}", format_metric(metric, value).split()[-1]))
             else:
-                rows.append((name.replace("_", " "), "–" if value is None else str(value)))
+                rows.append((name.replace("_", " "), "–" if value is None else format_value(value)))
         return rows
 
     def _curves(self) -> list[tuple[str, str]]:
