@@ -50,3 +50,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def choose() -> Any:
     """Return the function that loads the settings of (group, name)."""
     return load_settings
+
+
+@pytest.fixture(autouse=True)
+def without_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the page of a run, which takes a second to draw, in tests that are not about it."""
+    if "test_report" not in request.node.nodeid:
+        monkeypatch.setattr("cnntrain.jobs.train._report", lambda *arguments: None)
