@@ -106,6 +106,8 @@ def test_a_run_that_diverged_is_judged_before_it_ends(
     assert main(overrides) == 4
     assert [finding["name"] for finding in findings(folder)] == ["diverged"]
     assert "Training diverged" in capsys.readouterr().out
+    assert main([f"run={folder}", "job=report"]) == 0
+    assert "Training diverged" in capsys.readouterr().out
 
 
 def test_an_earlier_run_is_judged_alike_and_not_changed(folder: Path) -> None:

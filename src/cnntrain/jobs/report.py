@@ -30,7 +30,9 @@ HEALTHY = "findings  none: nothing looks wrong"
 
 def report_run(path: Path, stored: Config, config: Config) -> None:
     """Judge an earlier run: measure evidence with its best network, write and print its findings."""
-    on_best_network(stored, config, path, lambda parts, folder: write_findings(stored, parts, folder))
+    on_best_network(
+        stored, config, path, lambda parts, folder: write_findings(stored, parts, folder), or_newest=True
+    )
 
 
 def write_findings(config: Config, parts: Parts, folder: RunFolder) -> None:

@@ -116,8 +116,11 @@ def _run(config: Config, folder: RunFolder, state: State | None, before: Config 
                 except Diverged:
                     assembled.trainer.recorder.close()
                     _record_outcome(folder, DIVERGED, None)
-                    if config.trainer.report:
-                        _report(config, assembled, folder)
+                    try:
+                        if config.trainer.report:
+                            _report(config, assembled, folder)
+                    except DataError as unwritable:
+                        print(f"warning   {unwritable}")
                     raise
                 finally:
                     pictures += (

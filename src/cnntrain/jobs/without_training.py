@@ -10,6 +10,7 @@ from ..assemble.run import Parts, build_parts
 from ..config import stored_config
 from ..output_streams import print_labelled
 from ..prediction.trained import load_weights
+from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.run_folder import RunFolder, create
 from ..settings.config_tree import Config
@@ -27,13 +28,18 @@ def in_new_folder(config: Config, path: Path, named_by_user: bool, act: Act) -> 
         act(parts, folder)
 
 
-def on_best_network(stored: Config, config: Config, path: Path, act: Act) -> None:
+def on_best_network(stored: Config, config: Config, path: Path, act: Act, or_newest: bool = False) -> None:
     """Call `act` with the parts of an earlier run, its network being the best one, and its folder.
 
-    stored: the configuration in the run's folder. config: the same with the user's overrides.
+    stored: the configuration in the run's folder. config: the same with the user's overrides. or_newest:
+    take the newest network of a run that finished no epoch.
     """
     folder = RunFolder(path)
-    state = folder.checkpoints.load_best()
+    has_best = (folder.checkpoints.folder / file_names.BEST).exists()
+    if or_newest and not has_best and folder.checkpoints.exist():
+        state, _ = folder.checkpoints.load_last()
+    else:
+        state = folder.checkpoints.load_best()
     check_configuration(stored, state, path)
     parts = build_parts(config, state, path, f"{path}: checkpoint")
     load_weights(parts.step.network, state)
