@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from ..augmentation.settings import Transforms
 from .finding import POOR_RESULT, SICK_UNITS, Finding
 from .optimization import ENOUGH_UPDATES, WELL_LEARNED
-from .run_record import RunRecord, finite
+from .run_record import RunRecord
 
 # Training minus validation accuracy that counts as a gap; the validation loss at the end over its minimum.
 GAP, RISE = 0.08, 1.25
@@ -25,7 +26,7 @@ def random_labels(run: RunRecord) -> Finding | None:
     """Training images are learned by heart and validation stays at chance."""
     plain, val = run.plain_accuracy, run.evidence.get("val_accuracy")
     learned = max(plain or 0.0, max(run.train_accuracies, default=0.0))
-    if val is None or learned < run.chance + 0.15 or not _at_chance(run, val):
+    if val is None or learned < max(run.chance, val) + 0.15 or not _at_chance(run, val):
         return None
     return Finding(
         "labels cannot be learned",
@@ -70,8 +71,8 @@ def overfitting(run: RunRecord) -> Finding | None:
     if train - max(run.val_accuracies) < GAP or rise < RISE:
         return None
     changes: dict[str, Any] = {}
-    if run.config.augmentation.name in ("none", "augment") and not _augments(run):
-        changes["augmentation"] = run.config.data.default_augmentation()
+    if not _augments(run):
+        changes["augmentation"] = "auto"
     if not run.config.regularization.changes_weights() and run.config.regularization.l2 < 5e-3:
         changes["regularization.l2"] = 10 * max(run.config.regularization.l2, 5e-4)
     return Finding(
@@ -305,4 +306,4 @@ def _at_chance(run: RunRecord, accuracy: float) -> bool:
 
 
 def _augments(run: RunRecord) -> bool:
-    return bool(run.config.augmentation.name != "none" and finite(run.epochs, "train/accuracy"))
+    return bool(run.config.augmentation != Transforms())

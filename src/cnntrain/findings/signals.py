@@ -11,7 +11,7 @@ from .optimization import FAIRLY_LEARNED, WELL_LEARNED
 from .run_record import RunRecord
 
 # Fractions of a layer's units: fewer dead rectifiers are the rule in trained networks.
-MANY_DEAD, MANY_SATURATED = 0.9, 0.6
+MANY_DEAD, MANY_SATURATED = 0.9, 0.9
 # First over last layer's gradient norm, each per weight norm (AutoTrainer, Zhang et al. 2021).
 VANISHING, EXPLODING = 1e-3, 1e3
 # The first loss over that of guessing: scores of random weights in sound networks are below.
