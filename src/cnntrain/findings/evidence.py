@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
@@ -9,13 +10,17 @@ from torch import Tensor, nn
 
 from ..assemble.run import Parts
 from ..checks.labels_and_splits import copies_of_training_images
-from ..data.image_set import ImageSet, MemoryImages
+from ..data.image_set import FileImages, ImageSet, MemoryImages
 from ..loss.class_losses import ClassCriterion
 from ..settings.config_tree import Config
 from ..training.device import Compute
 
 # Images of each split that are evaluated.
 SAMPLE_IMAGES = 2000
+# The evaluation of a split ends after this time, whatever the network.
+MAX_SECONDS = 10.0
+# Images whose inputs are described.
+INPUT_IMAGES = 64
 # A label is rejected by the network if another class has a probability higher than this times its own. Wrong
 # labels are; in mistakes, the right class is usually not far behind (in the manner of Northcutt et al. 2021).
 REJECTED = 7.0
@@ -52,14 +57,21 @@ def gather_evidence(config: Config, parts: Parts) -> dict[str, Any]:
             for split, found in copies_of_training_images(splits).items()
         }
     for split in ("train", "val"):
-        images = _sample(splits.parts()[split])
+        images = splits.parts()[split]
         if len(images):
-            scores, inputs = _scores(network, step.preprocess, images, parts.compute, config.data.batch_size)
+            sample = _sampled(images)
+            batch_size = config.evaluate.batch_size or config.data.batch_size
+            scores, inputs = _scores(
+                network, step.preprocess, images.subset(sample), parts.compute, batch_size
+            )
+            sample = sample[: len(scores)]
             if split == "train":
                 evidence |= _of_inputs(inputs)
             if isinstance(criterion, ClassCriterion):
                 probabilities = criterion.probabilities(scores)[:, : len(splits.names)]
-                evidence |= _of_predictions(split, probabilities, images.labels, splits.names)
+                labels = images.labels[sample]
+                evidence |= _of_predictions(split, probabilities, labels, splits.names)
+                evidence[f"{split}_suspects"] = _suspects(images, sample, probabilities, splits.names)
     return evidence
 
 
@@ -74,23 +86,28 @@ def equal_units(network: nn.Module) -> dict[str, float]:
     return fractions
 
 
-def _sample(images: ImageSet) -> ImageSet:
+def _sampled(images: ImageSet) -> Tensor:
+    """Return the indices of the images to evaluate, evenly spread and in random order: any part serves."""
     count = min(SAMPLE_IMAGES, len(images))
-    return images.subset(torch.arange(count) * len(images) // max(1, count))
+    spread = torch.arange(count) * len(images) // count
+    return spread[torch.randperm(count, generator=torch.Generator().manual_seed(0))]
 
 
 def _scores(
     network: nn.Module, preprocess: nn.Module, images: ImageSet, compute: Compute, batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the scores of all images, on the CPU, and the network's inputs of the first batch."""
-    scores, first = [], None
+    """Return scores of the images, on the CPU, as far as MAX_SECONDS go, and the network's first inputs."""
+    scores, first = list[Tensor](), list[Tensor]()
+    started = time.perf_counter()
     for chunk in images.chunks(batch_size):
         inputs = preprocess(chunk.to(compute.device))
-        first = inputs if first is None else first
+        if sum(map(len, first)) < INPUT_IMAGES:
+            first.append(inputs.float().cpu())
         with compute.autocast():
             scores.append(network(inputs).float().cpu())
-    assert first is not None
-    return torch.cat(scores), first.float().cpu()
+        if time.perf_counter() - started > MAX_SECONDS:
+            break
+    return torch.cat(scores), torch.cat(first)
 
 
 def _of_inputs(inputs: Tensor) -> dict[str, Any]:
@@ -116,18 +133,33 @@ def _of_predictions(split: str, probabilities: Tensor, labels: Tensor, names: li
     right = predicted == labels
     counts = labels.bincount(minlength=len(names))
     recalls = labels[right].bincount(minlength=len(names)) / counts.clamp(min=1)
-    of_label = probabilities.gather(1, labels[:, None]).flatten()
-    rejected = (confidence > REJECTED * of_label).nonzero().flatten()
-    ranked = rejected[of_label[rejected].argsort()][:MAX_SUSPECTS].tolist()
+    rejected = int((confidence > REJECTED * _of_label(probabilities, labels)).sum())
     return {
         f"{split}_accuracy": right.float().mean().item(),
         f"{split}_class_counts": counts.tolist(),
         f"{split}_recalls": [round(value, 4) for value in recalls.tolist()],
         f"{split}_predicted_counts": predicted.bincount(minlength=len(names)).tolist(),
-        f"{split}_rejected": len(rejected) / len(labels),
+        f"{split}_rejected": rejected / len(labels),
         **_confusion(split, predicted, labels, len(names)),
-        f"{split}_suspects": [
-            {"image": index, "label": names[labels[index]], "predicted": names[predicted[index]]}
-            for index in ranked
-        ],
     }
+
+
+def _suspects(
+    images: ImageSet, sample: Tensor, probabilities: Tensor, names: list[str]
+) -> list[dict[str, Any]]:
+    """Return the images whose labels are rejected most: their file or index, label and prediction."""
+    labels = images.labels[sample]
+    confidence, predicted = probabilities.max(1)
+    of_label = _of_label(probabilities, labels)
+    rejected = (confidence > REJECTED * of_label).nonzero().flatten()
+    ranked = rejected[of_label[rejected].argsort(stable=True)][:MAX_SUSPECTS].tolist()
+    files = images.subset(sample[ranked]).names if isinstance(images, FileImages) else sample[ranked].tolist()
+    return [
+        {"image": file, "label": names[labels[index]], "predicted": names[predicted[index]]}
+        for file, index in zip(files, ranked, strict=True)
+    ]
+
+
+def _of_label(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the probability of each image's own label."""
+    return probabilities.gather(1, labels[:, None]).flatten()
