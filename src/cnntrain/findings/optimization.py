@@ -18,7 +18,7 @@ LEARNED, FAIRLY_LEARNED, WELL_LEARNED = 0.1, 0.8, 0.9
 # A training loss of this many times that of guessing has risen.
 ROSE = 1.15
 # The training loss fell by less than this part of its first value: it did not fall.
-NO_FALL = 0.03
+NO_FALL = 0.15
 # A loss that falls by this part in the last fifth of the run has not settled; fewer updates teach nothing.
 STILL_FALLING, FEW_UPDATES = 0.08, 60
 # In fewer updates a network need not have learned what it can.
@@ -181,7 +181,7 @@ def not_learning(run: RunRecord) -> Finding | None:
     if not run.of_classes or len(run.train_losses) < 2 or run.learned > LEARNED:
         return None
     start = run.evidence.get("initial_loss") or run.first_loss
-    if start is None or min(run.train_losses) < (1 - 5 * NO_FALL) * start:
+    if start is None or min(run.train_losses) < (1 - NO_FALL) * start:
         return None
     return Finding(
         "not learning",

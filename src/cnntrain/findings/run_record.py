@@ -72,7 +72,13 @@ class RunRecord:
 
     @property
     def learned(self) -> float:
-        """How much of the way from chance to no error the training images were learned, at best."""
+        """How much of the way from chance to no error the training images were learned, at best.
+
+        For values, by how much the data loss fell.
+        """
+        if not self.train_accuracies:
+            first = self.first_loss
+            return 1 - min(self.train_losses) / first if first and self.train_losses else 0.0
         best = max([*self.train_accuracies, self.plain_accuracy or 0.0], default=0.0)
         return (best - self.chance) / max(1e-9, 1 - self.chance)
 
