@@ -97,6 +97,9 @@ def test_a_run_writes_the_documented_files_and_keys(default_run: Path) -> None:
         "schedule.png",
         "images.png",
         "filters.png",
+        "findings.json",
+        "evidence.json",
+        "report.html",
     }
 
 

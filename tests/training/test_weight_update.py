@@ -154,11 +154,12 @@ def test_update_ratio_is_the_norm_of_the_change_over_the_norm_before(name: str) 
         for tensor, old, weight in zip(names, before, update.weights, strict=True):
             key = f"update_ratio/{tensor}"
             norm = old.norm().item()
+            assert row[f"weight_norm/{tensor}"] == pytest.approx(norm, rel=1e-6)
             if norm == 0:
                 assert row[key] is None
             else:
                 assert row[key] == pytest.approx((weight - old).norm().item() / norm, rel=1e-4)
-    assert set(row) == {f"update_ratio/{name}" for name in names}
+    assert set(row) == {f"{kind}/{name}" for name in names for kind in ("update_ratio", "weight_norm")}
 
 
 @pytest.mark.parametrize("name", ["Sgd", "Nesterov", "Adagrad", "RmsProp", "Adam", "AdamW"])
