@@ -19,6 +19,7 @@ from cnntrain.config.choice_files import Choices
 
 # All components with state: momentum, dropout, augmentation, plateau, early stopping, batch norm.
 STATEFUL = [
+    "trainer.report=false",
     "schedule=plateau",
     "schedule.patience_epochs=1",
     "schedule.warmup_epochs=0.3",
