@@ -44,7 +44,7 @@ def judge(cases: list[Case], out: Path) -> None:
         best = max(record.val_accuracies, default=0.0)
         tools = {"AutoTrainer": autotrainer(record), "Debugger": debugger(record)}
         same = case.archive is None and best >= healthy[case.base] - HARMLESS and record.status == "finished"
-        if case.right and same and case.name.split()[0] not in ("batch",):
+        if case.right and same:
             # A fault that changes nothing counts as healthy, unless what is found is its own name.
             counts[f"{half}: faults without effect"] += 1
             wrong = [name for name in names if name not in case.right]

@@ -45,9 +45,7 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
     """
     step = parts.step
     images, labels = _sample(parts.splits.train, _affordable_images(parts, config.check.seconds))
-    if parts.train.augment is not None:
-        images = parts.train.augment(images, torch.arange(len(images)), config.seed, 0, 0)
-    inputs = step.preprocess(images.to(parts.compute.device))
+    inputs = _inputs(parts, images)
     labels = labels.to(parts.compute.device)
     results = [check_labels(parts.splits), check_copies(parts.splits), check_inputs(inputs)]
     results.append(check_batch_normalization(step.network, config.data.batch_size))
@@ -72,15 +70,21 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
     return results
 
 
+def _inputs(parts: Parts, images: Tensor) -> Tensor:
+    """Return images as the network gets them in training: augmented and preprocessed."""
+    if parts.train.augment is not None:
+        images = parts.train.augment(images, torch.arange(len(images)), parts.train.seed, 0, 0)
+    inputs: Tensor = parts.step.preprocess(images.to(parts.compute.device))
+    return inputs
+
+
 @torch.no_grad()
 def _affordable_images(parts: Parts, seconds: float) -> int:
     """Return on how many images to measure, at most SAMPLE_IMAGES, so that a forward pass is fast enough."""
     images, _ = _sample(parts.splits.train, MIN_SAMPLE_IMAGES)
     network = copy.deepcopy(parts.step.network)
     turn_off_randomness(network)
-    if parts.train.augment is not None:
-        images = parts.train.augment(images, torch.arange(len(images)), 0, 0, 0)
-    inputs = parts.step.preprocess(images.to(parts.compute.device))
+    inputs = _inputs(parts, images)
     started = time.perf_counter()
     network(inputs)
     duration = max(1e-9, time.perf_counter() - started)

@@ -12,6 +12,7 @@ from ..assemble.run import Parts
 from ..checks.labels_and_splits import copies_of_training_images
 from ..data.image_set import FileImages, ImageSet, MemoryImages
 from ..loss.class_losses import ClassCriterion
+from ..metrics import ClassMetrics
 from ..settings.config_tree import Config
 from ..training.device import Compute
 
@@ -119,29 +120,24 @@ def _of_inputs(inputs: Tensor) -> dict[str, Any]:
     }
 
 
-def _confusion(split: str, predicted: Tensor, labels: Tensor, classes: int) -> dict[str, Any]:
-    """Return the confusion matrix of few classes, a row for each true class."""
-    if classes > MAX_CONFUSION:
-        return {}
-    pairs = torch.bincount(labels * classes + predicted, minlength=classes**2)
-    return {f"{split}_confusion": pairs.view(classes, classes).tolist()}
-
-
 def _of_predictions(split: str, probabilities: Tensor, labels: Tensor, names: list[str]) -> dict[str, Any]:
     """Return accuracy, recall and number of predictions of each class, and labels that are rejected."""
-    confidence, predicted = probabilities.max(1)
-    right = predicted == labels
-    counts = labels.bincount(minlength=len(names))
-    recalls = labels[right].bincount(minlength=len(names)) / counts.clamp(min=1)
-    rejected = int((confidence > REJECTED * _of_label(probabilities, labels)).sum())
-    return {
-        f"{split}_accuracy": right.float().mean().item(),
-        f"{split}_class_counts": counts.tolist(),
-        f"{split}_recalls": [round(value, 4) for value in recalls.tolist()],
-        f"{split}_predicted_counts": predicted.bincount(minlength=len(names)).tolist(),
+    metrics = ClassMetrics(names)
+    metrics.add(probabilities, labels)
+    result = metrics.result()
+    rejected = int((probabilities.amax(1) > REJECTED * _of_label(probabilities, labels)).sum())
+    evidence = {
+        f"{split}_accuracy": result.values["accuracy"],
+        f"{split}_class_counts": labels.bincount(minlength=len(names)).tolist(),
+        f"{split}_recalls": [
+            round(recall or 0.0, 4) for recall in result.details["per_class_accuracy"].values()
+        ],
+        f"{split}_predicted_counts": probabilities.argmax(1).bincount(minlength=len(names)).tolist(),
         f"{split}_rejected": rejected / len(labels),
-        **_confusion(split, predicted, labels, len(names)),
     }
+    if len(names) <= MAX_CONFUSION:
+        evidence[f"{split}_confusion"] = result.details["confusion"]
+    return evidence
 
 
 def _suspects(

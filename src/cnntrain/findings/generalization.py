@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 from ..augmentation.settings import Transforms
 from .finding import POOR_RESULT, SICK_UNITS, Finding
 from .optimization import ENOUGH_UPDATES, WELL_LEARNED
-from .run_record import RunRecord
+from .run_record import Rule, RunRecord
 
 # Training minus validation accuracy that counts as a gap; the validation loss at the end over its minimum.
 GAP, RISE = 0.08, 1.25
@@ -275,7 +274,7 @@ def constant_channels(run: RunRecord) -> Finding | None:
     )
 
 
-RULES = (
+RULES: tuple[Rule, ...] = (
     random_labels,
     some_labels_wrong,
     overfitting,
@@ -288,14 +287,6 @@ RULES = (
     copies_between_splits,
     constant_channels,
 )
-
-
-def judge(run: RunRecord) -> Iterator[Finding]:
-    """Yield what these rules find."""
-    for rule in RULES:
-        found = rule(run)
-        if found is not None:
-            yield found
 
 
 def _at_chance(run: RunRecord, accuracy: float) -> bool:

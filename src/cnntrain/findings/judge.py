@@ -6,13 +6,15 @@ from . import generalization, optimization, signals
 from .finding import Finding
 from .run_record import RunRecord
 
+RULES = (*signals.RULES, *optimization.RULES, *generalization.RULES)
+
 
 def findings_of(run: RunRecord) -> list[Finding]:
     """Return the findings of a run, strongest first; none for a healthy one.
 
     A finding that another one explains is left out, unless both explain each other: then the stronger stays.
     """
-    found = [*signals.judge(run), *optimization.judge(run), *generalization.judge(run)]
+    found = [finding for rule in RULES if (finding := rule(run)) is not None]
     found.sort(key=lambda finding: finding.strength, reverse=True)
     kept: list[Finding] = []
     for finding in found:

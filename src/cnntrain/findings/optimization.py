@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 from ..settings.fields import default_of, settings_of
 from .finding import POOR_RESULT, SICK_UNITS, Finding
-from .run_record import RunRecord, finite
+from .run_record import Rule, RunRecord, finite
 
 # Update : weight ratios of about 1e-3 are sound (CS231n, lecture notes 3); a hundredth of it is too little.
 SMALLEST_RATIO, LARGEST_RATIO, SOUND_RATIO = 1e-4, 0.1, 3e-3
@@ -268,7 +267,7 @@ def too_few_updates(run: RunRecord) -> Finding | None:
     )
 
 
-RULES = (
+RULES: tuple[Rule, ...] = (
     diverged,
     learning_rate_too_high,
     learning_rate_too_low,
@@ -280,14 +279,6 @@ RULES = (
     stopped_too_early,
     too_few_updates,
 )
-
-
-def judge(run: RunRecord) -> Iterator[Finding]:
-    """Yield what these rules find."""
-    for rule in RULES:
-        found = rule(run)
-        if found is not None:
-            yield found
 
 
 def _rate(run: RunRecord) -> float | None:

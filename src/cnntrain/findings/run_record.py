@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..errors import DataError
 from ..runs import file_names
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
+from .finding import Finding
 
 Row = dict[str, Any]
 
@@ -107,6 +109,9 @@ class RunRecord:
             if weights:
                 found.append(statistics.median(weights))
         return found
+
+
+Rule = Callable[[RunRecord], Finding | None]
 
 
 def finite(rows: list[Row], name: str) -> list[float]:

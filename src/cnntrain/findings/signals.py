@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from ..checks.inputs import MAX_DEVIATION, MAX_MEAN, MIN_DEVIATION, SMALLEST_BATCH
 from .finding import POOR_RESULT, SICK_UNITS, Finding
 from .optimization import FAIRLY_LEARNED, WELL_LEARNED
-from .run_record import RunRecord
+from .run_record import Rule, RunRecord
 
 # Fractions of a layer's units: fewer dead rectifiers are the rule in trained networks.
 MANY_DEAD, MANY_SATURATED = 0.9, 0.9
@@ -233,7 +232,7 @@ def batch_too_small(run: RunRecord) -> Finding | None:
     )
 
 
-RULES = (
+RULES: tuple[Rule, ...] = (
     inputs_not_scaled,
     units_stay_equal,
     initial_weights_too_large,
@@ -243,14 +242,6 @@ RULES = (
     saturated_units,
     batch_too_small,
 )
-
-
-def judge(run: RunRecord) -> Iterator[Finding]:
-    """Yield what these rules find."""
-    for rule in RULES:
-        found = rule(run)
-        if found is not None:
-            yield found
 
 
 def _other_initialization(run: RunRecord) -> str:
