@@ -272,8 +272,9 @@ def test_an_option_of_every_group_is_found_and_used(extended: Path) -> None:
         assert completed.returncode == 0, completed.stderr
         return completed.stdout
 
+    quick = ["trainer.max_steps_per_epoch=1", "trainer.precision=fp32"]
     assert cnntrain("--help").count("An option added by three files.") == len(GROUPS)
-    printed = cnntrain(*overrides, "hydra.run.dir=run", "optim.lr=0.1", "trainer.max_steps_per_epoch=1")
+    printed = cnntrain(*overrides, "hydra.run.dir=run", "optim.lr=0.1", *quick)
     stored = yaml.safe_load((extended / "run" / "config.yaml").read_text())
     assert {stored[group]["name"] for group in GROUPS} == {"extra"}
     # All initial weights are 0.5: scores are equal, and the first loss is ln 2 + 7 plus the l1 penalty.

@@ -121,13 +121,28 @@ def test_a_whole_checkpoint_of_the_wrong_content_is_refused_with_its_key(
 
 def test_a_run_without_a_checkpoint_starts_from_its_configuration(finished: Path, run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
-    (run / "metrics.jsonl").write_text('{"step": 1}\n')
+    (run / "metrics.jsonl").write_text("")
     assert main([f"run={run}"]) == 0
     with_rates = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     expected = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     for row in with_rates + expected:
         del row["images_per_second"]
     assert with_rates == expected
+
+
+@pytest.mark.parametrize("trace", ["metrics.jsonl", "summary.json"])
+def test_a_trained_run_without_its_checkpoints_is_not_begun_again(
+    finished: Path, trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("*.pt"))
+    for name in {"metrics.jsonl", "summary.json"} - {trace}:
+        (folder / name).unlink()
+    before = sorted(path.name for path in folder.rglob("*") if path.suffix in (".json", ".jsonl", ".pt"))
+    assert main([f"run={folder}"]) == 3
+    assert "has no checkpoint, though this run was trained" in capsys.readouterr().err
+    after = sorted(path.name for path in folder.rglob("*") if path.suffix in (".json", ".jsonl", ".pt"))
+    assert after == before
 
 
 def test_a_configuration_changed_by_hand_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,6 +95,40 @@ def test_training_goes_on_without_output(
     assert main([f"hydra.run.dir={tmp_path / 'run'}", *QUICK]) == 0
     assert sys.stdout is stream
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--cfg", "job"]])
+def test_what_was_asked_for_and_could_not_be_printed_is_a_failure(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert main(arguments) == 1
+
+
+def test_a_reader_that_has_read_enough_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert main(["--help"]) == 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), write)  # closing flushes once more
+
+
+def test_a_working_folder_that_is_gone_and_an_unknown_backend_of_matplotlib(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = f"cd {tmp_path / 'gone'} && rmdir ../gone && exec {sys.executable} -m cnntrain model=linear"
+    found = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr.count("\n")) == (3, 1)
+    assert "the working folder does not exist any more" in found.stderr
+    found = subprocess.run(
+        [sys.executable, "-m", "cnntrain", "job=summary", "model=linear"],
+        env=os.environ | {"MPLBACKEND": "nope"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_closed_descriptors_are_opened_so_that_no_file_gets_their_number() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -163,6 +164,26 @@ def test_a_finished_run_is_reported_and_continues_with_more_epochs(
     assert main([f"run={short}", "trainer.epochs=3"]) == 0
     assert main([f"hydra.run.dir={long}", "trainer.epochs=3", *overrides]) == 0
     assert_same_run(short, long)
+
+
+def test_a_finished_run_says_how_it_ended_and_its_command_trains_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = ["model=linear", "optim.lr=3", "data.limit=100", "trainer.early_stopping_epochs=1"]
+    for folder, epochs, stopped in (
+        (tmp_path / "stopped; early", 30, True),
+        (tmp_path / "patient", 1, False),
+    ):
+        assert main([f"hydra.run.dir={folder}", f"trainer.epochs={epochs}", *overrides]) == 0
+        trained = len([row for row in rows(folder) if "lr" not in row])
+        assert (trained < epochs) is stopped
+        capsys.readouterr()
+        assert main([f"run={folder}"]) == 0
+        message = capsys.readouterr().out
+        assert ("stopped early" in message) is stopped
+        _, _, command = message.partition("to train longer: ")
+        assert main(shlex.split(command)[1:]) == 0
+        assert len([row for row in rows(folder) if "lr" not in row]) > trained
 
 
 def test_overrides_that_would_change_a_resumed_run_are_refused_with_both_values(

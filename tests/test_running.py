@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -304,7 +305,7 @@ def test_an_exception_in_a_sweep_job_is_written_to_error_txt_of_its_folder(
         "from torch import nn\n"
         "class Net(nn.Linear):\n"
         "    def forward(self, images):\n"
-        "        if self.out_features > 5: raise RuntimeError('on purpose')\n"
+        "        if self.training and self.out_features > 5: raise RuntimeError('on purpose')\n"
         "        return super().forward(images.flatten(1))\n"
         "def make(in_channels, classes, width):\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), Net(width, classes) if width > 9 else\n"
@@ -468,6 +469,9 @@ def test_predict_accepts_numpy_arrays_and_only_uint8(default_run: Path) -> None:
     assert torch.equal(trained.predict(ramp.numpy()[:, ::-1]), trained.predict(ramp.flip(1)))
     with pytest.raises(ValueError, match="uint8"):
         trained.predict(images.float())
+    for wrong in (None, "images", np.array([None]), [[1, "a"]]):
+        with pytest.raises(ValueError, match=r"of uint8, got (NoneType|str|ndarray|list)"):
+            trained.predict(wrong)
 
 
 def test_a_sweep_repeated_in_its_folder_keeps_finished_jobs_and_continues_others(
@@ -476,7 +480,9 @@ def test_a_sweep_repeated_in_its_folder_keeps_finished_jobs_and_continues_others
     sweep = ["-m", "hydra.sweep.dir=sweep", "model=linear", "trainer.epochs=2", "seed=1,2"]
     assert main([*sweep, "trainer.pictures=false"]) == 0
     before = rows(Path("sweep/1"))
-    Path("sweep/1/summary.json").write_text('{"status": "interrupted"}')
+    # As if it had been killed before its first checkpoint.
+    Path("sweep/1/summary.json").unlink()
+    Path("sweep/1/metrics.jsonl").unlink()
     shutil.rmtree("sweep/1/checkpoints")
     capsys.readouterr()
     assert main([*sweep, "trainer.pictures=false"]) == 0

@@ -28,7 +28,7 @@ HARMFUL = 0.15
 def judge(cases: list[Case], out: Path) -> None:
     """Judge all runs with the rules as they are, and print what they find, case by case and in sum."""
     from cnntrain.findings.judge import findings_of
-    from cnntrain.findings.run_record import read_record
+    from cnntrain.findings.run_record import read_evidence, read_record
     from cnntrain.runs.run_folder import RunFolder
 
     counts: Counter[str] = Counter()
@@ -38,7 +38,7 @@ def judge(cases: list[Case], out: Path) -> None:
         if not (folder / "evidence.json").exists():
             print(f"MISSING {folder.name}")
             continue
-        record = read_record(RunFolder(folder))
+        record = read_record(RunFolder(folder), read_evidence(RunFolder(folder)))
         names = [finding.name for finding in findings_of(record)]
         half = "held out" if case.held_out else "tuning"
         best = max(record.val_accuracies, default=0.0)
@@ -84,7 +84,7 @@ def _best(folder: Path) -> float:
 
     if not (folder / "config.yaml").exists():
         return 0.0
-    return max(read_record(RunFolder(folder)).val_accuracies, default=0.0)
+    return max(read_record(RunFolder(folder), {}).val_accuracies, default=0.0)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .config.command_line import CommandLine, parse
 from .errors import ConfigError, DataError, Interrupted, UserError
 from .machine_errors import machine_error
-from .output_streams import tolerant_output
+from .output_streams import output_failed, tolerant_output
 from .settings.fields import shorten
 from .training.cpu_load import limit_spinning
 from .version import __version__
@@ -29,6 +29,8 @@ MAX_LINE, MAX_LINES = 1500, 50
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; return its exit code (errors.py lists them)."""
     limit_spinning()
+    # Pictures are files; matplotlib fails when it is imported where this names a backend that it lacks.
+    os.environ["MPLBACKEND"] = "agg"
     with tolerant_output():
         try:
             return _main(parse(sys.argv[1:] if arguments is None else arguments))
@@ -42,12 +44,23 @@ def main(arguments: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("cnntrain: interrupted", file=sys.stderr)
             return 130
+        except SystemExit as error:  # called in a network of the user's own
+            _print_error(f"ended by sys.exit({error.code}) in Python code that was called")
+            return 1
         except Exception as error:
             in_words = machine_error(error)
             if in_words is None:
                 raise
             _print_error(str(in_words))
             return in_words.exit_code
+
+
+def _check_working_folder() -> None:
+    """Raise DataError if the working folder was removed; libraries fail on it in words of their own."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise DataError("the working folder does not exist any more; change to another one (cd)") from error
 
 
 def _print_error(message: str) -> None:
@@ -59,12 +72,13 @@ def _print_error(message: str) -> None:
 def _main(command: CommandLine) -> int:
     if "version" in command.flags:
         print(f"cnntrain {__version__}")
-        return 0
+        return int(output_failed())
     if "help" in command.flags:
         from .config.help_text import help_text
 
         print(help_text(command.user_folder))
-        return 0
+        return int(output_failed())
+    _check_working_folder()
     from .config.choice_files import Choices  # takes a tenth of a second to import
 
     choices = Choices(command.user_folder)
@@ -74,6 +88,7 @@ def _main(command: CommandLine) -> int:
         composer_of(choices).complete(_completion(command.values["completion"]))
     elif "cfg" in command.values:
         _show_configuration(command, choices)
+        return int(output_failed())
     elif command.run is not None:
         _start_on_run(command.run, command, choices)
     elif "multirun" in command.flags:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import traceback
 from pathlib import Path
@@ -22,7 +23,7 @@ ALLOCATED = re.compile(r"allocate ([\d.]+) ?(bytes|\w?i?B)", re.IGNORECASE)
 WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\)(?: is killed by signal: ([\w ]+)| exited)")
 # What to lower, by the part of the package in which memory was missing; the innermost one counts.
 REMEDIES = {
-    "costs": "in the estimate of costs; lower data.batch_size or the network's width",
+    "costs": "in the estimate of costs; lower data.batch_size, summary.image_size or the network's width",
     "data": "for the data; lower data.limit, data.image_size, data.train_images or data.memory_limit_gb",
     "augmentation": "in augmentation; lower data.batch_size",
     "preprocessing": "in preprocessing; lower data.batch_size, data.image_size or preprocessing.components",
@@ -56,8 +57,21 @@ def machine_error(error: BaseException) -> UserError | None:
         )
     if isinstance(error, OSError) and error.errno is not None:
         where = error.filename if isinstance(error.filename, str) else "a file"
-        return DataError(f"{where}: {error.strerror}; free space or change its access rights, then try again")
+        return DataError(f"{where}: {error.strerror}; {remedy(error)}, then try again")
     return None
+
+
+def remedy(error: OSError) -> str:
+    """Return what a user can do about an error of the file system."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free space"
+    if error.errno == errno.ELOOP:
+        return "remove the symbolic link, which leads to itself"
+    if error.errno == errno.ENAMETOOLONG:
+        return "shorten the name"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "raise the limit on open files (ulimit -n)"
+    return "change its access rights" if error.errno in (errno.EACCES, errno.EPERM) else "check the device"
 
 
 def _memory_message(error: BaseException, text: str) -> str:

@@ -196,4 +196,9 @@ DISPLAY = {
 def format_metric(name: str, value: float) -> str:
     """Return a metric with its name as printed: "accuracy 98.89%"."""
     label, is_fraction = DISPLAY[name]
-    return f"{label} {value:.2%}" if is_fraction else f"{label} {value:.4f}"
+    return f"{label} {value:.2%}" if is_fraction else f"{label} {format_number(value)}"
+
+
+def format_number(value: float) -> str:
+    """Return a loss or an error with four decimals, large ones with four digits."""
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -19,6 +20,7 @@ class _Tolerant:
 
     def __init__(self, stream: TextIO | None):
         self._stream = stream
+        self.failed = False
 
     def write(self, text: str) -> int:
         try:
@@ -26,16 +28,21 @@ class _Tolerant:
                 self._stream.write(text)
         except UnicodeEncodeError:
             self.write(text.encode("ascii", "backslashreplace").decode())
-        except (OSError, ValueError):
-            self._stream = None
+        except (OSError, ValueError) as error:
+            self._drop(error)
         return len(text)
 
     def flush(self) -> None:
         try:
             if self._stream is not None:
                 self._stream.flush()
-        except (OSError, ValueError):
-            self._stream = None
+        except (OSError, ValueError) as error:
+            self._drop(error)
+
+    def _drop(self, error: OSError | ValueError) -> None:
+        """Write nothing more; a reader that has read enough, such as head, is no failure."""
+        self._stream = None
+        self.failed = getattr(error, "errno", None) != errno.EPIPE
 
     def isatty(self) -> bool:
         try:
@@ -56,6 +63,12 @@ def tolerant_output() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def output_failed() -> bool:
+    """Return whether standard output did not take what was printed inside `tolerant_output`."""
+    sys.stdout.flush()
+    return isinstance(sys.stdout, _Tolerant) and sys.stdout.failed
 
 
 def open_standard_descriptors() -> None:

@@ -180,6 +180,9 @@ def test_a_sweep_is_checked_in_all_combinations_before_its_first_job(
         (["optim.lr=range(-1,1)"], "optim.lr=-1"),
         (["optim.lr=choice(0.1,nan)"], "optim.lr=nan"),
         (["optim.lr=interval(-1,1)"], "optim.lr=-1"),
+        (["seed=range(0,1,0)"], "seed=range(0,1,0): range() arg 3 must not be zero"),
+        (["optim.lr=range(0.1,1,nan)"], "optim.lr=range(0.1,1,nan): cannot be counted"),
+        (["optim.lr=range(inf)"], "more than max_jobs=1000 jobs"),
     ],
 )
 def test_every_syntax_of_sweeps_is_checked(
@@ -197,15 +200,27 @@ def test_a_sweep_that_the_sweeper_does_not_support_is_reported_on_one_line(
     assert "BasicSweeper" in line
 
 
-def test_milestones_after_the_last_epoch_give_only_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
+def test_epochs_after_the_last_one_give_only_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
     overrides = [
         "schedule=step",
         "schedule.milestones=[1,30]",
         "trainer.epochs=1",
+        "trainer.early_stopping_epochs=1",
         "trainer.max_steps_per_epoch=1",
     ]
     assert main([*overrides, "hydra.run.dir=run"]) == 0
-    assert "schedule.milestones=[1,30]" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "notice    schedule.milestones=[1,30]" in printed
+    assert "notice    trainer.early_stopping_epochs=1: cannot stop" in printed
+
+
+def test_a_validation_fraction_of_less_than_an_image_gives_a_notice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    overrides = ["model=linear", "trainer.epochs=1", "data.limit=200", "trainer.pictures=false"]
+    for fraction, expected in (("0.002", True), ("0.005", False), ("0", False)):
+        main([*overrides, f"data.val_fraction={fraction}", f"hydra.run.dir=run{fraction}"])
+        assert ("no validation images" in capsys.readouterr().out) is expected
 
 
 def test_help_and_errors_do_not_import_torch() -> None:

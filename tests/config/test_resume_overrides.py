@@ -27,6 +27,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["job=check", "evaluate.split=val"], "evaluate.split=val: has no effect on job=check"),
         (["job=evaluate", "seed=1"], "seed=1: has no effect on job=evaluate"),
         (["seed=1"], "seed=1: this run was started with 0"),
+        (["trainer.threads=2"], "trainer.threads=2: this run was started with null"),
+        (["experiment=smoke"], "experiment=smoke: a run keeps the settings"),
+        (["job=evaluate", "experiment=smoke"], "experiment=smoke: a run keeps the settings"),
     ],
     ids=" ".join,
 )

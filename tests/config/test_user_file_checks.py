@@ -45,6 +45,20 @@ def test_a_user_file_may_replace_a_built_in_choice_of_the_same_name(write: Write
     assert compose("optim=adam").optim.lr == 0.5
 
 
+@pytest.mark.parametrize("order", ["_self_, adam", "_self_, adam, _self_", "adam, _self_", "adam"])
+def test_a_setting_that_a_later_file_replaces_is_refused(
+    order: str, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("optim/mine.yaml", f"defaults: [{order}]\nlr: 3e-4\n")
+    code = main(["--config-dir", "own", "optim=mine", "--cfg", "job"])
+    captured = capsys.readouterr()
+    if code == 0:
+        assert "lr: 0.0003" in captured.out
+    else:
+        assert "optim.lr: 0.0003: is replaced by a file" in captured.err
+    assert (code == 0) is (order != "_self_, adam")
+
+
 def test_an_experiment_sets_options_and_the_command_line_takes_precedence(write: Write) -> None:
     write(
         "experiment/mine.yaml",

@@ -115,8 +115,9 @@ def test_names_that_cannot_be_stored_or_printed_are_refused(tmp_path: Path) -> N
         Folder(path=str(tmp_path)).load(0)
     shutil.rmtree(tmp_path / "ant")
     os.rename(tmp_path / "bee", tmp_path / "b\nee")
-    with pytest.raises(DataError, match="line breaks; rename it"):
+    with pytest.raises(DataError) as caught:
         Folder(path=str(tmp_path)).load(0)
+    assert str(tmp_path / "b") + "\\nee: this name" in str(caught.value)
 
 
 def test_images_beyond_the_memory_limit_are_read_from_files(tmp_path: Path) -> None:
@@ -251,6 +252,11 @@ def test_a_configuration_stored_before_split_by_existed_keeps_its_cut(tmp_path: 
     text = to_yaml(config)
     assert from_yaml(text, "").data.split_by == "name"
     assert from_yaml(text.replace("  split_by: name\n", ""), "").data.split_by == "position"
+
+
+def test_a_folder_that_is_a_link_to_itself_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert_refused(tmp_path / "loop", "remove the symbolic link")
 
 
 def test_pipes_and_links_that_repeat_images_are_refused(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_planted_wrong_labels_are_the_suspects(tmp_path: Path) -> None:
 
 
 def test_recalls_and_the_confusion_matrix_equal_scikit_learn() -> None:
-    config, parts = parts_of()
+    config, parts = parts_of("trainer.precision=fp32")
     found = gather_evidence(config, parts)
     images = next(parts.splits.val.chunks(1000))
     predicted = parts.step.network(parts.step.preprocess(images)).argmax(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -219,6 +220,14 @@ def test_a_rule_finds_its_fault_first_and_leaves_the_sound_twin_alone(name: str)
     found = [finding.name for finding in findings_of(faulty)]
     assert found[:1] == [name]
     assert name not in [finding.name for finding in findings_of(sound)]
+
+
+def test_a_run_that_ended_in_its_warm_up_has_no_too_low_rate() -> None:
+    found = CASES["learning rate too low"][0]
+    assert "learning rate too low" in {finding.name for finding in findings_of(found)}
+    rising = [row | {"lr": 0.4 * row["lr"]} for row in found.steps]
+    names = {finding.name for finding in findings_of(replace(found, steps=rising))}
+    assert "learning rate too low" not in names
 
 
 def test_a_healthy_run_has_no_finding() -> None:

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from cnntrain.cli import main
+from cnntrain.findings.judge import findings_of
+from cnntrain.findings.run_record import read_record
+from cnntrain.runs.run_folder import RunFolder
 
 QUICK = ["model=mlp", "trainer.threads=1", "trainer.pictures=false", "trainer.epochs=4"]
 
@@ -120,6 +123,41 @@ def test_an_earlier_run_is_judged_alike_and_not_changed(folder: Path) -> None:
     assert (folder / "findings.json").read_bytes() == first
     for path, content in before.items():
         assert path.read_bytes() == content
+
+
+# Lines that no run writes, and one that a run writes only beside others.
+FOREIGN = [
+    *("1", '"text"', "[]", "null", "{}", '{"a": NaN}', '{"step": 1}', '{"step": 1, "epoch": "x"}', "{"),
+    *('{"step": 1, "epoch": 1, "lr": [1]}', '{"step": 1, "epoch": 1, "lr": {}}', '{"step": NaN, "epoch": 1}'),
+    *('{"step": 1, "epoch": 1, "train/loss": "2"}', '{"step": 1, "epoch": 1, "lr": true}', ""),
+    '{"step": 1, "epoch": 1}',
+]
+
+
+def test_measurements_that_are_missing_or_foreign_are_not_judged(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*QUICK, "trainer.report=false", f"hydra.run.dir={folder}"]) == 0
+    metrics = folder / "metrics.jsonl"
+    written = metrics.read_text().splitlines()
+    for line in FOREIGN:
+        metrics.write_text(f"{line}\n")
+        assert main([f"run={folder}", "job=report"]) == 3, line
+        assert str(metrics) in capsys.readouterr().err
+    metrics.unlink()
+    assert main([f"run={folder}", "job=report"]) == 3
+    assert "has no row of a step" in capsys.readouterr().err
+    assert not (folder / "findings.json").exists()
+    # Every key of every row may be missing or null; the fewer epochs, the fewer findings.
+    rows = [json.loads(line) for line in written]
+    for name in {name for row in rows for name in row} - {"step", "epoch", "lr"}:
+        for changed in ({}, {name: None}):
+            kept = [{key: value for key, value in row.items() if key != name} | changed for row in rows]
+            metrics.write_text("".join(json.dumps(row) + "\n" for row in kept))
+            assert isinstance(findings_of(read_record(RunFolder(folder), {})), list)
+    metrics.write_text("\n".join(written[:-1]) + "\n")
+    assert main([f"run={folder}", "job=report"]) == 0
+    assert "lacks the rows of 1 epochs" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("target", ["attributes", "values"])

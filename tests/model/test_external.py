@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import urllib.error
 import zlib
@@ -254,7 +255,7 @@ def test_an_invalid_factory_is_refused_with_the_reason(
     ("source", "expected"),
     [
         ("import no_such_package.deep", "imports no_such_package, which is not installed"),
-        ("raise ZeroDivisionError('in my file')", "failed: ZeroDivisionError: in my file"),
+        ("x = 1\nraise ZeroDivisionError('in my file')", ".py, line 2: ZeroDivisionError: in my file"),
         ("def net(:", "failed: SyntaxError"),
     ],
 )
@@ -285,6 +286,86 @@ def test_a_network_whose_output_cannot_be_trained_on_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=expected):
         Custom(factory=f"{module_name}:output", arguments={"kind": kind}).build(3, 10, SIZE, None)
+
+
+# What a user's own code can do wrong: in the factory, in the network, in its forward pass.
+NETWORK = """
+import os, sys, torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.layer = nn.Linear(48, classes)
+        self.register_buffer("seen", torch.zeros(1))
+        {in_init}
+
+    def forward(self, images):
+        {in_forward}
+        return self.layer(images.flatten(1))
+
+def make(in_channels, classes):
+    {in_factory}
+    return Net(classes)
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "expected"),
+    [
+        (
+            "in_factory",
+            "torch.set_default_dtype(torch.float64)",
+            "calling make changes torch's default dtype",
+        ),
+        ("in_factory", "torch.set_default_device('meta')", "calling make changes torch's default device"),
+        ("in_factory", "torch.set_grad_enabled(False)", "changes whether torch computes gradients"),
+        ("in_factory", "os.chdir('/')", "calling make changes the working directory"),
+        ("in_factory", "sys.exit(3)", "calling make ended the program by sys.exit(3)"),
+        ("in_factory", "raise KeyError('gone')", ".py, line 17: KeyError: 'gone'"),
+        ("in_forward", "os.chdir('/')", "images of 4x4x3, changes the working directory"),
+        ("in_forward", "sys.exit(3)", "its forward pass, of images of 4x4x3, ended the program"),
+        ("in_forward", "raise RuntimeError('my bug')", ".py, line 13: RuntimeError: my bug"),
+        ("in_forward", "images = images[:, :, 1:]", ".py, line 14: RuntimeError: mat1 and mat2 shapes"),
+        ("in_forward", "self.seen = torch.cat([self.seen, self.seen])", "changes the shape of seen"),
+        (
+            "in_init",
+            "self.w = nn.Parameter(torch.zeros(2, dtype=torch.complex64))",
+            "w are of type complex64",
+        ),
+        ("in_init", "self.half = nn.Linear(2, 2).half()", "half.weight are of type float16"),
+    ],
+)
+def test_what_a_users_code_does_wrong_is_refused_with_its_line_and_undone(
+    place: str, code: str, expected: str, module_name: str
+) -> None:
+    parts = dict.fromkeys(("in_init", "in_forward", "in_factory"), "pass") | {place: code}
+    Path(f"{module_name}.py").write_text(NETWORK.format(**parts))
+    before = (torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(), os.getcwd())
+    with pytest.raises(ConfigError) as caught:
+        Custom(factory=f"{module_name}:make").build(3, 10, (4, 4), None)
+    assert expected in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+    assert before == (
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.is_grad_enabled(),
+        os.getcwd(),
+    )
+
+
+def test_a_network_whose_train_returns_nothing_is_accepted(module_name: str) -> None:
+    methods = "pass\n\n    def train(self, mode=True):\n        super().train(mode)"
+    text = NETWORK.format(in_init=methods, in_forward="pass", in_factory="pass")
+    Path(f"{module_name}.py").write_text(text)
+    assert Custom(factory=f"{module_name}:make").build(3, 10, (4, 4), None).training
+
+
+def test_a_function_of_a_library_without_our_arguments_is_refused_with_what_to_write() -> None:
+    settings = Custom(factory="torchvision.models:resnet18")
+    assert settings.problems() == []  # it takes any keyword
+    with pytest.raises(ConfigError, match="name a function of your own that takes in_channels and classes"):
+        settings.build(3, 10, SIZE, None)
 
 
 def test_lazy_layers_have_their_weights(module_name: str) -> None:

@@ -17,6 +17,7 @@ from cnntrain.report.pictures.decision_boundary import boundary_figure, draw_bou
 from cnntrain.report.pictures.filters import draw_filters, first_layer_filters
 from cnntrain.report.pictures.image_grid import GAP, save_sheet
 from cnntrain.report.pictures.optimizer_surfaces import LOWEST, View, draw_landscape, landscape_figure
+from cnntrain.report.pictures.run_curves import confusion_picture
 from cnntrain.report.pictures.schedule import draw_rates, schedule_figure
 
 
@@ -49,6 +50,19 @@ def test_a_sheet_stacks_its_rows_and_enlarges_pixels_without_smoothing(tmp_path:
     for top in (GAP, 2 * GAP + 64):
         assert (sheet[top : top + 64, :left] < 100).any()
         assert (sheet[top : top + 10, :left] == 255).all()
+
+
+def test_names_with_characters_that_the_font_lacks_are_drawn_without_a_warning(tmp_path: Path) -> None:
+    names = ["猫", "犬"]
+    assert "猫" in confusion_picture([[3, 1], [0, 4]], names)
+    draw_boundary(
+        tmp_path / "boundary.png",
+        right_of(0.0),
+        torch.zeros(2, 2),
+        torch.tensor([0, 1]),
+        names,
+    )
+    assert (tmp_path / "boundary.png").stat().st_size > 0
 
 
 def test_a_sheet_enlarges_single_pixels_and_not_large_images(tmp_path: Path) -> None:

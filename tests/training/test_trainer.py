@@ -459,6 +459,13 @@ def test_a_checkpoint_counts_the_rows_on_disk(runs: Runs, monkeypatch: pytest.Mo
     assert last(trainer)["progress"]["rows"] == on_disk[-1] == len(rows(trainer)) == 8
 
 
+def test_a_first_loss_that_is_not_finite_is_no_fault_of_the_learning_rate(runs: Runs) -> None:
+    with pytest.raises(Diverged) as caught:
+        runs.new(losses=[math.inf], lr=0.25).train(StopSignals())
+    assert "of the initial network is not finite (loss inf" in str(caught.value)
+    assert "optim.lr" not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_non_finite_loss_stops_the_run_with_the_weights_before_it(runs: Runs, value: float) -> None:
     trainer = runs.new(losses=[0.7, 0.6, 0.5, 0.4, value], lr=0.25)

@@ -33,7 +33,8 @@ def first_lines(
     """
     height, width, channels = splits.train.shape
     network = step.network
-    notices = [*network_input.notices(), *_dropout_notices(config, network), *_data_notices(splits, train)]
+    notices = [*network_input.notices(), *_dropout_notices(config, network)]
+    notices += _data_notices(config, splits, train)
     return [
         f"data      {config.data.name}: {len(splits.train)} train, {len(splits.val)} val, "
         f"{len(splits.test)} test images of {height}x{width}x{channels}, "
@@ -56,9 +57,14 @@ def _optimizer_changes(optimizers: OptimizerStages, steps_per_epoch: int) -> lis
     ]
 
 
-def _data_notices(splits: Splits, train: Batches) -> list[str]:
-    """Return notices of classes without images in a split, and of processes that cannot read images."""
+def _data_notices(config: Config, splits: Splits, train: Batches) -> list[str]:
+    """Return notices of splits or classes without images, and of processes that cannot read images."""
     notices = list(splits.notices)
+    if config.data.val_fraction > 0 and not len(splits.val):
+        notices.append(
+            f"no validation images, as data.val_fraction={config.data.val_fraction:g} of the "
+            f"{len(splits.train)} training images is less than one"
+        )
     for split, missing in splits.missing_classes().items():
         if missing:
             name = {"train": "training", "val": "validation", "test": "test"}[split]

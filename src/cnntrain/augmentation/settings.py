@@ -176,6 +176,11 @@ class Transforms(Augmentation):
                 f"augmentation.cutout={self.cutout}: larger than the images ({side} pixels); "
                 f"write {side // 2} or less"
             )
+        if self.crop_padding and self.crop_padding > side:
+            lines.append(
+                f"augmentation.crop_padding={self.crop_padding}: larger than the images ({side} pixels), so "
+                f"that most crops are padding; write {max(1, side // 8)}"
+            )
         for name, accepted in (
             ("contrast", (1, 3)),
             ("saturation", (3,)),

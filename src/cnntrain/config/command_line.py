@@ -73,7 +73,7 @@ def parse(arguments: list[str]) -> CommandLine:
         values,
         user_folder,
         [override for override in overrides if not override.startswith("run=")],
-        Path(run.strip("'\"")) if run and run != "null" else None,
+        Path(run) if run and run != "null" else None,
         _last_value(overrides, "job"),
     )
 
@@ -93,6 +93,10 @@ def _not_a_flag(flag: str, value: str) -> str:
 
 
 def _last_value(overrides: list[str], key: str) -> str | None:
-    """Return the value of the last override of a key, or None."""
+    """Return the value of the last override of a key without quotes around it, or None."""
     values = [override.partition("=")[2] for override in overrides if override.startswith(f"{key}=")]
-    return values[-1] if values else None
+    if not values:
+        return None
+    value = values[-1]
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if is_quoted else value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, first_line
 from ..settings.config_tree import Config
 from ..settings.fields import default_of, settings_of, shorten
 from .check import Checked, check, problems_of
@@ -90,8 +90,9 @@ def combinations(overrides: list[str], loader: ConfigLoader, limit: int) -> list
         elif override.is_sweep_override():
             try:
                 values = list(itertools.islice(override.sweep_string_iterator(), limit + 1))
-            except HydraException as error:
-                raise ConfigError([f"{shorten(text)}: {shorten(error)}"]) from error
+            except (HydraException, ValueError, ArithmeticError) as error:
+                reason = "cannot be counted" if isinstance(error, ArithmeticError) else first_line(error)
+                raise ConfigError([f"{shorten(text)}: {shorten(reason)}"]) from error
             if not values:
                 raise ConfigError([f"{shorten(text)}: has no values"])
             alternatives.append([f"{key}={value}" for value in values])

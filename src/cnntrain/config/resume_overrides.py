@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..settings.config_tree import GROUPS, Config
 from ..settings.fields import format_value, rule_of, settings_of
 from .check import option_problems, rule_problems, store_absolute_paths
-from .choice_files import Choice, Choices
+from .choice_files import EXPERIMENT, Choice, Choices
 from .cross_checks import job_problems
 from .option_table import typed
 from .pipeline import configure
@@ -77,6 +77,11 @@ def _with_overrides(
     problems = [line for override in of_groups if (line := _change_group(tree, override, choices))]
     problems += selection.problems
     problems += [
+        f"experiment={choice.name}: a run keeps the settings that it was started with; start a new run"
+        for group, choice in selection.given.items()
+        if group == EXPERIMENT
+    ]
+    problems += [
         f"{key}: a run has its folder; leave it out"
         for key in (*selection.folders, *(override.partition("=")[0] for override in selection.hydra))
     ]
@@ -89,9 +94,12 @@ def _with_overrides(
             )
             continue
         if new != old and not (any_setting or _may_change(stored, name)):
-            problems.append(f"{name}={new}: this run was started with {old}; start a new run to change it")
+            problems.append(
+                f"{name}={format_value(new)}: this run was started with {format_value(old)}; start a new run "
+                "to change it"
+            )
         elif name == CONTINUABLE[0] and new < old and not any_setting:
-            problems.append(f"{name}={new}: this run has {old}; a run can only be made longer")
+            problems.append(f"{name}={format_value(new)}: this run has {old}; a run can only be made longer")
         else:
             OmegaConf.update(tree, name, new)
     if problems:

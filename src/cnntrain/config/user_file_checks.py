@@ -42,7 +42,15 @@ def file_problems(choice: Choice, choices: Choices, chosen: dict[str, Choice]) -
         return problems
     if choice.schema is None:
         return [f"{where}does not say which settings it has; begin with {beginning}"]
-    return list(_mapping_problems(content, choice.schema, f"{group}.", where))
+    return [
+        *_mapping_problems(content, choice.schema, f"{group}.", where),
+        *(
+            f"{where}{group}.{key}: {value}: is replaced by a file that defaults names after _self_; write "
+            "_self_ last"
+            for key, value in content.items()
+            if choice.values.get(str(key), value) != value
+        ),
+    ]
 
 
 def _defaults_problems(entries: list[Any], choice: Choice, choices: Choices, where: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import DataError
+from ..machine_errors import remedy
 from ..settings.fields import shorten
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -51,6 +52,11 @@ def folders_in(root: Path) -> list[str]:
             found = [entry for entry in entries if entry.name[0] != "." and entry.is_dir()]
             for entry in found:
                 _check_link(entry, root)
+                if not entry.name.isprintable():
+                    raise DataError(
+                        f"{shorten(entry.path, 300)}: this name of a class has characters that cannot be "
+                        "printed, such as line breaks; rename it"
+                    )
             return sorted(entry.name for entry in found)
     except OSError as error:
         raise _unreadable(root, error) from error
@@ -153,7 +159,7 @@ def _unreadable(path: Path, error: OSError) -> DataError:
         return DataError(f"{path}: does not exist; specify a folder of images")
     if isinstance(error, NotADirectoryError):
         return DataError(f"{path}: is a file; specify a folder of images")
-    return DataError(f"{path}: cannot be read ({error.strerror}); change its access rights")
+    return DataError(f"{path}: cannot be read ({error.strerror}); {remedy(error)}")
 
 
 def _first(names: list[str]) -> str:

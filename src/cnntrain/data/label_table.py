@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ..errors import DataError
 
+# Of values; the largest power of ten whose square float32 holds, as losses square them.
+LARGEST_VALUE = 1e18
 YES, NO = ("1", "yes", "true"), ("0", "no", "false")
 
 
@@ -72,4 +74,6 @@ def _number(cell: str, target: str, where: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise DataError(f"{where}: {cell or 'an empty cell'} is no number")
+    if abs(value) > LARGEST_VALUE:
+        raise DataError(f"{where}: {cell} is more than {LARGEST_VALUE:g}; write the values in another unit")
     return value

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from .image_set import MemoryImages
+from .label_table import LARGEST_VALUE
 from .splits import Splits
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -155,9 +156,15 @@ def _columns(file: Path, key: str, array: Any, target: str) -> Tensor:
         )
     if array.dtype.kind not in "iufb":
         raise DataError(f"{file}: {key} is of type {array.dtype}; save {target} as numbers")
-    labels = torch.from_numpy(array.astype(np.float32))
-    if not labels.isfinite().all():
+    if not np.isfinite(array).all():
         raise DataError(f"{file}: {key} has values that are NaN or infinite; correct them")
+    largest = max(abs(float(array.min())), abs(float(array.max())))
+    if largest > LARGEST_VALUE:
+        raise DataError(
+            f"{file}: {key} has values of up to {largest:.2g}, more than {LARGEST_VALUE:g}; save them in "
+            "another unit"
+        )
+    labels = torch.from_numpy(array.astype(np.float32))
     if target == "attributes" and not ((labels == 0) | (labels == 1)).all():
         raise DataError(f"{file}: {key} has other numbers than 0 and 1; attributes are 0 or 1")
     return labels

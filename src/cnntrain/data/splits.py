@@ -33,7 +33,7 @@ class Splits:
         for name in self.names:
             if not name.isprintable():
                 raise DataError(
-                    f"the name {shorten(name)!r} has characters that cannot be printed, such as line breaks; "
+                    f"the name '{shorten(name)}' has characters that cannot be printed, such as line breaks; "
                     "rename it"
                 )
 

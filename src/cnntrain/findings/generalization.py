@@ -253,7 +253,7 @@ def copies_between_splits(run: RunRecord) -> Finding | None:
     listed = " and ".join(f"{fraction:.0%} of the {split} images" for split, fraction in copies.items())
     return Finding(
         "copies between splits",
-        f"{listed} are copies of training images, so their accuracy flatters.",
+        f"{listed} are copies of training images, so metrics on that split are too good.",
         {"copies": copies},
         0.9,
         {},

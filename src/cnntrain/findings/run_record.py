@@ -120,28 +120,48 @@ def finite(rows: list[Row], name: str) -> list[float]:
     return [value for value in values if value is not None and math.isfinite(value)]
 
 
-def read_record(folder: RunFolder) -> RunRecord:
-    """Return the record of the run in a folder; raises DataError where its files cannot be read."""
+def read_record(folder: RunFolder, evidence: dict[str, Any]) -> RunRecord:
+    """Return the record of the run in a folder, with the evidence measured of it.
+
+    Raises DataError where its files cannot be read, or hold no measurements of a run that was trained.
+    """
     config = stored_config.read(folder.path)
     summary = folder.read_summary() or {}
     steps: list[Row] = []
     epochs: list[Row] = []
     for row in _rows(folder.metrics):
         (steps if "lr" in row else epochs).append(row)
-    file = folder.path / file_names.EVIDENCE
-    evidence = _json(file) if file.is_file() else {}
-    return RunRecord(config, str(summary.get("status", "interrupted")), steps, epochs, evidence)
+    status = str(summary.get("status", "interrupted"))
+    if not steps and status != "diverged":
+        raise DataError(f"{folder.metrics}: has no row of a step, so there is nothing to judge; restore it")
+    return RunRecord(config, status, steps, epochs, evidence)
 
 
 def _rows(file: Path) -> list[Row]:
+    """Return the rows of metrics.jsonl; raises DataError where a line is none that a run writes."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        return [json.loads(line) for line in lines if line.strip()]
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        rows = [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read ({error})") from error
+        raise DataError(f"{file}: cannot be read ({error}); restore it") from error
+    for number, row in enumerate(rows, 1):
+        if not (isinstance(row, dict) and all(_is_number(row.get(name)) for name in ("step", "epoch"))):
+            raise DataError(f"{file}: line {number} is no row of a run, which has a step and an epoch")
+        wrong = [name for name, value in row.items() if value is not None and not _is_number(value)]
+        if wrong:
+            raise DataError(f"{file}: line {number} has {wrong[0]}={row[wrong[0]]!r}, which is no number")
+    return rows
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def read_evidence(folder: RunFolder) -> dict[str, Any]:
+    """Return what was measured of a run when it was last judged, {} if it was not; raises DataError."""
+    file = folder.path / file_names.EVIDENCE
+    if not file.exists():
+        return {}
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -40,9 +40,12 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder) -> None:
 
     config: that of the run. parts: those of the run, whose network is the best one.
     """
-    evidence = gather_evidence(config, parts)
-    write_text(folder.path / file_names.EVIDENCE, json.dumps(evidence, indent=1) + "\n")
-    record = read_record(folder)
+    record = read_record(folder, gather_evidence(config, parts))
+    write_text(folder.path / file_names.EVIDENCE, json.dumps(record.evidence, indent=1) + "\n")
+    summary = folder.read_summary() or {}
+    lost = summary.get("epochs", len(record.epochs)) - len(record.epochs)
+    if lost > 0:
+        print(f"warning   {folder.metrics} lacks the rows of {lost} epochs; only the others are judged")
     findings = findings_of(record)
     commands = [try_command(config, finding) for finding in findings]
     content: list[dict[str, Any]] = [
@@ -59,10 +62,10 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder) -> None:
     page = RunPage(
         folder.path,
         content,
-        folder.read_summary() or {},
+        summary,
         record.steps,
         record.epochs,
-        evidence,
+        record.evidence,
         parts.splits.names,
         equivalent_command(config, Choices()),
         stored_config.to_yaml(config),

@@ -25,7 +25,7 @@ from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
 from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.checkpoint import State
-from ..runs.run_folder import RunFolder, create
+from ..runs.run_folder import RunFolder, create, run_override
 from ..runs.run_progress import Progress
 from ..runs.signals import StopSignals
 from ..settings.config_tree import Config
@@ -40,7 +40,7 @@ def train(config: Config, path: Path, named_by_user: bool) -> None:
     folder = create(path, named_by_user)
     with folder.locked():
         if folder.config.exists():
-            raise DataError(f"{path}: already holds a run; continue it with run={path}")
+            raise DataError(f"{path}: already holds a run; continue it with {run_override(path)}")
         try:
             with _recorded_outcome(folder):
                 write_text(folder.config, stored_config.to_yaml(config))
@@ -67,13 +67,15 @@ def resume(path: Path, before: Config, config: Config) -> None:
             check_configuration(before, state, path)
             progress = Progress(**state["progress"])
             if _is_finished(summary, progress, config):
-                print(
-                    f"{path}: this run is finished ({progress.epoch} epochs); to train longer: "
-                    f"cnntrain run={path} trainer.epochs={2 * progress.epoch}"
-                )
+                print(_how_to_train_longer(path, progress, config))
                 return
             messages += [f"warning   {warning}"] if warning else []
             messages.append(f"resuming  after step {progress.step}, epoch {progress.epoch}")
+        elif folder.has_trained():
+            raise DataError(
+                f"{folder.checkpoints.folder}: has no checkpoint, though this run was trained; restore the "
+                "checkpoints, or train anew in another folder"
+            )
         else:
             messages.append("starting  this run stopped before its first checkpoint")
             folder.checkpoints.make()
@@ -86,9 +88,24 @@ def resume(path: Path, before: Config, config: Config) -> None:
 def _is_finished(summary: dict[str, Any] | None, progress: Progress, config: Config) -> bool:
     if summary is None or summary.get("status") != FINISHED:
         return False
-    patience = config.trainer.early_stopping_epochs
-    out_of_patience = patience is not None and progress.epoch - progress.best_epoch >= patience
-    return progress.epoch >= config.trainer.epochs or out_of_patience
+    return progress.epoch >= config.trainer.epochs or progress.out_of_patience(
+        config.trainer.early_stopping_epochs
+    )
+
+
+def _how_to_train_longer(path: Path, progress: Progress, config: Config) -> str:
+    """Return the message on a finished run: why it ended, and the command that trains it longer."""
+    trainer, epochs = config.trainer, progress.epoch
+    changes, reason = [], f"this run is finished ({epochs} epochs)"
+    if progress.out_of_patience(trainer.early_stopping_epochs):
+        changes.append("trainer.early_stopping_epochs=null")
+        reason = (
+            f"this run stopped early, after epoch {epochs}: the validation error was lowest in epoch "
+            f"{progress.best_epoch} (trainer.early_stopping_epochs={trainer.early_stopping_epochs})"
+        )
+    if epochs >= trainer.epochs:
+        changes.append(f"trainer.epochs={2 * epochs}")
+    return f"{path}: {reason}; to train longer: cnntrain {' '.join([run_override(path), *changes])}"
 
 
 def _run(config: Config, folder: RunFolder, state: State | None, before: Config | None = None) -> None:
@@ -250,11 +267,15 @@ def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt):
         _record_outcome(folder, INTERRUPTED, None)
-        print(f"continue  cnntrain run={folder.path}", flush=True)
+        print(f"continue  cnntrain {run_override(folder.path)}", flush=True)
         raise
     except Diverged as error:
         _record_outcome(folder, DIVERGED, str(error))
         raise
+    except SystemExit as error:  # called in a network of the user's own
+        ended = UserError(f"the run was ended by sys.exit({error.code}) in Python code that it called")
+        _record_outcome(folder, FAILED, str(ended))
+        raise ended from error
     except Exception as error:
         in_words = error if isinstance(error, UserError) else machine_error(error)
         if in_words is None:

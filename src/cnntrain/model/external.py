@@ -1,4 +1,4 @@
-"""External networks: torchvision's (N14), and a user's own function; timm_networks.py has timm's.
+"""Networks of torchvision (N14), and what those of timm, in timm_networks.py, share with them.
 
 `…_problems` returns the errors in the settings before anything is built; `…_network` builds the network,
 and raises ConfigError with the same errors.
@@ -6,12 +6,8 @@ and raises ConfigError with the same errors.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-import inspect
 import pickle
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,63 +74,6 @@ def torchvision_network(
     set_dropout(network, dropout)
     freeze(network, frozen)
     return network
-
-
-def custom_problems(factory: str, arguments: dict[str, Any]) -> list[str]:
-    """Return the errors that prevent a call of `factory` with in_channels, classes and `arguments`."""
-    return _find_factory(factory, arguments)[1]
-
-
-def custom_network(
-    factory: str,
-    arguments: dict[str, Any],
-    in_channels: int,
-    classes: int,
-    image_size: tuple[int, int],
-    dropout: float | None,
-) -> nn.Module:
-    """Return factory(in_channels=…, classes=…, **arguments), after one forward pass.
-
-    Raises ConfigError if the function is not found, does not accept these arguments or does not return a
-    torch.nn.Module with weights whose output is (N, classes); exceptions raised by the user's own code are
-    not caught.
-    """
-    function, problems = _find_factory(factory, arguments)
-    if function is None:
-        raise ConfigError(problems)
-    network = function(in_channels=in_channels, classes=classes, **arguments)
-    if not isinstance(network, nn.Module):
-        type_name = type(network).__name__
-        raise ConfigError(
-            [f"model.factory={factory}: returned a {type_name}; it must return a torch.nn.Module"]
-        )
-    problem = _output_problem(network, torch.zeros(2, in_channels, *image_size), classes)
-    if problem is not None:
-        raise ConfigError([f"model.factory={factory}: {problem}"])
-    set_dropout(network, dropout)
-    return network
-
-
-def _output_problem(network: nn.Module, images: Tensor, classes: int) -> str | None:
-    """Return what is wrong with a network's output in evaluation, or None; lazy layers get their weights."""
-    training = network.training
-    try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            output = network.eval()(images)
-    except RuntimeError:
-        return None  # such as images that are too small, which are reported with the layer elsewhere
-    finally:
-        network.train(training)
-    if not isinstance(output, Tensor):
-        return f"the network returns a {type(output).__name__} in evaluation; it must return one tensor"
-    shape = (len(images), classes)
-    if tuple(output.shape) != shape:
-        return f"the network returns scores of {tuple(output.shape)} for {len(images)} images, not {shape}"
-    if not any(weight.requires_grad for weight in network.parameters()):
-        return "the network has no weights to train"
-    if not output.requires_grad:
-        return "its scores have no gradient; leave out detach(), torch.no_grad() and rounding in forward"
-    return None
 
 
 def set_dropout(network: nn.Module, rate: float | None, head: str | None = None) -> None:
@@ -300,49 +239,3 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 def _first_convolution(network: nn.Module) -> tuple[str, nn.Conv2d]:
     return next((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
-
-
-def _find_factory(factory: str, arguments: dict[str, Any]) -> tuple[Callable[..., Any] | None, list[str]]:
-    """Return the function at package.module:function, or None and the errors."""
-    prefix = f"model.factory={factory}"
-    if not factory:
-        return None, ["model.factory: is not set; write model.factory=package.module:function"]
-    module_name, colon, name = factory.partition(":")
-    if not (colon and name.isidentifier() and all(part.isidentifier() for part in module_name.split("."))):
-        return None, [f"{prefix}: must be package.module:function, as in my_package.nets:my_net"]
-    working_folder = str(Path.cwd())
-    if working_folder not in sys.path:
-        sys.path.insert(0, working_folder)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if module_name == missing or module_name.startswith(f"{missing}."):
-            return None, [f"{prefix}: no module {missing}, neither in {working_folder} nor installed"]
-        return None, [f"{prefix}: {module_name} imports {missing}, which is not installed"]
-    except Exception as error:
-        return None, [f"{prefix}: importing {module_name} failed: {type(error).__name__}: {error}"]
-    if not hasattr(module, name):
-        functions = [key for key, _ in inspect.getmembers(module, callable) if not key.startswith("_")]
-        hint = f"; {did_you_mean(name, functions)}" if functions else ""
-        return None, [f"{prefix}: module {module_name} has no {name}{hint}"]
-    function = getattr(module, name)
-    if not callable(function):
-        return None, [f"{prefix}: {name} is a {type(function).__name__}, not a function"]
-    problem = _call_problem(function, arguments)
-    return (None, [f"{prefix}: {problem}"]) if problem else (function, [])
-
-
-def _call_problem(function: Callable[..., Any], arguments: dict[str, Any]) -> str | None:
-    """Return why a function cannot be called with in_channels, classes and `arguments`, or None."""
-    reserved = [key for key in ("in_channels", "classes") if key in arguments]
-    if reserved:
-        return f"{reserved[0]} comes from the data; take it out of model.arguments"
-    try:
-        inspect.signature(function).bind(in_channels=1, classes=2, **arguments)
-    except TypeError as error:
-        signature = ", ".join(["in_channels=…", "classes=…", *(f"{key}=…" for key in arguments)])
-        return f"cannot be called with ({signature}): {error}"
-    except ValueError:
-        return None  # a builtin without a signature cannot be checked before the call
-    return None

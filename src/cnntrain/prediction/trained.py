@@ -58,7 +58,12 @@ class TrainedNetwork:
             images = (
                 images.copy()
             )  # torch warns about memory that it could write to, and reads none backwards
-        images = torch.as_tensor(images)
+        try:
+            images = torch.as_tensor(images)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"images must be a tensor or an array of uint8, got {type(images).__name__}"
+            ) from error
         if images.dtype != torch.uint8:
             raise ValueError(f"images must be uint8 of 0…255, got {str(images.dtype).removeprefix('torch.')}")
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:

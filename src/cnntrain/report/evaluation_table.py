@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..metrics import format_metric
+from ..metrics import format_metric, format_number
 from ..training.evaluate_split import Evaluation
 
 # The confusion matrix is not printed with more classes than this.
@@ -19,7 +19,7 @@ def evaluation_lines(title: str, evaluation: Evaluation, names: list[str]) -> li
         table = _class_table(names, details["per_class_accuracy"], details.get("confusion"))
     else:
         (table,) = [_table(entries) for entries in details.values()]
-    return [f"{title}, {', '.join(values)}, loss {evaluation.loss:.4f}", "", *table]
+    return [f"{title}, {', '.join(values)}, loss {format_number(evaluation.loss)}", "", *table]
 
 
 def _class_table(

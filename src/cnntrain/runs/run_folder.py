@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator
@@ -43,8 +44,14 @@ class RunFolder:
         try:
             content = json.loads(self.summary.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise DataError(f"{self.summary}: cannot be read: {error}; remove it and continue") from error
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{self.summary}: cannot be read ({reason}); remove it and continue") from error
         return content if isinstance(content, dict) else None
+
+    def has_trained(self) -> bool:
+        """Return whether a step was recorded or a summary written, which follow a first checkpoint."""
+        recorded = self.metrics.is_file() and self.metrics.stat().st_size > 0
+        return recorded or (self.read_summary() or {}).get("status") == "finished"
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write the summary atomically; non-finite numbers become null."""
@@ -99,10 +106,17 @@ def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> Ru
     """Return a new folder for a run; raises DataError if it holds a run already or is not writable."""
     folder = RunFolder(create_folder(path, named_by_user), generated=not named_by_user)
     if folder.config.exists():
-        raise DataError(f"{path}: already holds a run; continue it with run={path}, or name another folder")
+        raise DataError(
+            f"{path}: already holds a run; continue it with {run_override(path)}, or name another folder"
+        )
     if with_checkpoints:
         folder.checkpoints.make()
     return folder
+
+
+def run_override(path: Path) -> str:
+    """Return the override that names the folder of a run, quoted for a shell."""
+    return shlex.quote(f"run={path}")
 
 
 def create_folder(path: Path, named_by_user: bool) -> Path:

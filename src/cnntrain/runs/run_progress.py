@@ -39,3 +39,7 @@ class Progress:
         """Count one epoch."""
         self.epoch += 1
         self.step_in_epoch = 0
+
+    def out_of_patience(self, epochs: int | None) -> bool:
+        """Return whether the validation error has not fallen for this many epochs; None: never."""
+        return epochs is not None and self.epoch - self.best_epoch >= epochs

@@ -101,12 +101,17 @@ class Summary:
     """Settings of job=summary."""
 
     image_size: int | None = setting(
-        None, "height and width of the images in pixels; null: those of the data set", ge=1, resume="free"
+        None,
+        "height and width of the images in pixels; null: those of the data set",
+        ge=1,
+        le=4096,
+        resume="free",
     )
     memory_gb: float | None = setting(
         None,
         "find the largest data.batch_size with which training fits into this many GB; null: do not",
         gt=0,
+        le=10000,
         resume="free",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tqdm import tqdm
 
 from ..logger.sink import Row
-from ..metrics import format_metric
+from ..metrics import format_metric, format_number
 
 
 def print_epoch(row: Row, metric_name: str, epochs: int, is_best: bool) -> None:
@@ -15,7 +15,7 @@ def print_epoch(row: Row, metric_name: str, epochs: int, is_best: bool) -> None:
         names = [name for name in ("loss", metric_name) if f"{prefix}/{name}" in row]
         values = [format_metric(name, row[f"{prefix}/{name}"]) for name in names]
         if prefix == "train" and row["train/loss"] != row["train/data_loss"]:
-            values[0] += f" (data loss {row['train/data_loss']:.4f})"
+            values[0] += f" (data loss {format_number(row['train/data_loss'])})"
         if values:
             parts.append(f"{prefix.replace('val_', '')} {', '.join(values)}")
     tqdm.write(f"epoch {row['epoch']:>3}/{epochs}   {'   '.join(parts)}{' *' if is_best else ''}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..settings.accelerators import cuda_devices, has_mps
 from ..settings.fields import fixed, setting
-from ..settings.option import Option
+from ..settings.option import Notice, Option
 
 
 @dataclass
@@ -95,6 +95,11 @@ class Trainer(Option):
 
     def problems(self) -> Iterator[str]:
         yield from self._device_problems()
+        patience = self.early_stopping_epochs
+        if patience is not None and patience >= self.epochs:
+            yield Notice(
+                f"trainer.early_stopping_epochs={patience}: cannot stop a run of trainer.epochs={self.epochs}"
+            )
         compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "g++")
         if self.compile and shutil.which(compiler) is None:
             yield f"trainer.compile=true: needs the C++ compiler {compiler}; install it, or write false"

@@ -130,7 +130,7 @@ class Trainer:
         self.recorder.record(row)
         step.update.optimizers.schedule.after_epoch(None if validation is None else validation.error)
         keep_best(progress, self.checkpoints, self.trained_state(), validation, averaged)
-        progress.stopped_early = self._out_of_patience()
+        progress.stopped_early = progress.out_of_patience(self.settings.early_stopping_epochs)
         self.save()
         is_best = progress.best_epoch == progress.epoch
         print_epoch(row, self.metric_name, self.settings.epochs, is_best)
@@ -171,13 +171,9 @@ class Trainer:
     def load(self, state: State) -> None:
         """Restore a run's progress, to continue from it; `step` is restored before."""
         self.progress = Progress(**state["progress"])
-        self.progress.stopped_early = self._out_of_patience()
+        self.progress.stopped_early = self.progress.out_of_patience(self.settings.early_stopping_epochs)
         self.progress.rows = self.recorder.rows
         self.means.sums = state["sums"].to(self.step.compute.device)
-
-    def _out_of_patience(self) -> bool:
-        patience = self.settings.early_stopping_epochs
-        return patience is not None and self.progress.epoch - self.progress.best_epoch >= patience
 
     def _check_last_loss(self) -> None:
         """Raise Diverged if training ended with a finite loss far above that of its first step."""
@@ -190,6 +186,12 @@ class Trainer:
             )
 
     def _diverged(self, error: NonFinite) -> Diverged:
+        if error.step == 0:
+            return Diverged(
+                f"diverged: loss or gradient of the initial network is not finite (loss {error.loss:g}, "
+                f"gradient norm {error.grad_norm:g}), before any update. The network's inputs, its initial "
+                "weights or its loss are too large; job=check with the same settings says which"
+            )
         return Diverged(
             f"diverged: loss or gradient is not finite at step {error.step + 1} "
             f"(epoch {error.step / self.steps_per_epoch:.2f}, "

@@ -191,13 +191,13 @@ class Custom(Model):
         return 1
 
     def problems(self) -> list[str]:
-        from ..external import custom_problems
+        from ..custom_network import custom_problems
 
         return custom_problems(self.factory, self.arguments)
 
     def build(
         self, in_channels: int, classes: int, image_size: tuple[int, int], dropout: float | None
     ) -> nn.Module:
-        from ..external import custom_network
+        from ..custom_network import custom_network
 
         return custom_network(self.factory, self.arguments, in_channels, classes, image_size, dropout)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,8 @@ if TYPE_CHECKING:
 def write_figure(path: Path, figure: Figure) -> None:
     """Write a matplotlib figure; raises DataError naming the file if it cannot be written."""
     content = io.BytesIO()
-    figure.savefig(content, format="png")
+    with missing_glyphs_accepted():
+        figure.savefig(content, format="png")
     _write(path, content.getvalue())
 
 
@@ -25,6 +29,14 @@ def write_image(path: Path, image: Image) -> None:
     content = io.BytesIO()
     image.save(content, format="PNG")
     _write(path, content.getvalue())
+
+
+@contextmanager
+def missing_glyphs_accepted() -> Iterator[None]:
+    """Let matplotlib draw boxes, without a warning, for characters of class names that its font lacks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .png import missing_glyphs_accepted
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -172,7 +174,7 @@ def _svg(figure: Figure) -> str:
 
     content = io.StringIO()
     # Text as text: smaller, faster to draw, and read by screen readers.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "cnntrain"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "cnntrain"}), missing_glyphs_accepted():
         figure.savefig(content, format="svg", metadata={"Date": None})
     text = content.getvalue()
     return text[text.index("<svg") :]
