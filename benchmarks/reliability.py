@@ -139,10 +139,15 @@ def at_operation(number: int, folder: Path, act: Callable[[], None]) -> Callable
 def state_of(folder: Path) -> dict[str, Any]:
     """Return what two runs of the same settings have in common: rows, weights, metrics."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    rows = [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
+    times = ("images_per_second", "data_wait")
+    rows = [{key: value for key, value in line.items() if key not in times} for line in lines]
     summary = json.loads((folder / "summary.json").read_text())
     weights = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["network"]
-    kept = {key: value for key, value in summary.items() if key not in ("wall_seconds", "images_per_second")}
+    kept = {
+        key: value
+        for key, value in summary.items()
+        if key not in ("wall_seconds", "images_per_second", "peak_memory_gb")
+    }
     return {"rows": rows, "summary": kept, "weights": {name: w.tolist() for name, w in weights.items()}}
 
 

@@ -93,6 +93,7 @@ def test_a_run_writes_the_documented_files_and_keys(default_run: Path) -> None:
         ".lock",
         "config.yaml",
         "metrics.jsonl",
+        "histograms.jsonl",
         "summary.json",
         "checkpoints",
         "schedule.png",
@@ -283,7 +284,7 @@ def test_a_sweep_runs_all_jobs_and_a_job_equals_the_same_single_run() -> None:
     assert main(["hydra.run.dir=alone", "optim=adam", "seed=2", *overrides]) == 0
     in_sweep, alone = rows(Path("sweep/3")), rows(Path("alone"))
     for row in in_sweep + alone:
-        row.pop("images_per_second")
+        row.pop("images_per_second"), row.pop("data_wait", None)
     assert in_sweep == alone
 
 
@@ -489,10 +490,11 @@ def test_a_sweep_repeated_in_its_folder_keeps_finished_jobs_and_continues_others
     output = capsys.readouterr().out
     assert "sweep/0: is finished" in output
     assert "0 failed" in output
-    without_rates = [{name: v for name, v in row.items() if name != "images_per_second"} for row in before]
+    times = ("images_per_second", "data_wait")
+    without_times = [{name: v for name, v in row.items() if name not in times} for row in before]
     assert [
-        {name: v for name, v in row.items() if name != "images_per_second"} for row in rows(Path("sweep/1"))
-    ] == without_rates
+        {name: v for name, v in row.items() if name not in times} for row in rows(Path("sweep/1"))
+    ] == without_times
     description = Path("sweep/multirun.yaml").read_bytes()
     assert main([*sweep, "trainer.pictures=false", "optim.lr=0.01"]) == 3
     assert "sweep/0: holds a run of other settings (optim.lr)" in capsys.readouterr().err

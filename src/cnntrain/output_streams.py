@@ -65,6 +65,15 @@ def tolerant_output() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+def can_print(text: str) -> bool:
+    """Return whether standard output has the characters of a text in its encoding."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def output_failed() -> bool:
     """Return whether standard output did not take what was printed inside `tolerant_output`."""
     sys.stdout.flush()

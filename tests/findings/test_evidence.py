@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics
+from sklearn.calibration import calibration_curve
 from torch import nn
 
 from cnntrain.assemble.run import Parts, build_parts
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
 from cnntrain.data.digits import read_digits
+from cnntrain.data.image_set import MemoryImages
 from cnntrain.findings import evidence as module
 from cnntrain.findings.evidence import equal_units, gather_evidence
+from cnntrain.findings.predictions import CALIBRATION_BINS, MAX_MISTAKES, MAX_SUSPECTS, calibration, mistakes
 from cnntrain.settings.config_tree import Config
 
 WRONG = 40
@@ -45,7 +48,11 @@ def test_planted_wrong_labels_are_the_suspects(tmp_path: Path) -> None:
     arrays["y_train"][wrong] = (arrays["y_train"][wrong] + 1) % 10
     np.savez(tmp_path / "own.npz", **arrays)
     config, parts = parts_of(
-        "data=npz", f"data.path={tmp_path / 'own.npz'}", "preprocessing=none", "data.val_fraction=0"
+        "data=npz",
+        f"data.path={tmp_path / 'own.npz'}",
+        "preprocessing=none",
+        "augmentation=none",
+        "data.val_fraction=0",
     )
     parts.step.network = Oracle()
     found = gather_evidence(config, parts)
@@ -53,8 +60,39 @@ def test_planted_wrong_labels_are_the_suspects(tmp_path: Path) -> None:
     assert found["train_rejected"] == pytest.approx(WRONG / count)
     assert found["train_accuracy"] == pytest.approx(1 - WRONG / count)
     assert {suspect["image"] for suspect in found["train_suspects"]} <= set(wrong.tolist())
-    assert len(found["train_suspects"]) == module.MAX_SUSPECTS
+    assert len(found["train_suspects"]) == MAX_SUSPECTS
     assert "val_accuracy" not in found
+
+
+def test_the_most_confident_mistakes_are_named_and_others_are_not() -> None:
+    images = MemoryImages(torch.zeros(50, 1, 1, 1, dtype=torch.uint8), torch.arange(50) % 3)
+    rng = torch.Generator().manual_seed(0)
+    sample = torch.randperm(50, generator=rng)[:40]
+    probabilities = torch.rand(40, 3, generator=rng).softmax(1)
+    found = mistakes(images, sample, probabilities, ["a", "b", "c"])
+    wrong = {
+        int(index): float(row.max())
+        for index, row in zip(sample, probabilities, strict=True)
+        if int(row.argmax()) != int(index) % 3
+    }
+    surest = sorted(wrong, key=lambda index: -wrong[index])[:MAX_MISTAKES]
+    assert [one["index"] for one in found] == surest
+    assert [one["label"] for one in found] == ["abc"[index % 3] for index in surest]
+    assert [one["confidence"] for one in found] == pytest.approx([wrong[i] for i in surest], abs=1e-4)
+
+
+def test_calibration_equals_scikit_learn() -> None:
+    rng = torch.Generator().manual_seed(0)
+    probabilities = (3 * torch.randn(500, 4, generator=rng)).softmax(1)
+    labels = torch.randint(4, (500,), generator=rng)
+    found = calibration(probabilities, labels)
+    confidence, predicted = probabilities.max(1)
+    expected, mean = calibration_curve(predicted == labels, confidence.double(), n_bins=CALIBRATION_BINS)
+    bins = [one for one in found["bins"] if one["images"]]
+    assert [one["accuracy"] for one in bins] == pytest.approx(expected.tolist())
+    assert [one["confidence"] for one in bins] == pytest.approx(mean.tolist())
+    by_hand = sum(one["images"] * abs(one["accuracy"] - one["confidence"]) for one in bins) / 500
+    assert found["error"] == pytest.approx(by_hand)
 
 
 def test_recalls_and_the_confusion_matrix_equal_scikit_learn() -> None:

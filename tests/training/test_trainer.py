@@ -265,6 +265,8 @@ def test_rates_and_times_count_training_without_building_and_validation(runs: Ru
     clock.move(500)
     trainer.train(StopSignals())
     assert {row["images_per_second"] for row in rows(trainer)} == {BATCH / 8}
+    # The clock moves while batches are made, and at no other time.
+    assert [row["data_wait"] for row in epoch_rows(trainer)] == [1.0] * 3
     progress = last(trainer)["progress"]
     assert progress["training_seconds"] == 9 * 8
     assert progress["wall_seconds"] == 9 * 8 + 3 * 2 * 100  # two batches of a validation split of 7 images
@@ -323,7 +325,7 @@ def test_a_stopped_run_continues_as_if_it_had_not_been_stopped(
     second.train(StopSignals())
 
     def without_times(values: dict[str, Any]) -> dict[str, Any]:
-        times = ("images_per_second", "wall_seconds", "training_seconds")
+        times = ("images_per_second", "data_wait", "wall_seconds", "training_seconds")
         return {key: value for key, value in values.items() if key not in times}
 
     assert list(map(without_times, rows(second))) == list(map(without_times, rows(uninterrupted)))

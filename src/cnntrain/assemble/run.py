@@ -12,10 +12,11 @@ from ..config import stored_config
 from ..data.batches import Batches
 from ..data.fingerprint import fingerprint
 from ..data.splits import Splits
+from ..instruments.histograms import Histograms
 from ..runs.checkpoint import State
 from ..runs.checkpoint_schema import check_structure
-from ..runs.file_names import LAST
-from ..runs.metrics_file import Recorder
+from ..runs.file_names import HISTOGRAMS, LAST
+from ..runs.metrics_file import Recorder, remove_later_rows
 from ..runs.run_folder import RunFolder
 from ..runs.run_progress import Progress
 from ..settings.config_tree import Config
@@ -126,4 +127,9 @@ def assemble(config: Config, folder: RunFolder, state: State | None) -> Assemble
     )
     if state is not None:
         trainer.load(state)
+    if config.trainer.instruments:
+        histograms = folder.path / HISTOGRAMS
+        remove_later_rows(histograms, progress.step)
+        instrument = Histograms(parts.step.network, histograms, trainer.steps_per_epoch)
+        parts.step.update.instruments.add(instrument)
     return Assembled(trainer, parts)

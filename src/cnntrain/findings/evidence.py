@@ -11,29 +11,34 @@ from torch import Tensor, nn
 from ..assemble.run import Parts
 from ..checks.labels_and_splits import copies_of_training_images
 from ..data.image_set import FileImages, ImageSet, MemoryImages
+from ..instruments.gradient_noise import critical_batch_size
 from ..loss.class_losses import ClassCriterion
-from ..metrics import ClassMetrics
 from ..settings.config_tree import Config
 from ..training.device import Compute
+from .predictions import mistakes, of_predictions, suspects
 
 # Images of each split that are evaluated.
 SAMPLE_IMAGES = 2000
+# Batches whose gradients are compared, in networks that have room for so many gradients.
+NOISE_BATCHES, MAX_WEIGHTS_FOR_NOISE = 16, 3 * 10**7
 # The evaluation of a split ends after this time, whatever the network.
 MAX_SECONDS = 10.0
 # Images whose inputs are described.
 INPUT_IMAGES = 64
-# A label is rejected by the network if another class has a probability higher than this times its own. Wrong
-# labels are; in mistakes, the right class is usually not far behind (in the manner of Northcutt et al. 2021).
-REJECTED = 7.0
-MAX_SUSPECTS = 20
-MAX_CONFUSION = 30
+# Filters with a smaller side have too few neighbors to tell smooth from random.
+MIN_FILTER = 5
 # Splits with more values are not searched for copies.
 MAX_VALUES_FOR_COPIES = 4 * 10**8
 
 
-@torch.inference_mode()
 def gather_evidence(config: Config, parts: Parts) -> dict[str, Any]:
     """Return what findings need of data and network, in JSON types; `parts.step` has the best network."""
+    with torch.inference_mode():
+        evidence = _without_gradients(config, parts)
+    return evidence | {"critical_batch_size": _critical_batch_size(config, parts)}
+
+
+def _without_gradients(config: Config, parts: Parts) -> dict[str, Any]:
     step, splits = parts.step, parts.splits
     network, criterion = step.network.eval(), step.criterion.eval()
     evidence: dict[str, Any] = {
@@ -41,6 +46,8 @@ def gather_evidence(config: Config, parts: Parts) -> dict[str, Any]:
         "batch_normalization": any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()),
         "dropout": max((m.p for m in network.modules() if isinstance(m, nn.Dropout)), default=0.0),
         "equal_units": equal_units(network),
+        "first_filters_smoothness": first_filters_smoothness(network),
+        "images_in_files": isinstance(splits.train, FileImages),
     }
     if splits.train.labels.ndim == 1:
         statistics = config.loss.label_statistics(splits.names, splits.train.labels)
@@ -71,8 +78,9 @@ def gather_evidence(config: Config, parts: Parts) -> dict[str, Any]:
             if isinstance(criterion, ClassCriterion):
                 probabilities = criterion.probabilities(scores)[:, : len(splits.names)]
                 labels = images.labels[sample]
-                evidence |= _of_predictions(split, probabilities, labels, splits.names)
-                evidence[f"{split}_suspects"] = _suspects(images, sample, probabilities, splits.names)
+                evidence |= of_predictions(split, probabilities, labels, splits.names)
+                evidence[f"{split}_suspects"] = suspects(images, sample, probabilities, splits.names)
+                evidence[f"{split}_mistakes"] = mistakes(images, sample, probabilities, splits.names)
     return evidence
 
 
@@ -85,6 +93,47 @@ def equal_units(network: nn.Module) -> dict[str, float]:
             rows = weight.detach().float().flatten(1).cpu()
             fractions[name] = 1 - len(torch.unique(rows, dim=0)) / len(rows)
     return fractions
+
+
+def first_filters_smoothness(network: nn.Module) -> float | None:
+    """Return the correlation of neighboring weights in the filters of the first convolution (W4).
+
+    Each filter's weights are taken less their mean in each channel. About 0 for random filters, up to 1 for
+    smooth ones; None for filters smaller than MIN_FILTER, which are too small to tell.
+    """
+    convolution = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    if convolution is None or min(convolution.kernel_size) < MIN_FILTER:
+        return None
+    filters = convolution.weight.detach().double().cpu()
+    filters = filters - filters.mean((2, 3), keepdim=True)
+    pairs = [(filters[..., 1:], filters[..., :-1]), (filters[..., 1:, :], filters[..., :-1, :])]
+    products = sum((one * other).sum().item() for one, other in pairs)
+    squares = sum(((one**2 + other**2) / 2).sum().item() for one, other in pairs)
+    return products / squares if squares else None
+
+
+def _critical_batch_size(config: Config, parts: Parts) -> float | None:
+    """Return the critical batch size of the training loss at the best network, without dropout."""
+    step, network = parts.step, parts.step.network.eval()
+    weights = step.update.weights
+    if len(parts.train) < 2 or sum(weight.numel() for weight in weights) > MAX_WEIGHTS_FOR_NOISE:
+        return None
+    started = time.perf_counter()
+    gradients: list[Tensor] = []
+    for images, labels in parts.train.epoch(0, 0, min(NOISE_BATCHES, len(parts.train))):
+        with torch.no_grad():
+            inputs = step.preprocess(images)
+        with parts.compute.autocast():
+            scores = network(inputs)
+        if not scores.requires_grad:
+            return None
+        found = torch.autograd.grad(step.criterion(scores.float(), labels), weights, allow_unused=True)
+        gradients.append(torch.cat([one.float().flatten().cpu() for one in found if one is not None]))
+        if time.perf_counter() - started > MAX_SECONDS / 5:
+            break
+    if len(gradients) < 2:
+        return None
+    return critical_batch_size(gradients, config.data.batch_size * config.trainer.accumulate_steps)
 
 
 def _sampled(images: ImageSet) -> Tensor:
@@ -118,44 +167,3 @@ def _of_inputs(inputs: Tensor) -> dict[str, Any]:
         "input_deviation": inputs.std().item(),
         "constant_channels": (channels.std(1) == 0).nonzero().flatten().tolist(),
     }
-
-
-def _of_predictions(split: str, probabilities: Tensor, labels: Tensor, names: list[str]) -> dict[str, Any]:
-    """Return accuracy, recall and number of predictions of each class, and labels that are rejected."""
-    metrics = ClassMetrics(names)
-    metrics.add(probabilities, labels)
-    result = metrics.result()
-    rejected = int((probabilities.amax(1) > REJECTED * _of_label(probabilities, labels)).sum())
-    evidence = {
-        f"{split}_accuracy": result.values["accuracy"],
-        f"{split}_class_counts": labels.bincount(minlength=len(names)).tolist(),
-        f"{split}_recalls": [
-            round(recall or 0.0, 4) for recall in result.details["per_class_accuracy"].values()
-        ],
-        f"{split}_predicted_counts": probabilities.argmax(1).bincount(minlength=len(names)).tolist(),
-        f"{split}_rejected": rejected / len(labels),
-    }
-    if len(names) <= MAX_CONFUSION:
-        evidence[f"{split}_confusion"] = result.details["confusion"]
-    return evidence
-
-
-def _suspects(
-    images: ImageSet, sample: Tensor, probabilities: Tensor, names: list[str]
-) -> list[dict[str, Any]]:
-    """Return the images whose labels are rejected most: their file or index, label and prediction."""
-    labels = images.labels[sample]
-    confidence, predicted = probabilities.max(1)
-    of_label = _of_label(probabilities, labels)
-    rejected = (confidence > REJECTED * of_label).nonzero().flatten()
-    ranked = rejected[of_label[rejected].argsort(stable=True)][:MAX_SUSPECTS].tolist()
-    files = images.subset(sample[ranked]).names if isinstance(images, FileImages) else sample[ranked].tolist()
-    return [
-        {"image": file, "label": names[labels[index]], "predicted": names[predicted[index]]}
-        for file, index in zip(files, ranked, strict=True)
-    ]
-
-
-def _of_label(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return the probability of each image's own label."""
-    return probabilities.gather(1, labels[:, None]).flatten()

@@ -17,6 +17,8 @@ STANDARD_ERRORS = 3.0
 # The largest over the smallest class.
 IMBALANCE = 8.0
 COPIES = 0.01
+# Validation above training accuracy, and the correlation of neighboring weights of random filters.
+EASIER, NOISY = 0.06, 0.1
 # Labels that the network rules out, of all images and of those it predicts another class for.
 WRONG_LABELS, MOST_MISTAKES = 0.05, 0.4
 
@@ -274,6 +276,44 @@ def constant_channels(run: RunRecord) -> Finding | None:
     )
 
 
+def validation_better(run: RunRecord) -> Finding | None:
+    """Validation images are recognized better than training images, both without augmentation and dropout."""
+    plain, val = run.plain_accuracy, run.evidence.get("val_accuracy")
+    if plain is None or val is None:
+        return None
+    images = sum(run.evidence.get("val_class_counts") or [100])
+    error = math.sqrt(max(val * (1 - val), 1 / images) / images)
+    if val - plain < max(EASIER, STANDARD_ERRORS * error):
+        return None
+    return Finding(
+        "validation easier than training",
+        f"Validation images are recognized better than training images, {val:.0%} against {plain:.0%}, both "
+        "without augmentation and dropout: they are easier, or better labelled, and say too little of "
+        "new images. Mix the images before splitting them.",
+        {"val_accuracy": val, "train_accuracy": plain, "val_images": images},
+        0.5,
+        {},
+    )
+
+
+def noisy_filters(run: RunRecord) -> Finding | None:
+    """The first layer's filters have no structure, and validation suffers."""
+    smoothness, plain = run.evidence.get("first_filters_smoothness"), run.plain_accuracy
+    if smoothness is None or plain is None or smoothness > NOISY or not run.epochs:
+        return None
+    gap = plain - max(run.val_accuracies, default=plain)
+    if gap < 2 * GAP or run.epochs[-1]["step"] < ENOUGH_UPDATES:
+        return None
+    return Finding(
+        "noisy first filters",
+        f"The filters of the first layer look like noise (neighboring weights correlate by {smoothness:.2f}, "
+        f"in smooth ones by 0.5 and more), and validation is {gap:.0%} below training: see filters.png.",
+        {"first_filters_smoothness": smoothness, "gap": gap},
+        0.35,
+        {"regularization.l2": 10 * max(run.config.regularization.l2, 5e-4)},
+    )
+
+
 RULES: tuple[Rule, ...] = (
     random_labels,
     some_labels_wrong,
@@ -286,6 +326,8 @@ RULES: tuple[Rule, ...] = (
     class_never_predicted,
     copies_between_splits,
     constant_channels,
+    validation_better,
+    noisy_filters,
 )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ..config import stored_config
 from ..errors import DataError
 from ..runs import file_names
+from ..runs.metrics_file import read_rows
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
 from .finding import Finding
@@ -26,7 +27,8 @@ class RunRecord:
     """A run as rules see it.
 
     status: finished, interrupted, diverged or failed. steps, epochs: its rows, of recorded steps and of
-    epochs. evidence: what `gather_evidence` measured with its best network, {} where it has none.
+    epochs. evidence: what `gather_evidence` measured with its best network, {} where it has none. summary:
+    that of the run, {} where it has none.
     """
 
     config: Config
@@ -34,6 +36,7 @@ class RunRecord:
     steps: list[Row]
     epochs: list[Row]
     evidence: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
 
     @property
     def of_classes(self) -> bool:
@@ -134,18 +137,14 @@ def read_record(folder: RunFolder, evidence: dict[str, Any]) -> RunRecord:
     status = str(summary.get("status", "interrupted"))
     if not steps and status != "diverged":
         raise DataError(f"{folder.metrics}: has no row of a step, so there is nothing to judge; restore it")
-    return RunRecord(config, status, steps, epochs, evidence)
+    return RunRecord(config, status, steps, epochs, evidence, summary)
 
 
 def _rows(file: Path) -> list[Row]:
     """Return the rows of metrics.jsonl; raises DataError where a line is none that a run writes."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        rows = [json.loads(line) for line in lines]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read ({error}); restore it") from error
+    rows = read_rows(file)
     for number, row in enumerate(rows, 1):
-        if not (isinstance(row, dict) and all(_is_number(row.get(name)) for name in ("step", "epoch"))):
+        if not all(_is_number(row.get(name)) for name in ("step", "epoch")):
             raise DataError(f"{file}: line {number} is no row of a run, which has a step and an epoch")
         wrong = [name for name, value in row.items() if value is not None and not _is_number(value)]
         if wrong:

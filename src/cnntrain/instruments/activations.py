@@ -19,7 +19,7 @@ class Activations(Instrument):
         self._network = network
         self._results: dict[str, Tensor] = {}
 
-    def around_step(self) -> AbstractContextManager[object]:
+    def around_step(self, step: int) -> AbstractContextManager[object]:
         """Measure the activations of the forward passes made inside the context."""
         self._results.clear()
         return watching(self._network, self._measure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -16,8 +17,12 @@ class Instrument:
     It changes neither weights nor gradients nor random numbers: training is the same to the bit without it.
     """
 
-    def around_step(self) -> AbstractContextManager[object]:
-        """Return the context in which the forward and backward passes of a measured step are made."""
+    def due(self, step: int, recording: bool) -> bool:
+        """Return whether the update after `step` updates is measured; by default, if it is recorded."""
+        return recording
+
+    def around_step(self, step: int) -> AbstractContextManager[object]:
+        """Return the context in which a measured step is made, forward pass to update."""
         return nullcontext()
 
     def around_update(self) -> AbstractContextManager[object]:
@@ -25,8 +30,8 @@ class Instrument:
         return nullcontext()
 
     def row(self) -> Row:
-        """Return the results of the last measured step by name; waits for the device."""
-        raise NotImplementedError
+        """Return the results of the last measured step for metrics.jsonl; waits for the device."""
+        return {}
 
 
 class TensorInstrument(Instrument):
@@ -51,19 +56,23 @@ class SplitInstrument:
 
 
 class Instruments:
-    """The instruments of a run: those of recorded steps, and those of each epoch's validation."""
+    """The instruments of a run: those of steps, and those of each epoch's validation."""
 
     def __init__(self, of_steps: Sequence[Instrument] = (), of_splits: Sequence[SplitInstrument] = ()):
-        self._of_steps = of_steps
+        self._of_steps = list(of_steps)
         self._of_splits = of_splits
 
-    def around_step(self, recording: bool) -> AbstractContextManager[object]:
-        """Return the context in which a step is measured, if it is recorded."""
-        return _all(one.around_step for one in self._of_steps if recording)
+    def add(self, instrument: Instrument) -> None:
+        """Add an instrument of steps."""
+        self._of_steps.append(instrument)
 
-    def around_update(self, recording: bool) -> AbstractContextManager[object]:
-        """Return the context in which an update is measured, if it is recorded."""
-        return _all(one.around_update for one in self._of_steps if recording)
+    def around_step(self, step: int, recording: bool) -> AbstractContextManager[object]:
+        """Return the context in which the step after `step` updates is measured by the instruments due."""
+        return _all(partial(one.around_step, step) for one in self._of_steps if one.due(step, recording))
+
+    def around_update(self, step: int, recording: bool) -> AbstractContextManager[object]:
+        """Return the context in which its update is measured."""
+        return _all(one.around_update for one in self._of_steps if one.due(step, recording))
 
     def around_split(self) -> AbstractContextManager[object]:
         """Return the context in which an evaluation is measured."""

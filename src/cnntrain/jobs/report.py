@@ -17,10 +17,13 @@ from ..findings.evidence import gather_evidence
 from ..findings.finding import Finding
 from ..findings.judge import findings_of
 from ..findings.run_record import read_record
-from ..output_streams import print_labelled
+from ..output_streams import can_print, print_labelled
+from ..report.pictures.feature_maps import maps_and_patches
 from ..report.run_page import RunPage
+from ..report.sparkline import BARS, curve_lines
 from ..runs import file_names
 from ..runs.atomic_write import write_text
+from ..runs.metrics_file import read_rows
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
 from .without_training import on_best_network
@@ -42,8 +45,7 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder) -> None:
     """
     record = read_record(folder, gather_evidence(config, parts))
     write_text(folder.path / file_names.EVIDENCE, json.dumps(record.evidence, indent=1) + "\n")
-    summary = folder.read_summary() or {}
-    lost = summary.get("epochs", len(record.epochs)) - len(record.epochs)
+    lost = record.summary.get("epochs", len(record.epochs)) - len(record.epochs)
     if lost > 0:
         print(f"warning   {folder.metrics} lacks the rows of {lost} epochs; only the others are judged")
     findings = findings_of(record)
@@ -62,15 +64,24 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder) -> None:
     page = RunPage(
         folder.path,
         content,
-        summary,
+        record.summary,
         record.steps,
         record.epochs,
+        read_rows(folder.path / file_names.HISTOGRAMS),
         record.evidence,
-        parts.splits.names,
+        parts.splits,
         equivalent_command(config, Choices()),
         stored_config.to_yaml(config),
+        maps_and_patches(
+            parts.step.network,
+            parts.step.preprocess,
+            parts.splits.val if len(parts.splits.val) else parts.splits.train,
+            parts.splits.names if parts.splits.train.labels.ndim == 1 else [],
+        ),
     )
     write_text(folder.path / file_names.REPORT, page.html())
+    if can_print(BARS):
+        print_labelled(curve_lines(record.steps, record.epochs))
     if not findings:
         print(HEALTHY)
     for finding, command in zip(findings, commands, strict=True):

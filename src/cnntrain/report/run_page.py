@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ..data.image_set import ImageSet
+from ..data.splits import Splits
 from ..metrics import format_metric
 from ..settings.fields import format_value
 from .pictures import run_curves
+from .pictures.histogram_maps import histogram_maps
+from .pictures.thumbnails import thumbnail
 
 # Pictures in a run's folder, with their captions.
 PICTURES = {
@@ -27,8 +33,9 @@ MAX_PICTURE_BYTES = 800_000
 class RunPage:
     """The contents of a run's page.
 
-    findings: as in findings.json. summary: that of the run. steps, epochs: rows of metrics.jsonl. evidence:
-    as in evidence.json. names: of the classes. command: the run's own. settings: its configuration as YAML.
+    findings: as in findings.json. summary: that of the run. steps, epochs: rows of metrics.jsonl. histograms:
+    those of histograms.jsonl. evidence: as in evidence.json. splits: the images. command: the run's own.
+    settings: its configuration as YAML. drawn: further pictures as PNG, by caption.
     """
 
     folder: Path
@@ -36,10 +43,12 @@ class RunPage:
     summary: dict[str, Any]
     steps: list[dict[str, Any]]
     epochs: list[dict[str, Any]]
+    histograms: list[dict[str, Any]]
     evidence: dict[str, Any]
-    names: list[str]
+    splits: Splits
     command: str
     settings: str
+    drawn: list[tuple[str, bytes]]
 
     def html(self) -> str:
         """Return the page."""
@@ -48,11 +57,13 @@ class RunPage:
         environment = Environment(loader=PackageLoader("cnntrain", "report"), autoescape=True)
         template = environment.get_template("run_page.html.j2")
         curves, pictures, confusion = self._curves(), self._pictures(), self._confusion()
-        suspects = self.evidence.get("train_suspects", [])
+        suspects = self._with_thumbnails("train", "suspects")
+        mistakes = self._with_thumbnails("val", "mistakes")
+        calibration = self.evidence.get("val_calibration")
         sections = [("findings", "Findings"), ("summary", "Summary")]
         sections += [("curves", "Curves")] if curves else []
         sections += [("pictures", "Pictures")] if pictures else []
-        sections += [("mistakes", "Mistakes")] if confusion or suspects else []
+        sections += [("mistakes", "Mistakes")] if confusion or suspects or mistakes else []
         return template.render(
             title=f"Run {self.folder.name}",
             subtitle=f"{self.folder}, {self.summary.get('status', 'not finished')}",
@@ -66,6 +77,8 @@ class RunPage:
             pictures=pictures,
             confusion=confusion,
             suspects=suspects,
+            mistakes=mistakes,
+            calibration=None if calibration is None else run_curves.calibration_curve(calibration),
             command=self.command,
             settings=self.settings,
         )
@@ -81,6 +94,14 @@ class RunPage:
                 rows.append((f"{split} {metric.replace('_', ' ')}", format_metric(metric, value).split()[-1]))
             else:
                 rows.append((name.replace("_", " "), "–" if value is None else format_value(value)))
+        noise = self.evidence.get("critical_batch_size")
+        calibration = self.evidence.get("val_calibration")
+        rows += [] if noise is None else [("critical batch size", f"about {noise:.2g} images")]
+        rows += (
+            []
+            if calibration is None
+            else [("calibration error", f"{calibration['error']:.1%} in validation")]
+        )
         return rows
 
     def _curves(self) -> list[tuple[str, str]]:
@@ -110,7 +131,17 @@ class RunPage:
                 self.epochs, "saturated_activations", "fraction of activations", False
             ),
         }
+        drawn |= {
+            f"Histograms of {plural} by layer over the run": histogram_maps(
+                self.histograms, kind, self._steps_per_epoch()
+            )
+            for kind, plural in (("activation", "activations"), ("gradient", "gradients"))
+        }
         return [(caption, svg) for caption, svg in drawn.items() if svg is not None]
+
+    def _steps_per_epoch(self) -> float:
+        last = self.epochs[-1] if self.epochs else {"step": 1, "epoch": 1}
+        return float(last["step"] / last["epoch"])
 
     def _pictures(self) -> list[tuple[str, str]]:
         found = []
@@ -118,8 +149,16 @@ class RunPage:
             file = self.folder / name
             if file.is_file() and file.stat().st_size <= MAX_PICTURE_BYTES:
                 found.append((caption, base64.b64encode(file.read_bytes()).decode()))
-        return found
+        return found + [(caption, base64.b64encode(content).decode()) for caption, content in self.drawn]
 
     def _confusion(self) -> str | None:
         confusion = self.evidence.get("val_confusion")
-        return run_curves.confusion_picture(confusion, self.names) if confusion else None
+        return run_curves.confusion_picture(confusion, self.splits.names) if confusion else None
+
+    def _with_thumbnails(self, split: str, kind: str) -> list[dict[str, Any]]:
+        """Return the images of one kind in the evidence, each with its picture."""
+        found: list[dict[str, Any]] = self.evidence.get(f"{split}_{kind}", [])
+        images: ImageSet = self.splits.parts()[split]
+        chosen = images.subset(torch.tensor([one["index"] for one in found], dtype=torch.int64))
+        pictures = [thumbnail(image) for chunk in chosen.chunks(len(found) or 1) for image in chunk]
+        return [{**one, "picture": picture} for one, picture in zip(found, pictures, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -10,6 +11,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..logger.sink import Row, Sink
+from ..machine_errors import remedy
 
 
 class JsonLines:
@@ -46,6 +48,51 @@ class JsonLines:
 
     def close(self) -> None:
         self._file.close()
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Append one row to a file of JSON lines; raises DataError where it cannot be written."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+    except OSError as error:
+        raise DataError(f"{path}: could not be written ({error.strerror}); {remedy(error)}") from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of JSON lines, none if there is no file; raises DataError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        rows = [json.loads(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); restore or remove it") from error
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: line {number} is no row of a run; restore or remove the file")
+    return rows
+
+
+def remove_later_rows(path: Path, step: int) -> None:
+    """Remove the rows of a file of JSON lines from the first on that is damaged or of an update after `step`.
+
+    Raises DataError where the file cannot be changed.
+    """
+    try:
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        kept = list(itertools.takewhile(lambda line: _step_of(line) <= step, lines))
+        if len(kept) < len(lines):
+            path.write_bytes(b"".join(kept))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); remove it") from error
+
+
+def _step_of(line: bytes) -> float:
+    """Return the step of a row, infinity of a line that is none."""
+    try:
+        step = json.loads(line)["step"] if line.endswith(b"\n") else math.inf
+    except (ValueError, TypeError, KeyError):
+        return math.inf
+    return step if isinstance(step, int) else math.inf
 
 
 class Recorder:

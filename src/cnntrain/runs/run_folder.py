@@ -68,7 +68,8 @@ class RunFolder:
 
     def discard(self) -> None:
         """Remove the files of a run that did not start; `locked` then removes the folder if it is empty."""
-        for file in (self.config, self.metrics, self.summary, self.error):
+        histograms = self.path / file_names.HISTOGRAMS
+        for file in (self.config, self.metrics, self.summary, self.error, histograms):
             with suppress(OSError):
                 file.unlink(missing_ok=True)
         shutil.rmtree(self.path / "tensorboard", ignore_errors=True)

@@ -75,14 +75,17 @@ def epoch_row(
     means: Row,
     validation: Evaluation | None,
     averaged: Averaged | None,
-    images_per_second: float,
+    rates: Row,
 ) -> Row:
-    """Return the record of the epoch just completed, with validation results if there are any."""
+    """Return the record of the epoch just completed, with validation results if there are any.
+
+    rates: from `Throughput.epoch_done`.
+    """
     row: Row = {
         "step": progress.step,
         "epoch": progress.epoch,
         **means,
-        "images_per_second": images_per_second,
+        **rates,
     }
     if validation is not None:
         row |= validation.row("val")

@@ -84,7 +84,7 @@ class Trainer:
                     progress.epoch, progress.step_in_epoch, self.steps_per_epoch
                 )
                 with progress_bar(progress, self.steps_per_epoch, settings.epochs) as bar:
-                    for images, labels in batches:
+                    for images, labels in self._throughput.waiting_for(batches):
                         recording = self.recorder.due(progress.step)
                         result = self.step.run(progress.step, images, labels, recording)
                         self.means.add(result)
@@ -116,7 +116,7 @@ class Trainer:
         """Validate, record the epoch, update the schedule, save the best and the newest checkpoint."""
         progress, step = self.progress, self.step
         step.update.skipped.check()
-        images_per_second = self._throughput.epoch_done(progress)
+        rates = self._throughput.epoch_done(progress)
         progress.after_epoch()
         with step.update.instruments.around_split():
             validation = self.validate()
@@ -124,7 +124,7 @@ class Trainer:
             step, self.train_batches, progress.epoch, self.steps_per_epoch, self.validate
         )
         means = self.means.take(self.metric_name)
-        row = epoch_row(progress, means, validation, averaged, images_per_second)
+        row = epoch_row(progress, means, validation, averaged, rates)
         row |= step.update.instruments.split_row()
         self._last_loss = row["train/loss"]
         self.recorder.record(row)

@@ -75,7 +75,7 @@ class TrainingStep:
             metric_sums.append(metric_sum)
             return data_loss
 
-        with self.update.instruments.around_step(recording):
+        with self.update.instruments.around_step(step, recording):
             result = self.update.apply(step, backward, recording)
         if self.average is not None:
             self.average.after_step(step + 1)

@@ -67,7 +67,7 @@ class Update:
         data_loss = backward()
         result = self._with_penalty(stage.optimizer, data_loss)
         finite = self.skipped.finite(step, result.loss, result.grad_norm)
-        with self.instruments.around_update(recording):
+        with self.instruments.around_update(step, recording):
             if stage.line_search:
                 if not finite:
                     raise NonFinite(step, result.loss.item(), result.grad_norm.item())

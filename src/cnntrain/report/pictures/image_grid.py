@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,13 @@ def save_sheet(path: Path, rows: dict[str, Tensor], columns: list[str] | None = 
     enlarged by an integer factor to about 64 pixels. Raises DataError.
     """
     write_image(path, compose_sheet(rows, columns))
+
+
+def png_of_sheet(rows: dict[str, Tensor]) -> bytes:
+    """Return the PNG that `save_sheet` writes."""
+    content = io.BytesIO()
+    compose_sheet(rows).save(content, format="PNG")
+    return content.getvalue()
 
 
 def compose_sheet(rows: dict[str, Tensor], columns: list[str] | None = None) -> Image:

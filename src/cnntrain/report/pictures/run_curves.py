@@ -20,6 +20,8 @@ TRAIN, VAL = "#0072b2", "#d55e00"  # told apart in every kind of colour blindnes
 # The smoothed loss is a moving average over about so many points.
 SMOOTHED_POINTS = 10
 MAX_LAYERS_NAMED = 12
+# Fewer images in a bin of confidences do not tell how often its predictions are right.
+MIN_IMAGES = 5
 
 
 def loss_curve(steps: list[Row], epochs: list[Row]) -> str | None:
@@ -36,7 +38,7 @@ def loss_curve(steps: list[Row], epochs: list[Row]) -> str | None:
     if min(y) > 0 and max(y) / min(y) > 100:
         axes.set_yscale("log")
         axes.minorticks_off()
-    return _svg(figure)
+    return svg(figure)
 
 
 def metric_curve(epochs: list[Row], metric: str) -> str | None:
@@ -51,7 +53,7 @@ def metric_curve(epochs: list[Row], metric: str) -> str | None:
         x = [epoch for epoch, _ in train]
         axes.fill_between(x, [y for _, y in train], [y for _, y in val], color="gray", alpha=0.15)
     axes.legend()
-    return _svg(figure)
+    return svg(figure)
 
 
 def rate_curve(steps: list[Row]) -> str | None:
@@ -67,7 +69,7 @@ def rate_curve(steps: list[Row]) -> str | None:
         second.plot(*zip(*momenta, strict=True), color=VAL, linestyle="--")
         second.set_ylabel("momentum (dashed)")
         second.set_ylim(0, 1)
-    return _svg(figure)
+    return svg(figure)
 
 
 def layer_curves(rows: list[Row], kind: str, label: str, logarithmic: bool) -> str | None:
@@ -104,7 +106,20 @@ def layer_curves(rows: list[Row], kind: str, label: str, logarithmic: bool) -> s
     else:
         axes.set_ylim(-0.02, 1.02)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-    return _svg(figure)
+    return svg(figure)
+
+
+def calibration_curve(calibration: dict[str, Any]) -> str:
+    """Return accuracy over confidence in bins beside the diagonal, on which a calibrated network lies."""
+    bins = [one for one in calibration["bins"] if one["images"] >= MIN_IMAGES]
+    figure, axes = _axes("confidence", "accuracy")
+    axes.plot([0, 1], [0, 1], color="gray", linestyle=":", label="calibrated")
+    x, y = [one["confidence"] for one in bins], [one["accuracy"] for one in bins]
+    axes.plot(x, y, color=VAL, marker="o", markersize=3, label="validation")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.legend()
+    return svg(figure)
 
 
 def confusion_picture(confusion: list[list[int]], names: Sequence[str]) -> str:
@@ -127,7 +142,7 @@ def confusion_picture(confusion: list[list[int]], names: Sequence[str]) -> str:
             if count:
                 colour = "white" if shares[row][column] > 0.5 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=7)
-    return _svg(figure)
+    return svg(figure)
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
@@ -168,7 +183,7 @@ def _axes(x: str, y: str, right: float = 0.97) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """Return a figure as an SVG element, without the XML header."""
     from matplotlib import rc_context
 
