@@ -57,3 +57,4 @@ def without_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Leave out the page of a run, which takes a second to draw, in tests that are not about it."""
     if "test_report" not in request.node.nodeid:
         monkeypatch.setattr("cnntrain.jobs.train._report", lambda *arguments: None)
+        monkeypatch.setattr("cnntrain.jobs.sweep.report_sweep", lambda *arguments: None)

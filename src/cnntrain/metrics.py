@@ -181,6 +181,8 @@ def _mean_of_known(name: str, values: list[float | None]) -> dict[str, float]:
     return {name: sum(known) / len(known)} if known else {}
 
 
+# Of these, lower values are better.
+LOWER_IS_BETTER = ("loss", "mean_absolute_error")
 # The printed name of each metric, and whether it is a fraction, printed in percent.
 DISPLAY = {
     "loss": ("loss", False),

@@ -97,6 +97,11 @@ def read(folder: Path, setting: str = "run") -> Config:
             near = nearest(folder.name, [entry.name for entry in folder.parent.glob("*") if entry.is_dir()])
             hint = f"; did you mean {folder.parent / near}?" if near else ""
             raise DataError(f"{setting}={shorten(folder)}: there is no such folder{hint}")
+        if not file.is_file() and (folder / file_names.SWEEP).is_file():
+            raise DataError(
+                f"{setting}={folder}: is the folder of a sweep; name one of its jobs, as in "
+                f"{setting}={folder / '0'}, or compare them by job=report"
+            )
         if not file.is_file():
             raise DataError(
                 f"{setting}={folder}: holds no run (no {file_names.CONFIG}); "

@@ -126,7 +126,7 @@ def finite(rows: list[Row], name: str) -> list[float]:
 def read_record(folder: RunFolder, evidence: dict[str, Any]) -> RunRecord:
     """Return the record of the run in a folder, with the evidence measured of it.
 
-    Raises DataError where its files cannot be read, or hold no measurements of a run that was trained.
+    Raises DataError where its files cannot be read.
     """
     config = stored_config.read(folder.path)
     summary = folder.read_summary() or {}
@@ -135,8 +135,6 @@ def read_record(folder: RunFolder, evidence: dict[str, Any]) -> RunRecord:
     for row in _rows(folder.metrics):
         (steps if "lr" in row else epochs).append(row)
     status = str(summary.get("status", "interrupted"))
-    if not steps and status != "diverged":
-        raise DataError(f"{folder.metrics}: has no row of a step, so there is nothing to judge; restore it")
     return RunRecord(config, status, steps, epochs, evidence, summary)
 
 

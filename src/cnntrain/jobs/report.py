@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
-from typing import Any
 
 from ..assemble.run import Parts
 from ..config import stored_config
 from ..config.choice_files import Choices
 from ..config.equivalent_command import equivalent_command
-from ..config.pipeline import configure
-from ..errors import UserError
+from ..errors import DataError
 from ..findings.evidence import gather_evidence
-from ..findings.finding import Finding
 from ..findings.judge import findings_of
 from ..findings.run_record import read_record
 from ..output_streams import can_print, print_labelled
@@ -26,6 +22,7 @@ from ..runs.atomic_write import write_text
 from ..runs.metrics_file import read_rows
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
+from .findings_file import print_findings, write_findings_file
 from .without_training import on_best_network
 
 HEALTHY = "findings  none: nothing looks wrong"
@@ -44,23 +41,13 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder) -> None:
     config: that of the run. parts: those of the run, whose network is the best one.
     """
     record = read_record(folder, gather_evidence(config, parts))
+    if not record.steps and record.status != "diverged":
+        raise DataError(f"{folder.metrics}: has no row of a step, so there is nothing to judge; restore it")
     write_text(folder.path / file_names.EVIDENCE, json.dumps(record.evidence, indent=1) + "\n")
     lost = record.summary.get("epochs", len(record.epochs)) - len(record.epochs)
     if lost > 0:
         print(f"warning   {folder.metrics} lacks the rows of {lost} epochs; only the others are judged")
-    findings = findings_of(record)
-    commands = [try_command(config, finding) for finding in findings]
-    content: list[dict[str, Any]] = [
-        {
-            "name": finding.name,
-            "sentence": finding.sentence,
-            "evidence": finding.evidence,
-            "strength": finding.strength,
-            "try": command,
-        }
-        for finding, command in zip(findings, commands, strict=True)
-    ]
-    write_text(folder.path / file_names.FINDINGS, json.dumps(content, indent=2) + "\n")
+    content = write_findings_file(folder.path, config, findings_of(record))
     page = RunPage(
         folder.path,
         content,
@@ -82,22 +69,6 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder) -> None:
     write_text(folder.path / file_names.REPORT, page.html())
     if can_print(BARS):
         print_labelled(curve_lines(record.steps, record.epochs))
-    if not findings:
+    if not content:
         print(HEALTHY)
-    for finding, command in zip(findings, commands, strict=True):
-        print_labelled([f"finding   {finding.sentence}"])
-        if command is not None:
-            print(f"try       {command}")
-
-
-def try_command(config: Config, finding: Finding) -> str | None:
-    """Return the command that tries what a finding suggests, None where there is none or it is refused."""
-    if not finding.changes:
-        return None
-    choices = Choices()
-    command = equivalent_command(config, choices, finding.changes)
-    try:
-        configure(shlex.split(command)[1:], choices)
-    except UserError:
-        return None
-    return command
+    print_findings(content)

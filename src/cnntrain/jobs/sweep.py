@@ -25,6 +25,7 @@ from ..runs.run_folder import RunFolder, create_folder, remove_if_empty
 from ..runs.signals import signals_as_exceptions
 from ..settings.config_tree import Config
 from .dispatch import start, start_on_run
+from .report_sweep import report_sweep
 
 
 def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
@@ -44,6 +45,11 @@ def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
     failed = [str(number) for number, job in enumerate(jobs) if job.return_value != 0]
     numbers = f": {', '.join(failed)}" if failed else ""
     print(f"\nsweep     {len(jobs)} jobs in {folder}, {len(failed)} failed{numbers}", flush=True)
+    if any(job.config.job == "train" and job.config.trainer.report for job in sweep.jobs):
+        try:
+            report_sweep(folder)
+        except DataError as error:
+            print(f"warning   {error}")
     return 1 if failed else 0
 
 

@@ -17,6 +17,7 @@ from ..settings.fields import format_value
 from .pictures import run_curves
 from .pictures.histogram_maps import histogram_maps
 from .pictures.thumbnails import thumbnail
+from .templates import render
 
 # Pictures in a run's folder, with their captions.
 PICTURES = {
@@ -52,10 +53,6 @@ class RunPage:
 
     def html(self) -> str:
         """Return the page."""
-        from jinja2 import Environment, PackageLoader
-
-        environment = Environment(loader=PackageLoader("cnntrain", "report"), autoescape=True)
-        template = environment.get_template("run_page.html.j2")
         curves, pictures, confusion = self._curves(), self._pictures(), self._confusion()
         suspects = self._with_thumbnails("train", "suspects")
         mistakes = self._with_thumbnails("val", "mistakes")
@@ -64,7 +61,8 @@ class RunPage:
         sections += [("curves", "Curves")] if curves else []
         sections += [("pictures", "Pictures")] if pictures else []
         sections += [("mistakes", "Mistakes")] if confusion or suspects or mistakes else []
-        return template.render(
+        return render(
+            "run_page.html.j2",
             title=f"Run {self.folder.name}",
             subtitle=f"{self.folder}, {self.summary.get('status', 'not finished')}",
             sections=[*sections, ("configuration", "Configuration")],

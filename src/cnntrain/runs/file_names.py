@@ -7,5 +7,7 @@ ERROR = "error.txt"
 CHECKPOINTS = "checkpoints"
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 CHECK = "check.json"
+# What Hydra writes into the folder of a sweep.
+SWEEP = "multirun.yaml"
 HISTOGRAMS = "histograms.jsonl"
 FINDINGS, EVIDENCE, REPORT = "findings.json", "evidence.json", "report.html"

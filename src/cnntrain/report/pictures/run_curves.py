@@ -29,7 +29,7 @@ def loss_curve(steps: list[Row], epochs: list[Row]) -> str | None:
     points = _column(steps, "epoch", "train/data_loss")
     if not points:
         return None
-    figure, axes = _axes("epoch", "data loss")
+    figure, axes = empty_axes("epoch", "data loss")
     x, y = zip(*points, strict=True)
     axes.plot(x, y, color=TRAIN, alpha=0.3, linewidth=1)
     axes.plot(x, smoothed(y), color=TRAIN, label="training, smoothed")
@@ -46,7 +46,7 @@ def metric_curve(epochs: list[Row], metric: str) -> str | None:
     train, val = (_column(epochs, "epoch", f"{split}/{metric}") for split in ("train", "val"))
     if not train:
         return None
-    figure, axes = _axes("epoch", metric.replace("_", " "))
+    figure, axes = empty_axes("epoch", metric.replace("_", " "))
     _points(axes, epochs, f"train/{metric}", TRAIN, "training, augmented")
     _points(axes, epochs, f"val/{metric}", VAL, "validation")
     if len(val) == len(train):
@@ -61,7 +61,7 @@ def rate_curve(steps: list[Row]) -> str | None:
     rates, momenta = _column(steps, "epoch", "lr"), _column(steps, "epoch", "momentum")
     if not rates:
         return None
-    figure, axes = _axes("epoch", "learning rate", 0.87)
+    figure, axes = empty_axes("epoch", "learning rate", 0.87)
     axes.plot(*zip(*rates, strict=True), color=TRAIN)
     axes.set_ylim(bottom=0)
     if momenta:
@@ -88,7 +88,7 @@ def layer_curves(rows: list[Row], kind: str, label: str, logarithmic: bool) -> s
         lines = {name: points for name, points in lines.items() if points}
     if not lines:
         return None
-    figure, axes = _axes("epoch", label, 0.66)
+    figure, axes = empty_axes("epoch", label, 0.66)
     from matplotlib import colormaps
 
     colours = colormaps["viridis"]
@@ -112,7 +112,7 @@ def layer_curves(rows: list[Row], kind: str, label: str, logarithmic: bool) -> s
 def calibration_curve(calibration: dict[str, Any]) -> str:
     """Return accuracy over confidence in bins beside the diagonal, on which a calibrated network lies."""
     bins = [one for one in calibration["bins"] if one["images"] >= MIN_IMAGES]
-    figure, axes = _axes("confidence", "accuracy")
+    figure, axes = empty_axes("confidence", "accuracy")
     axes.plot([0, 1], [0, 1], color="gray", linestyle=":", label="calibrated")
     x, y = [one["confidence"] for one in bins], [one["accuracy"] for one in bins]
     axes.plot(x, y, color=VAL, marker="o", markersize=3, label="validation")
@@ -169,7 +169,7 @@ def _points(axes: Axes, rows: list[Row], name: str, colour: str, label: str) -> 
         axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, label=label)
 
 
-def _axes(x: str, y: str, right: float = 0.97) -> tuple[Figure, Axes]:
+def empty_axes(x: str, y: str, right: float = 0.97) -> tuple[Figure, Axes]:
     """Return an empty picture; right: where the axes end, as a fraction of the width."""
     from matplotlib.figure import Figure
 

@@ -1,0 +1,129 @@
+"""What is known of a sweep when it is judged: its jobs, in what they differ, and how good each became."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ..config.choice_files import Choices
+from ..config.equivalent_command import equivalent_overrides, written
+from ..errors import DataError
+from ..metrics import LOWER_IS_BETTER
+from ..runs import file_names
+from ..runs.run_folder import RunFolder
+from ..settings.config_tree import GROUPS
+from .run_record import RunRecord, read_evidence, read_record
+
+FAILED = ("diverged", "failed")
+# In the table, of a setting that a job's option does not have.
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """One job: its folder's name, all its overrides by key, its record."""
+
+    name: str
+    overrides: dict[str, str]
+    record: RunRecord
+
+    def value(self, metric: str | None) -> float | None:
+        """Return the validation metric of its best epoch, None where it finished none."""
+        epochs = [row for row in self.record.epochs if row.get(f"val/{metric}") is not None]
+        best = self.record.summary.get("best_epoch") or 0
+        found = next((row for row in epochs if row["epoch"] == best), None)
+        if found is None and epochs:
+            found = max(epochs, key=lambda row: self._score(row[f"val/{metric}"], metric))
+        return None if found is None else float(found[f"val/{metric}"])
+
+    @property
+    def train_accuracy(self) -> float | None:
+        """The accuracy on training images, without augmentation and dropout if that was measured."""
+        plain = self.record.plain_accuracy
+        return max(self.record.train_accuracies, default=None) if plain is None else plain
+
+    def score(self, metric: str | None) -> float | None:
+        """Return a number that is the higher, the better the job's validation metric is."""
+        value = self.value(metric)
+        return None if value is None else self._score(value, metric)
+
+    @staticmethod
+    def _score(value: float, metric: str | None) -> float:
+        return -value if metric in LOWER_IS_BETTER else value
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """A sweep as rules see it: its jobs in order; unreadable: the names of damaged ones, with the reason."""
+
+    folder: Path
+    jobs: list[SweepJob]
+    unreadable: dict[str, str]
+
+    @cached_property
+    def metric(self) -> str | None:
+        """The primary metric, None without validation."""
+        names = [
+            name.removeprefix("val/")
+            for job in self.jobs
+            for row in job.record.epochs[:1]
+            for name in row
+            if name.startswith("val/") and name != "val/loss"
+        ]
+        return names[0] if names else None
+
+    @cached_property
+    def varied(self) -> dict[str, list[str]]:
+        """The values of each setting and group in which jobs differ, in the order of the jobs."""
+        keys = list(dict.fromkeys(key for job in self.jobs for key in job.overrides))
+        values = {key: list(dict.fromkeys(self.of(job, key) for job in self.jobs)) for key in keys}
+        return {key: found for key, found in values.items() if len(found) > 1}
+
+    @staticmethod
+    def of(job: SweepJob, key: str) -> str:
+        """Return a job's value of a setting or group as in an override, NONE where its option lacks it."""
+        group, _, name = key.partition(".")
+        if key in job.overrides:
+            return job.overrides[key]
+        if not name:
+            return Choices().defaults[key] if key in GROUPS else written(getattr(job.record.config, key))
+        options = getattr(job.record.config, group)
+        return written(getattr(options, name)) if hasattr(options, name) else NONE
+
+    @cached_property
+    def ranked(self) -> list[SweepJob]:
+        """The jobs with a validation metric that neither diverged nor failed, best first."""
+        sound = [job for job in self.jobs if job.record.status not in FAILED]
+        scored = [(job.score(self.metric), job) for job in sound]
+        known = [(score, job) for score, job in scored if score is not None]
+        return [job for _, job in sorted(known, key=lambda entry: entry[0], reverse=True)]
+
+
+def read_sweep(folder: Path) -> SweepRecord:
+    """Return the record of the sweep in a folder; raises DataError where no job can be read."""
+    jobs, unreadable, choices = [], {}, Choices()
+    for path in _job_folders(folder):
+        name = path.relative_to(folder).as_posix()
+        try:
+            record = read_record(RunFolder(path), read_evidence(RunFolder(path)))
+        except DataError as error:
+            unreadable[name] = str(error)
+        else:
+            jobs.append(SweepJob(name, equivalent_overrides(record.config, choices), record))
+    if not jobs:
+        reason = next(iter(unreadable.values()), "it has no folders of jobs (0, 1, 2, …)")
+        raise DataError(f"run={folder}: no job of this sweep can be read: {reason}")
+    return SweepRecord(folder, jobs, unreadable)
+
+
+def _job_folders(folder: Path) -> list[Path]:
+    """Return the folders of jobs, in natural order."""
+    files = [*folder.glob(f"*/{file_names.CONFIG}"), *folder.glob(f"*/*/{file_names.CONFIG}")]
+    return sorted(
+        (file.parent for file in files),
+        key=lambda path: [
+            (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))
+        ],
+    )

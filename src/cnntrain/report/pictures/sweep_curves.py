@@ -1,0 +1,74 @@
+"""The jobs of a sweep in pictures, as SVG texts for its page."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+from .run_curves import TRAIN, VAL, empty_axes, svg
+
+# More values of text than this would be written over each other.
+MAX_TICKS = 20
+
+
+def job_curves(lines: dict[str, list[tuple[float, float]]], label: str, logarithmic: bool) -> str | None:
+    """Return a line over the epochs for each job, from dark, the best, to light; None if there is none."""
+    lines = {name: points for name, points in lines.items() if points}
+    if not lines:
+        return None
+    from matplotlib import colormaps
+
+    figure, axes = empty_axes("epoch", label, 0.8)
+    colours = colormaps["viridis"]
+    for number, (name, points) in enumerate(lines.items()):
+        x, y = zip(*points, strict=True)
+        colour = colours(0.9 * number / max(1, len(lines) - 1))
+        axes.plot(x, y, color=colour, linewidth=1.2, marker="o", markersize=2, label=f"job {name}")
+    values = [y for points in lines.values() for _, y in points]
+    if logarithmic and min(values) > 0 and max(values) / min(values) > 100:
+        axes.set_yscale("log")
+        axes.minorticks_off()
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return svg(figure)
+
+
+def setting_plot(points: list[tuple[str, float]], key: str, label: str) -> str:
+    """Return the metric over the values of a setting: a point for each job, and the mean of each value.
+
+    Numbers have an axis of their own, logarithmic where they span a factor of 10; other values stand side by
+    side in the order given.
+    """
+    figure, axes = empty_axes(key, label)
+    numbers = [_number(value) for value, _ in points]
+    are_numbers = all(number is not None for number in numbers)
+    if are_numbers:
+        x = [float(number) for number in numbers if number is not None]
+        if min(x) > 0 and max(x) >= 10 * min(x):
+            axes.set_xscale("log")
+            axes.minorticks_off()
+    else:
+        names = list(dict.fromkeys(value for value, _ in points))
+        x = [float(names.index(value)) for value, _ in points]
+        shown = names if len(names) <= MAX_TICKS else names[:: -(-len(names) // MAX_TICKS)]
+        texts = [name if len(name) <= 16 else f"{name[:15]}…" for name in shown]
+        turned = 30 if max(map(len, texts)) * len(texts) > 50 else 0
+        ticks = [names.index(name) for name in shown]
+        axes.set_xticks(ticks, texts, rotation=turned, ha="right" if turned else "center", fontsize=8)
+    y = [value for _, value in points]
+    axes.plot(x, y, color=TRAIN, marker="o", markersize=4, alpha=0.6, linestyle="")
+    places = sorted(set(x))
+    means = [statistics.fmean(v for at, v in zip(x, y, strict=True) if at == place) for place in places]
+    if are_numbers:
+        axes.plot(places, means, color=VAL, linewidth=1)
+    else:
+        axes.plot(places, means, color=VAL, marker="_", markersize=30, linestyle="")
+        axes.set_xlim(-0.5, max(x) + 0.5)
+    return svg(figure)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,13 @@
+"""Pages from the templates of this folder, in which all text is escaped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def render(template: str, **values: Any) -> str:
+    """Return the page that a template makes of these values."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(loader=PackageLoader("cnntrain", "report"), autoescape=True)
+    return environment.get_template(template).render(**values)

@@ -1,0 +1,100 @@
+"""The report of a sweep, after it and of an earlier one."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cnntrain.cli import main
+
+SWEEP = ["-m", "model=linear", "optim.lr=0.01,0.1,1e6", "seed=0,1", "trainer.epochs=2", "trainer.threads=1"]
+QUICK = ["trainer.pictures=false", "trainer.max_grad_norm=null", "data.limit=300"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweeps") / "sweep"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cnntrain.jobs.train._report", lambda *arguments: None)
+        assert main([*SWEEP, *QUICK, f"hydra.sweep.dir={folder}"]) == 1
+    return folder
+
+
+@pytest.fixture
+def sweep(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "sweep")
+    return tmp_path / "sweep"
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "jobs.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_ends_with_its_jobs_compared(finished: Path) -> None:
+    rows = table(finished)
+    accuracies = {}
+    for number in range(6):
+        lines = [json.loads(line) for line in (finished / f"{number}/metrics.jsonl").read_text().splitlines()]
+        values = [row["val/accuracy"] for row in lines if "val/accuracy" in row]
+        if json.loads((finished / f"{number}/summary.json").read_text())["status"] == "finished":
+            accuracies[str(number)] = max(values)
+    assert len(accuracies) == 4
+    assert [float(row["val accuracy"]) for row in rows[:4]] == sorted(accuracies.values(), reverse=True)
+    assert all(float(row["val accuracy"]) == accuracies[row["job"]] for row in rows[:4])
+    assert {row["status"] for row in rows[4:]} == {"diverged"}
+    assert {(row["optim.lr"], row["seed"]) for row in rows} == {
+        (lr, seed) for lr in ("0.01", "0.1", "1000000.0") for seed in "01"
+    }
+    names = [finding["name"] for finding in json.loads((finished / "findings.json").read_text())]
+    assert "jobs failed" in names
+    text = (finished / "report.html").read_text()
+    for part in ("Jobs, best first", "all with optim.lr=1000000.0", "optim.lr: every job"):
+        assert part in text
+    assert 'src="http' not in text
+
+
+def test_an_earlier_sweep_is_compared_and_its_best_command_gives_the_best_job(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("jobs.csv", "findings.json", "report.html"):
+        (sweep / name).unlink()
+    (sweep / "3" / "metrics.jsonl").write_text("{")
+    (sweep / "4" / "config.yaml").write_text("nothing: true")
+    assert main([f"run={sweep}", "job=report"]) == 0
+    printed = capsys.readouterr().out
+    assert "warning   job 3 is not compared: " in printed
+    assert "warning   job 4 is not compared: " in printed
+    best = table(sweep)[0]
+    (command,) = [line.removeprefix("best ") for line in printed.splitlines() if line.startswith("best ")]
+    again = sweep.with_name("again")
+    assert main([*shlex.split(command)[1:], f"hydra.run.dir={again}"]) == 0
+    summary = json.loads((again / "summary.json").read_text())
+    assert repr(summary["val/accuracy"]) == best["val accuracy"]
+
+
+def test_what_is_no_sweep_or_no_job_of_one_is_refused_in_words(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, code, expected in (
+        ([f"run={sweep}"], 3, "is the folder of a sweep; name one of its jobs"),
+        ([f"run={sweep}", "job=evaluate"], 3, "is the folder of a sweep"),
+        ([f"run={sweep}", "job=report", "seed=3"], 2, "has no settings"),
+    ):
+        assert main(arguments) == code
+        assert expected in capsys.readouterr().err
+    for number in range(6):
+        shutil.rmtree(sweep / str(number))
+    assert main([f"run={sweep}", "job=report"]) == 3
+    assert "no job of this sweep can be read" in capsys.readouterr().err
+
+
+def test_without_reports_nothing_is_compared(tmp_path: Path) -> None:
+    overrides = ["-m", "model=linear", "seed=0,1", "trainer.epochs=1", "trainer.report=false", *QUICK]
+    assert main([*overrides, f"hydra.sweep.dir={tmp_path / 'sweep'}"]) == 0
+    assert not (tmp_path / "sweep" / "report.html").exists()
