@@ -126,13 +126,12 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     from .config import stored_config
     from .config.equivalent_command import equivalent_command
     from .config.resume_overrides import changed
-    from .runs.run_folder import is_sweep_folder
 
     if "multirun" in command.flags:
         raise ConfigError(["run=…: only one run can be continued at a time; leave -m out"])
     if command.job == "optimizers":
         raise ConfigError([f"run={run}: job=optimizers needs no run; leave run=… out"])
-    if command.job == "report" and is_sweep_folder(run):
+    if command.job == "report" and stored_config.is_sweep(run):
         if set(command.overrides) != {"job=report"}:
             raise ConfigError([f"run={run}: the report of a sweep has no settings; leave the others out"])
         from .jobs.report_sweep import report_sweep

@@ -86,6 +86,11 @@ def _set_values(settings: Any, content: dict[Any, Any], prefix: str) -> list[str
     return problems
 
 
+def is_sweep(folder: Path) -> bool:
+    """Return whether a folder is that of a sweep: of jobs, and no run itself."""
+    return not (folder / file_names.CONFIG).exists() and (folder / file_names.SWEEP).is_file()
+
+
 def read(folder: Path, setting: str = "run") -> Config:
     """Return the configuration in a run's folder, which `setting` named; raises DataError where none is."""
     file = folder / file_names.CONFIG
@@ -97,7 +102,7 @@ def read(folder: Path, setting: str = "run") -> Config:
             near = nearest(folder.name, [entry.name for entry in folder.parent.glob("*") if entry.is_dir()])
             hint = f"; did you mean {folder.parent / near}?" if near else ""
             raise DataError(f"{setting}={shorten(folder)}: there is no such folder{hint}")
-        if not file.is_file() and (folder / file_names.SWEEP).is_file():
+        if is_sweep(folder):
             raise DataError(
                 f"{setting}={folder}: is the folder of a sweep; name one of its jobs, as in "
                 f"{setting}={folder / '0'}, or compare them by job=report"

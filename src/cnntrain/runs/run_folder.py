@@ -115,11 +115,6 @@ def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> Ru
     return folder
 
 
-def is_sweep_folder(path: Path) -> bool:
-    """Return whether a folder is that of a sweep: of jobs, and no run itself."""
-    return not (path / file_names.CONFIG).exists() and (path / file_names.SWEEP).is_file()
-
-
 def run_override(path: Path) -> str:
     """Return the override that names the folder of a run, quoted for a shell."""
     return shlex.quote(f"run={path}")
