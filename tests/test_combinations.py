@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import cnntrain
 from cnntrain.cli import main
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
@@ -76,6 +77,11 @@ def assert_losses_are_finite() -> None:
 def test_every_choice_trains_with_finite_losses(choice: str) -> None:
     assert main(["hydra.run.dir=run", choice, *EXTRA_OVERRIDES.get(choice, []), *QUICK]) == 0
     assert_losses_are_finite()
+    # What an earlier run is used for restores every part from its checkpoint.
+    if choice.startswith(("loss=", "preprocessing=", "averaging=")):
+        assert main(["run=run", "job=evaluate", "evaluate.split=val"]) == 0
+        assert main(["run=run", "trainer.epochs=2"]) == 0
+        assert len(cnntrain.load("run").names) > 0
 
 
 @pytest.mark.parametrize("name", CHOICES.names("model"))

@@ -160,6 +160,45 @@ def test_measurements_that_are_missing_or_foreign_are_not_judged(
     assert "lacks the rows of 1 epochs" in capsys.readouterr().out
 
 
+def test_remedies_are_tried_when_asked_for_and_what_gains_nothing_is_weaker(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ["model=mlp", "trainer.threads=1", "trainer.pictures=false", "trainer.epochs=4"]
+    confirm = ["report.confirm=true", "report.updates=40"]
+    assert main([*quick, *confirm, "optim.lr=1e-6", f"hydra.run.dir={folder}"]) == 0
+    (found,) = [one for one in findings(folder) if one["name"] == "learning rate too low"]
+    assert found["replay"]["gains"] is True
+    assert "replayed  it gains over 3 seeds of 40 updates: validation accuracy" in capsys.readouterr().out
+
+    smooth = folder.with_name("smooth")
+    assert main([*quick, "regularization.label_smoothing=0.6", f"hydra.run.dir={smooth}"]) == 0
+    (before,) = [one for one in findings(smooth) if one["name"] == "label smoothing too strong"]
+    assert "replay" not in before
+    capsys.readouterr()
+    assert main([f"run={smooth}", "job=report", *confirm]) == 0
+    printed = capsys.readouterr().out
+    (after,) = [one for one in findings(smooth) if one["name"] == "label smoothing too strong"]
+    assert after["replay"]["gains"] is False
+    assert after["strength"] < before["strength"]
+    assert "finding   (not confirmed) Label smoothing" in printed
+    assert "(not confirmed)" in (smooth / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["report.updates=50"], "applies to replays only; add report.confirm=true"),
+        (["job=summary", "report.confirm=true"], "applies to job=report only"),
+        (["trainer.report=false", "report.confirm=true"], "applies to job=report only"),
+    ],
+)
+def test_settings_of_replays_without_replays_are_refused(
+    overrides: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(overrides) == 2
+    assert expected in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("target", ["attributes", "values"])
 def test_runs_on_attributes_and_values_are_judged_too(folder: Path, target: str) -> None:
     loss = {"attributes": "attribute_logistic", "values": "l2"}[target]

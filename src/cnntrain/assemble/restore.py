@@ -39,9 +39,7 @@ def restore_criterion(config: Config, names: list[str], state: State, source: st
     """Return the loss with the label statistics of a checkpoint; raises DataError where they do not fit."""
     with reading("loss", source):
         criterion = build_criterion(config, names, state["loss"])
-        target = config.data.target_kind()
-        labels = torch.zeros(1, dtype=torch.int64) if target == "classes" else torch.zeros(1, len(names))
-        criterion(torch.zeros(1, criterion.outputs), labels)  # raises where statistics have another shape
+        criterion.check_statistics(config.data.target_kind())
     check_structure(state["loss"], criterion.state_dict(), "loss", source)
     return criterion
 

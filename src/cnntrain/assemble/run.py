@@ -63,14 +63,17 @@ class Assembled:
     parts: Parts
 
 
-def build_parts(config: Config, state: State | None, run: Path, source: str) -> Parts:
+def build_parts(
+    config: Config, state: State | None, run: Path, source: str, splits: Splits | None = None
+) -> Parts:
     """Build the parts of a run, with the loss and preprocessing of a checkpoint's `state` unless it is None.
 
     The state of the network and of its update is not loaded. run: the run's folder, source: the checkpoint,
-    for messages. Raises ConfigError if settings do not fit the data, DataError if the data cannot be used.
+    for messages. splits: those of the data if they are loaded already. Raises ConfigError if settings do not
+    fit the data, DataError if the data cannot be used.
     """
     compute = prepare(config.trainer, None if state is None else state.get("threads"))
-    splits = config.data.load(config.seed)
+    splits = splits or config.data.load(config.seed)
     check_splits(config, splits)
     data = fingerprint(splits)
     if state is not None:

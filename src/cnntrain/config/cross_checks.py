@@ -32,8 +32,13 @@ def job_problems(config: Config) -> Iterator[str]:
         yield f"evaluate.views={config.evaluate.views}: cannot be combined with evaluate.dense=true; keep one"
     if config.evaluate.dense and config.loss.name == "hierarchical_softmax":
         yield ("evaluate.dense=true: a hierarchical softmax has no convolutional form; write false")
+    for name, entry in settings_of(type(config.report)).items():
+        value = getattr(config.report, name)
+        if value != default_of(entry) and not config.report.confirm:
+            yield f"report.{name}={format_value(value)}: applies to replays only; add report.confirm=true"
     for job, settings in JOB_SETTINGS.items():
-        if job in (config.job, "evaluate") or (job == "check" and config.trainer.check):
+        in_training = {"check": config.trainer.check, "report": config.trainer.report}
+        if job in (config.job, "evaluate") or (config.job == "train" and in_training.get(job, False)):
             continue
         for name, entry in settings_of(settings).items():
             value = getattr(getattr(config, job), name)

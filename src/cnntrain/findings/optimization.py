@@ -91,8 +91,10 @@ def learning_rate_too_low(run: RunRecord) -> Finding | None:
     if rate is None or not ratios or run.learned >= WELL_LEARNED or len(run.train_losses) < 2:
         return None
     largest = max(ratios)
-    if largest > SMALLEST_RATIO or max(finite(run.steps, "lr"), default=0.0) < rate / 2:
-        return None  # large enough, or still in the warm-up, after which it may be
+    if largest > SMALLEST_RATIO:
+        return None
+    if run.status != "finished" and max(finite(run.steps, "lr"), default=0.0) < rate / 2:
+        return None  # stopped in the warm-up
     return Finding(
         "learning rate too low",
         f"The learning rate is too low: no update changed a layer's weights by more than {largest:.1g} of "

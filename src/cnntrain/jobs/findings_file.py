@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
+import statistics
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +15,81 @@ from ..config.equivalent_command import equivalent_command
 from ..config.pipeline import configure
 from ..errors import UserError
 from ..findings.finding import Finding
+from ..findings.replay import Replay
+from ..metrics import DISPLAY, LOWER_IS_BETTER, format_metric
 from ..output_streams import print_labelled
 from ..runs import file_names
 from ..runs.atomic_write import write_text
+from ..runs.metrics_file import finite
 from ..settings.config_tree import Config
 
 
-def write_findings_file(folder: Path, config: Config, findings: list[Finding]) -> list[dict[str, Any]]:
-    """Write findings.json and return its content: name, sentence, evidence, strength, try; raises DataError.
+@dataclass(frozen=True)
+class Judged:
+    """A finding, the command to try, None if there is none, and what a replay of its remedy gained."""
 
-    config: that which commands to try start from.
+    finding: Finding
+    command: str | None
+    replay: Replay | None = None
+
+
+def write_findings_file(folder: Path, found: list[Judged]) -> list[dict[str, Any]]:
+    """Write findings.json and return its content; raises DataError.
+
+    Each finding has name, sentence, evidence, strength, try, and replay where its remedy was replayed.
     """
-    content: list[dict[str, Any]] = [
-        {
-            "name": finding.name,
-            "sentence": finding.sentence,
-            "evidence": finding.evidence,
-            "strength": finding.strength,
-            "try": try_command(config, finding),
-        }
-        for finding in findings
-    ]
-    write_text(folder / file_names.FINDINGS, json.dumps(content, indent=2) + "\n")
+    content = [_content(one) for one in found]
+    write_text(folder / file_names.FINDINGS, json.dumps(content, indent=2, allow_nan=False) + "\n")
     return content
 
 
+def _content(judged: Judged) -> dict[str, Any]:
+    finding, replay = judged.finding, judged.replay
+    content: dict[str, Any] = {
+        "name": finding.name,
+        "sentence": finding.sentence,
+        "evidence": finding.evidence,
+        "strength": finding.strength,
+        "try": judged.command,
+    }
+    if replay is not None:
+        content["replay"] = {
+            "gains": replay.gains,
+            "updates": replay.updates,
+            "errors_without": [finite(error) for error in replay.without],
+            "errors_with": [finite(error) for error in replay.with_remedy],
+            "sentence": _replay_sentence(replay),
+        }
+    return content
+
+
+def _replay_sentence(replay: Replay) -> str:
+    """Return what the replays of a remedy showed."""
+    metric, _ = DISPLAY[replay.metric]
+    before, after = (_metric(replay.metric, errors) for errors in (replay.without, replay.with_remedy))
+    trained = f"over {len(replay.without)} seeds of {replay.updates} updates"
+    verdict = "it gains" if replay.gains else "no gain beyond the noise of seeds"
+    return f"{verdict} {trained}: validation {metric} {before} without it, {after} with it"
+
+
+def _metric(metric: str, errors: list[float]) -> str:
+    """Return the mean of a metric as it is printed, without its name, from its errors."""
+    if not all(map(math.isfinite, errors)):
+        return "diverged"
+    error = statistics.fmean(errors)
+    return format_metric(metric, error if metric in LOWER_IS_BETTER else 1 - error).split()[-1]
+
+
 def print_findings(content: list[dict[str, Any]]) -> None:
-    """Print each finding and the command to try."""
+    """Print each finding, the command to try, and what trying it showed."""
     for finding in content:
-        print_labelled([f"finding   {finding['sentence']}"])
+        replay = finding.get("replay")
+        weak = "" if replay is None or replay["gains"] else "(not confirmed) "
+        print_labelled([f"finding   {weak}{finding['sentence']}"])
         if finding["try"] is not None:
             print(f"try       {finding['try']}")
+        if replay is not None:
+            print_labelled([f"replayed  {replay['sentence']}"])
 
 
 def try_command(config: Config, finding: Finding) -> str | None:

@@ -22,7 +22,9 @@ from ..runs.atomic_write import write_text
 from ..runs.metrics_file import read_rows
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
-from .findings_file import print_findings, write_findings_file
+from ..settings.job_settings import Report
+from .confirm import confirmed
+from .findings_file import Judged, print_findings, try_command, write_findings_file
 from .without_training import on_best_network
 
 HEALTHY = "findings  none: nothing looks wrong"
@@ -31,14 +33,19 @@ HEALTHY = "findings  none: nothing looks wrong"
 def report_run(path: Path, stored: Config, config: Config) -> None:
     """Judge an earlier run: measure evidence with its best network, write and print its findings."""
     on_best_network(
-        stored, config, path, lambda parts, folder: write_findings(stored, parts, folder), or_newest=True
+        stored,
+        config,
+        path,
+        lambda parts, folder: write_findings(stored, parts, folder, config.report),
+        or_newest=True,
     )
 
 
-def write_findings(config: Config, parts: Parts, folder: RunFolder) -> None:
+def write_findings(config: Config, parts: Parts, folder: RunFolder, settings: Report) -> None:
     """Write evidence.json, findings.json and report.html of a run, and print its findings.
 
-    config: that of the run. parts: those of the run, whose network is the best one.
+    config: that of the run. settings: those of job=report. parts: those of the run, whose network is the
+    best one.
     """
     record = read_record(folder, gather_evidence(config, parts))
     if not record.steps and record.status != "diverged":
@@ -47,7 +54,10 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder) -> None:
     lost = record.summary.get("epochs", len(record.epochs)) - len(record.epochs)
     if lost > 0:
         print(f"warning   {folder.metrics} lacks the rows of {lost} epochs; only the others are judged")
-    content = write_findings_file(folder.path, config, findings_of(record))
+    found = [Judged(finding, try_command(config, finding)) for finding in findings_of(record)]
+    if settings.confirm:
+        found = confirmed(config, found, settings)
+    content = write_findings_file(folder.path, found)
     page = RunPage(
         folder.path,
         content,

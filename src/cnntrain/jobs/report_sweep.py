@@ -13,7 +13,7 @@ from ..findings.sweeps import sweep_findings
 from ..report.sweep_page import cells, columns, ordered, sweep_page
 from ..runs import file_names
 from ..runs.atomic_write import write_text
-from .findings_file import print_findings, write_findings_file
+from .findings_file import Judged, print_findings, try_command, write_findings_file
 
 MAX_PRINTED = 10
 JOBS = "jobs.csv"
@@ -28,7 +28,8 @@ def report_sweep(folder: Path) -> None:
     sweep = read_sweep(folder)
     best = ordered(sweep)[0]
     findings = sweep_findings(sweep)
-    content = write_findings_file(folder, best.record.config, findings)
+    found = [Judged(finding, try_command(best.record.config, finding)) for finding in findings]
+    content = write_findings_file(folder, found)
     write_text(folder / JOBS, _csv(sweep))
     command = equivalent_command(best.record.config, Choices())
     write_text(folder / file_names.REPORT, sweep_page(sweep, content, command))

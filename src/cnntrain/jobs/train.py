@@ -231,7 +231,7 @@ def _memory(device: torch.device) -> dict[str, float]:
 def _report(config: Config, assembled: Assembled, folder: RunFolder) -> None:
     from .report import write_findings
 
-    write_findings(config, assembled.parts, folder)
+    write_findings(config, assembled.parts, folder, config.report)
     print()
 
 

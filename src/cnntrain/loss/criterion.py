@@ -57,6 +57,14 @@ class Criterion(nn.Module, ABC):
     def adapt_network(self, network: nn.Module) -> None:
         """Modify a new network where this loss needs more than a last layer of `outputs` scores."""
 
+    def check_statistics(self, target: str) -> None:
+        """Raise an exception where statistics of a checkpoint do not fit the scores.
+
+        target: the kind of the labels.
+        """
+        labels = torch.zeros(1, dtype=torch.int64) if target == "classes" else torch.zeros(1, len(self.names))
+        self(torch.zeros(1, self.outputs), labels)
+
 
 def reduced(losses: Tensor, reduction: str) -> Tensor:
     """Return the mean over the batch of losses (N, V), each image's V losses being reduced first (C5).

@@ -187,6 +187,9 @@ class HierarchicalSoftmax(ClassCriterion):
         setattr(network.get_submodule(parent), name, output)
         self.set_output(output)
 
+    def check_statistics(self, target: str) -> None:
+        """Do nothing: the tree was checked when it was built, and scores need the network's last layer."""
+
     def primary_metric(self, scores: Tensor, labels: Tensor) -> Tensor:
         if self.output.training:
             return self.path_hits(scores, labels).float()

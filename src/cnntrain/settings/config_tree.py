@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from .fields import setting
-from .job_settings import JOBS, Check, Evaluate, LrRange, Optimizers, Summary
+from .job_settings import JOBS, Check, Evaluate, LrRange, Optimizers, Report, Summary
 
 
 def group(package: str) -> Any:
@@ -47,6 +47,7 @@ class Config:
     evaluate: Evaluate = field(default_factory=Evaluate)
     check: Check = field(default_factory=Check)
     lr_range: LrRange = field(default_factory=LrRange)
+    report: Report = field(default_factory=Report)
     summary: Summary = field(default_factory=Summary)
     optimizers: Optimizers = field(default_factory=Optimizers)
 

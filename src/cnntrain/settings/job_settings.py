@@ -97,6 +97,24 @@ class LrRange:
 
 
 @dataclass
+class Report:
+    """Settings of job=report, and of the report at the end of a run."""
+
+    confirm: bool = setting(
+        False,
+        "try the remedy of each finding: short trainings with and without it say whether it gains anything",
+        resume="free",
+    )
+    updates: int = setting(
+        100, "confirm: updates of each training, from the initial weights", ge=10, le=500, resume="free"
+    )
+    seeds: int = setting(3, "confirm: seeds of which each is trained with and without", ge=2, resume="free")
+    seconds: float = setting(
+        120.0, "confirm: no further seed of a finding is begun after this time", gt=0, resume="free"
+    )
+
+
+@dataclass
 class Summary:
     """Settings of job=summary."""
 
@@ -135,6 +153,7 @@ JOB_SETTINGS: dict[str, type] = {
     "evaluate": Evaluate,
     "check": Check,
     "lr_range": LrRange,
+    "report": Report,
     "summary": Summary,
     "optimizers": Optimizers,
 }

@@ -1,0 +1,126 @@
+"""Replays: schedules compressed into few updates, when a gain counts, remedies that help and that do not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
+from cnntrain.findings.replay import Replay, compressed, replay
+from cnntrain.settings.config_tree import Config
+
+CHOICES = Choices()
+
+
+def config_of(*overrides: str) -> Config:
+    return configure(["model=linear", "trainer.threads=1", "data.limit=300", *overrides], CHOICES).config
+
+
+SCHEDULES = [
+    *(name for name in CHOICES.names("schedule") if name != "plateau"),
+    "step schedule.milestones=[10,30]",
+    "step schedule.every_epochs=5",
+    "cosine schedule.warmup_epochs=8",
+    "exponential schedule.rate=0.05",
+    "inverse schedule.rate=0.3",
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("updates", [100, 1000])
+def test_a_schedule_has_the_same_shape_in_fewer_updates(schedule: str, updates: int) -> None:
+    name, *settings = schedule.split()
+    config = config_of(f"schedule={name}", *settings, "trainer.epochs=40")
+    short = compressed(config, updates, steps_per_epoch=250)
+    assert short.trainer.epochs == max(1, updates // 250)
+    whole = config.schedule.build(250, 40)
+    steps = min(250, short.trainer.max_steps_per_epoch or 250)
+    assert steps * short.trainer.epochs == updates
+    few = short.schedule.build(steps, short.trainer.epochs)
+    stretch = 250 * 40 // updates
+    for step in range(updates):
+        # Between neighboring updates of the short run the schedule may have fallen by a step.
+        near = [whole.factor(max(0, min(9999, stretch * (step + shift)))) for shift in (-1, 0, 1, 2)]
+        assert min(near) - 0.02 <= few.factor(step) <= max(near) + 0.02, step
+
+
+@pytest.mark.parametrize(
+    ("without", "with_remedy", "gains"),
+    [
+        ([0.9, 0.9, 0.9], [0.1, 0.12, 0.08], True),
+        ([0.50, 0.52, 0.48], [0.49, 0.53, 0.47], False),
+        ([0.5, 0.5, 0.5], [0.499, 0.499, 0.499], False),  # certain, but of no use
+        ([0.5, 0.5, 0.5], [0.1, 0.9, 0.3], False),
+        ([0.1, 0.1, 0.1], [0.9, 0.9, 0.9], False),
+        ([math.inf, 0.9, 0.9], [0.5, 0.5, 0.5], True),
+        ([0.9, 0.9, 0.9], [0.1, math.inf, 0.1], False),
+        ([0.9], [0.1], False),  # one seed tells nothing
+    ],
+)
+def test_a_gain_is_more_than_the_noise_of_seeds(
+    without: list[float], with_remedy: list[float], gains: bool
+) -> None:
+    assert Replay("accuracy", 100, without, with_remedy).gains is gains
+
+
+def run(overrides: list[str], changes: dict[str, Any], **limits: Any) -> Replay | None:
+    config = config_of(*overrides)
+    remedy = config
+    for key, value in changes.items():
+        group, name = key.split(".")
+        remedy = dataclasses.replace(
+            remedy, **{group: dataclasses.replace(getattr(remedy, group), **{name: value})}
+        )
+    settings = {"updates": 40, "seeds": 2, "seconds": 60.0} | limits
+    return replay(config, remedy, **settings)
+
+
+def test_a_remedy_that_helps_gains_and_the_same_settings_do_not() -> None:
+    found = run(["optim.lr=1e-6", "trainer.epochs=40"], {"optim.lr": 0.1})
+    assert found is not None
+    assert found.gains
+    assert found == run(["optim.lr=1e-6", "trainer.epochs=40"], {"optim.lr": 0.1})
+    same = run(["optim.lr=0.1", "trainer.epochs=40"], {"optim.lr": 0.1})
+    assert same is not None
+    assert same.without == same.with_remedy
+    assert not same.gains
+
+
+def test_a_run_that_diverges_without_the_remedy_has_an_infinite_error() -> None:
+    overrides = ["optim.lr=1e30", "trainer.max_grad_norm=null", "trainer.epochs=40", "trainer.precision=fp32"]
+    found = run(overrides, {"optim.lr": 0.1})
+    assert found is not None
+    assert found.without == [math.inf, math.inf]
+    assert found.gains
+
+
+def test_a_smaller_batch_makes_more_updates_of_as_many_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        "cnntrain.findings.replay._error_after",
+        lambda config, splits, steps: seen.append((config.data.batch_size, steps)) or ("accuracy", 0.5),
+    )
+    found = run(["data.batch_size=120", "trainer.epochs=4"], {"data.batch_size": 8})
+    assert found is not None
+    # 240 images are 2 updates an epoch, of which the run has 8 in all.
+    assert found.updates == 8
+    assert seen == [(120, 8), (8, 120)] * 2
+
+
+def test_without_validation_or_with_changing_optimizers_nothing_is_replayed_and_time_ends_it() -> None:
+    assert run(["data.val_fraction=0"], {"optim.lr": 0.2}) is None
+    assert run(["optim=switch"], {"data.batch_size": 16}) is None
+    found = run(["trainer.epochs=2"], {"optim.lr": 0.2}, seeds=5, seconds=1e-9)
+    assert found is not None
+    assert len(found.without) == 2
+
+
+def test_the_state_of_the_process_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(["trainer.epochs=2"], {"optim.lr": 0.2})
+    assert list(tmp_path.iterdir()) == []
