@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from cnntrain.cli import main
+from cnntrain.errors import DataError
 from cnntrain.machine_errors import OutOfMemory, machine_error
 from cnntrain.output_streams import open_standard_descriptors
 from cnntrain.runs import atomic_write
@@ -140,6 +141,22 @@ def test_closed_descriptors_are_opened_so_that_no_file_gets_their_number() -> No
     finally:
         os.dup2(kept, 0)
         os.close(kept)
+
+
+def test_a_disk_that_is_full_before_the_first_checkpoint_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "run" / "images.png"
+
+    def full(*arguments: object) -> None:
+        picture.write_bytes(b"half")
+        raise DataError(f"{picture}: could not be written (the disk is full)")
+
+    monkeypatch.setattr("cnntrain.assemble.run.Recorder", full)
+    monkeypatch.setattr("cnntrain.runs.checkpoint.Checkpoints.exist", lambda self: False)
+    assert main([f"hydra.run.dir={tmp_path / 'run'}", *QUICK]) == 3
+    assert "continue" not in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("operation", ["fsync", "replace", "link"])

@@ -26,7 +26,8 @@ REMEDIES = {
     "costs": "in the estimate of costs; lower data.batch_size, summary.image_size or the network's width",
     "data": "for the data; lower data.limit, data.image_size, data.train_images or data.memory_limit_gb",
     "augmentation": "in augmentation; lower data.batch_size",
-    "preprocessing": "in preprocessing; lower data.batch_size, data.image_size or preprocessing.components",
+    "preprocessing": "in preprocessing; lower data.batch_size, data.image_size, evaluate.dense_size or "
+    "preprocessing.components",
     "model": "in the network; lower its width (model.width, model.hidden, model.channels) or data.batch_size",
     "optim": "for the optimizer's state; take a smaller network, or optim=sgd, which keeps less",
     "averaging": "for the average of the weights; take a smaller network, or averaging=none",

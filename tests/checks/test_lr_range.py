@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from cnntrain.assemble.run import build_parts
-from cnntrain.checks.lr_range import RangeTest, lr_range_test
+from cnntrain.checks.lr_range import SMOOTHING, RangeTest, lr_range_test
 from cnntrain.cli import main
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
@@ -55,11 +56,36 @@ def test_rates_rise_exponentially_and_losses_are_smoothed() -> None:
     assert result.smoothed[-1] == pytest.approx(mean)
 
 
-def test_the_suggestion_is_a_tenth_of_the_rate_of_the_lowest_loss() -> None:
-    lrs = [0.001, 0.01, 0.13, 1.0]
-    assert RangeTest(lrs, lrs, [2.0, 1.5, 1.0, 3.0], True).suggestion == pytest.approx(0.01)
-    assert RangeTest(lrs, lrs, [2.0, 1.99, 1.98, 3.0], True).suggestion is None
-    assert RangeTest(lrs, lrs, [2.0, math.nan, 3.0, 3.0], True).suggestion is None
+def losses(start: float, lowest: float, noise: float, seed: int) -> list[float]:
+    """Return 60 losses that stay, fall from step 20 to 40, and rise beyond the start."""
+    rng = random.Random(seed)
+    fall = [start + (lowest - start) * k / 20 for k in range(20)]
+    shape = [start] * 20 + fall + [lowest + k for k in range(20)]
+    return [value + rng.gauss(0, noise) for value in shape]
+
+
+def range_of(values: list[float]) -> RangeTest:
+    lrs = [10 ** (-5 + k / 10) for k in range(len(values))]
+    averages, average = [], 0.0
+    for number, value in enumerate(values):
+        average = SMOOTHING * average + (1 - SMOOTHING) * value
+        averages.append(average / (1 - SMOOTHING ** (number + 1)))
+    return RangeTest(lrs, values, averages, True)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_suggestion_is_a_tenth_of_the_rate_of_the_lowest_loss(seed: int) -> None:
+    found = range_of(losses(2.3, 0.5, 0.1, seed))
+    index = found.smoothed.index(min(found.smoothed))
+    assert 35 < index < 46
+    assert found.suggestion == pytest.approx(0.1 * found.lrs[index], rel=0.2)  # to one digit
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_is_no_fall(seed: int) -> None:
+    # As batches of two images have it: of the first few losses, some are far below the others.
+    assert range_of(losses(2.3, 2.3, 0.8, seed)).suggestion is None
+    assert range_of([2.3, math.nan, math.inf, 4.0]).suggestion is None
 
 
 def test_the_job_writes_a_picture_and_prints_the_command(

@@ -192,6 +192,18 @@ def test_every_syntax_of_sweeps_is_checked(
     assert problem in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("plugin", "package"),
+    [("launcher=joblib", "hydra-joblib-launcher"), ("sweeper=optuna", "hydra-optuna-sweeper")],
+)
+def test_a_plugin_that_is_not_installed_is_named_with_its_package(
+    plugin: str, package: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-m", "seed=1,2", f"hydra/{plugin}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"hydra/{plugin}: is not installed; pip install {package}" in line
+
+
 def test_a_sweep_that_the_sweeper_does_not_support_is_reported_on_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -59,6 +59,27 @@ def test_a_setting_that_a_later_file_replaces_is_refused(
     assert (code == 0) is (order != "_self_, adam")
 
 
+@pytest.mark.parametrize("part", ["mode: MULTIRUN", "job: {chdir: true}", "searchpath: [x]", "[1]"])
+def test_settings_of_hydra_that_nothing_reads_are_refused(
+    part: str, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = f"hydra: {{{part}}}" if part != "[1]" else "hydra: [1]"
+    write("experiment/mine.yaml", f"# @package _global_\n{content}\n")
+    assert main(["--config-dir", "own", "experiment=mine", "--cfg", "job"]) == 2
+    assert "has no effect" in capsys.readouterr().err
+
+
+def test_a_single_run_of_an_experiment_for_sweeps_gives_a_notice(write: Write) -> None:
+    write("experiment/mine.yaml", "# @package _global_\nhydra: {sweeper: {params: {seed: '1,2'}}}\n")
+    checked = configure(["experiment=mine"], Choices(Path("own").resolve()))
+    assert checked.notices == ["experiment=mine: its hydra.sweeper applies to sweeps only; add -m"]
+
+
+def test_a_choice_may_have_a_name_in_any_letters(write: Write) -> None:
+    write("optim/sänft.yaml", "defaults: [adam, _self_]\nlr: 0.007\n")
+    assert compose("optim=sänft").optim.lr == 0.007
+
+
 def test_an_experiment_sets_options_and_the_command_line_takes_precedence(write: Write) -> None:
     write(
         "experiment/mine.yaml",

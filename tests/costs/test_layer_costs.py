@@ -137,6 +137,15 @@ def test_network_and_random_state_are_unchanged() -> None:
     assert not network[0]._forward_hooks
 
 
+def test_a_module_of_several_names_keeps_its_own_weights() -> None:
+    block = nn.Linear(8, 8)
+    network = nn.ModuleDict({"first": block, "blocks": nn.ModuleList([block, block])})
+    network.forward = lambda images: network["blocks"][1](network["blocks"][0](images.flatten(1)))  # type: ignore
+    before = dict(network.named_parameters())
+    layer_table(network, 2, (2, 2))
+    assert all(weight is before[name] for name, weight in network.named_parameters())
+
+
 def test_forward_passes_that_depend_on_values_are_supported() -> None:
     class ValueDependent(nn.Module):
         def __init__(self) -> None:

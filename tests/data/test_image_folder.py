@@ -254,6 +254,12 @@ def test_a_configuration_stored_before_split_by_existed_keeps_its_cut(tmp_path: 
     assert from_yaml(text.replace("  split_by: name\n", ""), "").data.split_by == "position"
 
 
+def test_names_in_any_script_are_accepted(tmp_path: Path) -> None:
+    names = ("می\u200cخواهم", "हिन्दी", "👩\u200d👧", "猫")
+    fill(tmp_path, classes=names)
+    assert set(Folder(path=str(tmp_path)).load(0).names) == set(names)
+
+
 def test_a_folder_that_is_a_link_to_itself_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert_refused(tmp_path / "loop", "remove the symbolic link")

@@ -125,6 +125,7 @@ def test_arrays_of_attributes_and_values_are_read_unchanged() -> None:
         ("values", {"y_train": np.full((20, 3), "a")}, "as numbers"),
         ("values", {"y_train": np.full((20, 3), 1e300)}, r"up to 1e\+300, more than 1e\+18"),
         ("values", {"y_test": np.full((6, 3), -2e18)}, r"up to 2e\+18"),
+        ("values", {"y_train": 1e8 + np.arange(60.0).reshape(20, 3) / 30}, "need more digits than float32"),
         ("values", {"y_train": np.zeros((19, 3))}, "19 labels"),
         ("values", {"names": np.array(["a", "a", "b"])}, "name each once"),
     ],

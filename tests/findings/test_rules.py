@@ -231,6 +231,43 @@ def test_a_run_that_ended_in_its_warm_up_has_no_too_low_rate() -> None:
     assert "learning rate too low" not in names
 
 
+def test_a_run_that_diverged_before_its_first_update_is_no_fault_of_the_rate() -> None:
+    run = replace(record(status="diverged"), steps=[], epochs=[])
+    (finding,) = findings_of(run)
+    assert finding.name == "initial loss not finite"
+    assert finding.changes == {}
+
+
+def test_layers_that_are_not_used_do_not_make_gradients_explode() -> None:
+    found = record(losses=SLOW, **POOR)
+    norms = {"gradient_norm/unused.weight": 0.0, "gradient_norm/unused.bias": 0.0}
+    first = [found.steps[0] | norms, *found.steps[1:]]
+    names = {finding.name for finding in findings_of(replace(found, steps=first))}
+    assert not names & {"exploding gradients", "vanishing gradients"}
+
+
+def test_too_few_images_are_no_fault_of_the_batch() -> None:
+    few = {"train_images": 9, "class_counts": [1] * 10}
+    for batch in (8, 9):
+        found = findings_of(record(f"data.batch_size={batch}", losses=SLOW, **POOR, **few))
+        assert "batch too large" not in {finding.name for finding in found}
+
+
+def test_labels_of_classes_that_were_not_trained_are_not_called_random() -> None:
+    random = CASES["labels cannot be learned"][0]
+    assert "labels cannot be learned" in {finding.name for finding in findings_of(random)}
+    for changes in ({"class_counts": [0] + [144] * 9}, {"val_class_counts": [1] + [0] * 9}):
+        found = findings_of(replace(random, evidence=random.evidence | changes))
+        assert "labels cannot be learned" not in {finding.name for finding in found}
+
+
+def test_constant_inputs_are_not_to_be_scaled() -> None:
+    constant = record(**POOR, losses=FLAT, input_mean=0.0, input_deviation=0.0, constant_channels=[0])
+    assert "inputs not scaled" not in {finding.name for finding in findings_of(constant)}
+    standardized = record(losses=SLOW, **POOR, input_mean=9.0, input_deviation=1.0)
+    assert findings_of(standardized)[0].changes == {}
+
+
 def test_a_healthy_run_has_no_finding() -> None:
     assert findings_of(record()) == []
 

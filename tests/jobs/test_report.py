@@ -12,6 +12,7 @@ import pytest
 
 from cnntrain.cli import main
 from cnntrain.findings.judge import findings_of
+from cnntrain.findings.replay import Replay
 from cnntrain.findings.run_record import read_record
 from cnntrain.runs.run_folder import RunFolder
 
@@ -161,7 +162,7 @@ def test_measurements_that_are_missing_or_foreign_are_not_judged(
 
 
 def test_remedies_are_tried_when_asked_for_and_what_gains_nothing_is_weaker(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = ["model=mlp", "trainer.threads=1", "trainer.pictures=false", "trainer.epochs=4"]
     confirm = ["report.confirm=true", "report.updates=40"]
@@ -175,6 +176,8 @@ def test_remedies_are_tried_when_asked_for_and_what_gains_nothing_is_weaker(
     (before,) = [one for one in findings(smooth) if one["name"] == "label smoothing too strong"]
     assert "replay" not in before
     capsys.readouterr()
+    no_gain = Replay("accuracy", 40, [0.1, 0.2, 0.15], [0.11, 0.19, 0.15])
+    monkeypatch.setattr("cnntrain.jobs.confirm.replay", lambda *arguments: no_gain)
     assert main([f"run={smooth}", "job=report", *confirm]) == 0
     printed = capsys.readouterr().out
     (after,) = [one for one in findings(smooth) if one["name"] == "label smoothing too strong"]

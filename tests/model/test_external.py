@@ -206,6 +206,12 @@ class Output(nn.Module):
 def output(in_channels, classes, kind):
     return Output(kind, classes)
 
+async def later(in_channels, classes):
+    return my_net(in_channels, classes)
+
+def scripted(in_channels, classes):
+    return torch.jit.script(my_net(in_channels, classes))
+
 CONSTANT = 3
 """
 
@@ -234,6 +240,7 @@ def test_a_function_in_the_working_folder_is_called_with_its_arguments(module_na
         ("MODULE:my_nett", {}, "has no my_nett; did you mean my_net?"),
         ("MODULE.my_net", {}, "must be package.module:function"),
         ("MODULE:CONSTANT", {}, "CONSTANT is a int, not a function"),
+        ("MODULE:later", {}, "is an async function"),
         (
             "MODULE:my_net",
             {"depth": 3},
@@ -302,6 +309,7 @@ class Net(nn.Module):
 
     def forward(self, images):
         {in_forward}
+        if self.training: {in_training}
         return self.layer(images.flatten(1))
 
 def make(in_channels, classes):
@@ -322,12 +330,26 @@ def make(in_channels, classes):
         ("in_factory", "torch.set_grad_enabled(False)", "changes whether torch computes gradients"),
         ("in_factory", "os.chdir('/')", "calling make changes the working directory"),
         ("in_factory", "sys.exit(3)", "calling make ended the program by sys.exit(3)"),
-        ("in_factory", "raise KeyError('gone')", ".py, line 17: KeyError: 'gone'"),
+        ("in_factory", "raise KeyError('gone')", ".py, line 18: KeyError: 'gone'"),
         ("in_forward", "os.chdir('/')", "images of 4x4x3, changes the working directory"),
         ("in_forward", "sys.exit(3)", "its forward pass, of images of 4x4x3, ended the program"),
         ("in_forward", "raise RuntimeError('my bug')", ".py, line 13: RuntimeError: my bug"),
-        ("in_forward", "images = images[:, :, 1:]", ".py, line 14: RuntimeError: mat1 and mat2 shapes"),
+        ("in_forward", "images = images[:, :, 1:]", ".py, line 15: RuntimeError: mat1 and mat2 shapes"),
         ("in_forward", "self.seen = torch.cat([self.seen, self.seen])", "changes the shape of seen"),
+        ("in_training", "self.seen = torch.cat([self.seen, self.seen])", "a training step changes the shape"),
+        ("in_training", "self.late = nn.Parameter(torch.ones(1))", "a training step adds or removes late"),
+        (
+            "in_training",
+            "return self.layer(images.flatten(1)), images",
+            "returns several tensors in training",
+        ),
+        ("in_training", "return {}", "returns a dict in training"),
+        ("in_training", "return self.layer(images.flatten(1))[:, 1:]", "scores of (2, 9) in training"),
+        ("in_training", "return self.layer(images.flatten(1))[1:]", "scores of (1, 10) in training"),
+        ("in_training", "raise ValueError('mine')", ".py, line 14: ValueError: mine"),
+        ("in_forward", "self.kept = self.layer(images.flatten(1))", "keep tensor.detach()"),
+        ("in_init", "self.table = nn.Embedding(3, 3, sparse=True)", None),
+        ("in_init", "Net.get_extra_state = lambda self: {'a': 1}", "its state has _extra_state, which is no"),
         (
             "in_init",
             "self.w = nn.Parameter(torch.zeros(2, dtype=torch.complex64))",
@@ -337,11 +359,14 @@ def make(in_channels, classes):
     ],
 )
 def test_what_a_users_code_does_wrong_is_refused_with_its_line_and_undone(
-    place: str, code: str, expected: str, module_name: str
+    place: str, code: str, expected: str | None, module_name: str
 ) -> None:
-    parts = dict.fromkeys(("in_init", "in_forward", "in_factory"), "pass") | {place: code}
+    parts = dict.fromkeys(("in_init", "in_forward", "in_training", "in_factory"), "pass") | {place: code}
     Path(f"{module_name}.py").write_text(NETWORK.format(**parts))
     before = (torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(), os.getcwd())
+    if expected is None:
+        assert Custom(factory=f"{module_name}:make").build(3, 10, (4, 4), None).training
+        return
     with pytest.raises(ConfigError) as caught:
         Custom(factory=f"{module_name}:make").build(3, 10, (4, 4), None)
     assert expected in str(caught.value)
@@ -356,7 +381,7 @@ def test_what_a_users_code_does_wrong_is_refused_with_its_line_and_undone(
 
 def test_a_network_whose_train_returns_nothing_is_accepted(module_name: str) -> None:
     methods = "pass\n\n    def train(self, mode=True):\n        super().train(mode)"
-    text = NETWORK.format(in_init=methods, in_forward="pass", in_factory="pass")
+    text = NETWORK.format(in_init=methods, in_forward="pass", in_training="pass", in_factory="pass")
     Path(f"{module_name}.py").write_text(text)
     assert Custom(factory=f"{module_name}:make").build(3, 10, (4, 4), None).training
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from ..errors import first_line
 from ..loss.criterion import Criterion
@@ -69,14 +71,9 @@ def check_gradients(
         outputs = network(inputs.clone())  # a network may work in place
         return scale * total_data_loss(network, outputs, lambda scores: criterion(scores, labels))
 
-    try:
-        forward()
-    except RuntimeError as error:
-        sentence = f"the network does not run in double precision: {first_line(error)}"
-        return [
-            CheckResult("gradients", None, sentence),
-            _penalty_result(network, regularization, rng, seconds),
-        ]
+    fix_spectral_norms(network)
+    if problem := _not_comparable(forward):
+        return [problem, _penalty_result(network, regularization, rng, seconds)]
     if burn_in:
         _descend(forward, tensors, started + BURN_IN_PART * seconds)
     gradients = backpropagated(forward, tensors)
@@ -99,6 +96,29 @@ def check_gradients(
         _data_result(errors, together, wrong, entries, scale, len(tensors)),
         _penalty_result(network, regularization, rng, seconds),
     ]
+
+
+def fix_spectral_norms(network: nn.Module) -> None:
+    """Let torch's spectral norms keep their singular vectors, which forward passes in training improve."""
+    for module in network.modules():
+        if isinstance(module, _SpectralNorm):
+            module.eval()
+
+
+def _not_comparable(forward: Callable[[], Tensor]) -> CheckResult | None:
+    """Return why the loss is no function of the weights whose differences could be taken, or None."""
+    name = "gradients"
+    try:
+        with torch.no_grad():
+            first, second = forward().item(), forward().item()
+    except RuntimeError as error:
+        return CheckResult(name, None, f"the network does not run in double precision: {first_line(error)}")
+    if not math.isfinite(first):
+        return CheckResult(name, False, f"the loss is {first:.4g}, and so has no gradient")
+    if first != second:
+        sentence = "two forward passes with the same weights and seed have different losses: the network has "
+        return CheckResult(name, None, f"{sentence}random numbers or a state of its own")
+    return None
 
 
 def _descend(loss: Callable[[], Tensor], tensors: Mapping[str, Tensor], until: float) -> None:
@@ -178,6 +198,9 @@ def _data_result(
             sentence += f", {worst.tensor} by {worst.error:.2g}"
         return CheckResult(name, False, sentence, details)
     checked = [error for error in errors if error.error is not None]
+    if not checked and (together is None or not together.compared):
+        sentence = "nothing could be compared: a kink lies between the two points of every difference"
+        return CheckResult(name, None, sentence, details)
     kinks = sum(error.kinks for error in errors)
     tiny = [error.tensor for error in errors if error.largest < TINY]
     sentence = f"{len(checked)} of {tensors} tensors equal central differences"
@@ -212,6 +235,8 @@ def _penalty_result(
 
     if not gradients:
         return CheckResult(name, None, NO_PENALTY)
+    if not all(gradient.isfinite().all() for gradient in gradients.values()):
+        return CheckResult(name, None, "the weights are not finite")
     errors = list(compare_gradients(loss, tensors, gradients, PENALTY_ENTRIES, rng, until))
     details = {"tensors": [asdict(error) for error in errors]}
     wrong = [error for error in errors if error.is_wrong]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .check_result import CheckResult
 
 # How far the first loss may be from the value for scores that are all 0, as a fraction of it. Scores of
@@ -18,6 +20,9 @@ def check_initial_loss(loss: float, expected: tuple[float, str] | None) -> Check
         return CheckResult(
             name, None, f"{loss:.4g}; this loss has no theoretical value at the start", details
         )
+    if not math.isfinite(loss):
+        sentence = f"{loss:.4g}: the inputs or the initial weights are too large, or not finite"
+        return CheckResult(name, False, sentence, details)
     value, formula = expected
     numbers = f"{loss:.4g}, in theory {formula} = {value:.4g}"
     if value * (1 - BELOW) <= loss <= value * (1 + ABOVE):
@@ -43,6 +48,8 @@ def check_regularization_loss(
         "data_gradient_norm": data_gradient,
         "penalty_gradient_norm": penalty_gradient,
     }
+    if not math.isfinite(data_loss):
+        return CheckResult(name, None, f"the data loss is {data_loss:.4g}", details)
     if penalty == 0:
         return CheckResult(name, None, NO_PENALTY, details)
     if not 0 < penalty < float("inf"):

@@ -13,6 +13,7 @@ from .check_result import CheckResult
 
 # Inputs beyond these are not scaled: raw bytes have a mean of about 120 and a deviation of about 60.
 MAX_MEAN, MIN_DEVIATION, MAX_DEVIATION = 3.0, 0.05, 5.0
+ROUNDING = 1e-6
 # Half of a layer's units dead before training: with random weights a unit is 0 for all images by chance only
 # where there are few images, or where biases or the initialization are wrong.
 MAX_DEAD_FRACTION, MIN_UNITS = 0.5, 16
@@ -37,7 +38,8 @@ def check_inputs(inputs: Tensor) -> CheckResult:
     }
     if not torch.isfinite(values).all():
         return CheckResult(name, False, "not all inputs are finite numbers", {})
-    constant = (deviations == 0).nonzero().flatten().tolist()
+    # A constant that was standardized differs from image to image by rounding.
+    constant = (deviations <= ROUNDING * means.abs().clamp(min=1)).nonzero().flatten().tolist()
     if constant:
         listed = ", ".join(map(str, constant))
         return CheckResult(name, False, f"{numbers}; channel {listed} is the same in all images", details)

@@ -21,14 +21,13 @@ def check_labels(splits: Splits) -> CheckResult:
     """Return the check that training labels are not constant and no class is missing from a split."""
     name = "labels"
     labels = splits.train.labels
+    constant = constant_labels(splits)
+    if constant and labels.ndim == 1:
+        return CheckResult(name, False, f"all training images are of class {constant[0]}")
+    if constant:
+        return CheckResult(name, False, f"constant in the training split: {', '.join(constant[:10])}")
     if labels.ndim > 1:
-        same = (labels == labels[:1]).all(0).tolist()
-        constant = [label for label, is_constant in zip(splits.names, same, strict=True) if is_constant]
-        if constant:
-            return CheckResult(name, False, f"constant in the training split: {', '.join(constant[:10])}")
         return CheckResult(name, True, f"{labels.shape[1]} for each image, none of them constant")
-    if (labels == labels[0]).all():
-        return CheckResult(name, False, f"all training images are of class {splits.names[int(labels[0])]}")
     missing = splits.missing_classes()
     counts = labels.bincount(minlength=len(splits.names))
     details = {"training_images": dict(zip(splits.names, counts.tolist(), strict=True)), "missing": missing}
@@ -38,6 +37,15 @@ def check_labels(splits: Splits) -> CheckResult:
         return CheckResult(name, False, f"no {split} images of {listed}", details)
     sentence = f"{len(splits.names)} classes with {counts.min()} to {counts.max()} training images"
     return CheckResult(name, True, sentence, details)
+
+
+def constant_labels(splits: Splits) -> list[str]:
+    """Return the attributes or values that are the same in all training images, or their only class."""
+    labels = splits.train.labels
+    if labels.ndim == 1:
+        return [splits.names[int(labels[0])]] if (labels == labels[0]).all() else []
+    same = (labels == labels[:1]).all(0).tolist()
+    return [label for label, is_constant in zip(splits.names, same, strict=True) if is_constant]
 
 
 def check_copies(splits: Splits) -> CheckResult:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -18,6 +20,8 @@ from ..training.training_step import TrainingStep
 SMOOTHING, STOP_FACTOR = 0.9, 4.0
 # The suggestion is this fraction of the rate with the lowest loss, from which on training is unstable.
 SAFETY = 0.1
+# Of the difference between the first losses and the lowest smoothed one, which is the lowest of many.
+STANDARD_ERRORS = 4.0
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,30 @@ class RangeTest:
     diverged: bool
 
     @property
+    def _first_steps(self) -> int:
+        """The number of steps at so small rates that the loss has not fallen yet."""
+        return max(5, len(self.losses) // 10)
+
+    @property
     def lr_of_minimum(self) -> float:
-        """The learning rate at the lowest smoothed loss."""
-        return self.lrs[self.smoothed.index(min(self.smoothed))]
+        """The learning rate at the lowest smoothed loss, the first steps left out, which have hardly any."""
+        start = self._first_steps
+        later = self.smoothed[start:] or self.smoothed
+        return self.lrs[start + later.index(min(later)) if len(self.smoothed) > start else 0]
 
     @property
     def suggestion(self) -> float | None:
-        """A learning rate below the one with the lowest loss, to one digit; None if the loss never fell."""
-        lowest = min(self.smoothed)
-        if not lowest < 0.98 * self.smoothed[0]:
+        """A learning rate below the one with the lowest loss, to one digit; None if the loss never fell.
+
+        It has fallen if it is below the mean of the first steps by more than the noise of both.
+        """
+        start = self._first_steps
+        if len(self.losses) <= start:
+            return None
+        first, lowest = statistics.fmean(self.losses[:start]), min(self.smoothed[start:])
+        deviation = statistics.stdev(self.losses[: max(start, len(self.losses) // 4)])
+        noise = deviation * math.sqrt(1 / start + (1 - SMOOTHING) / (1 + SMOOTHING))
+        if not lowest < min(0.98 * first, first - STANDARD_ERRORS * noise):
             return None
         return float(f"{SAFETY * self.lr_of_minimum:.1g}")
 

@@ -51,7 +51,7 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
     results.append(check_batch_normalization(step.network, config.data.batch_size))
     results += check_units(step.network, inputs)
     data_loss = _loss(parts, inputs, labels)
-    if not trained:
+    if not (trained or _starts_trained(config)):
         statistics = config.loss.label_statistics(parts.splits.names, parts.splits.train.labels)
         expected = config.loss.initial_loss(parts.splits.names, statistics, parts.splits.train.labels)
         results.append(check_initial_loss(data_loss, expected))
@@ -68,6 +68,11 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
     results.append(_check_penalty(config, parts, inputs, labels))
     results.append(_check_overfitting(config, parts))
     return results
+
+
+def _starts_trained(config: Config) -> bool:
+    """Return whether a new network has weights of an earlier run or pretrained ones."""
+    return config.initialization.source_run() is not None or bool(getattr(config.model, "weights", None))
 
 
 def _inputs(parts: Parts, images: Tensor) -> Tensor:

@@ -53,6 +53,8 @@ def parse(arguments: list[str]) -> CommandLine:
             flags.add(FLAGS[argument])
         elif flag in FLAGS_WITH_VALUE and (equals or i + 1 < len(arguments)):
             values[FLAGS_WITH_VALUE[flag]] = value if equals else arguments[next(remaining)]
+        elif argument in FLAGS_WITH_VALUE:
+            problems.append(f"{argument}: needs a value, as in {argument} VALUE")
         elif argument.startswith("-"):
             following = arguments[i + 1] if i + 1 < len(arguments) else ""
             if not equals and following and "=" not in following and not following.startswith("-"):

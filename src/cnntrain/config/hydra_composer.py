@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -23,6 +24,19 @@ from .parse_override import parse_override, quoted
 from .select_choices import Selection
 
 CONFIG_NAME = "config"
+# How Hydra says that a launcher or sweeper is missing, and the packages of those in its documentation.
+PLUGIN = re.compile(r"Could not find 'hydra/(launcher|sweeper)/(\w+)'")
+PLUGINS = {
+    "joblib": "hydra-joblib-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+    "ray": "hydra-ray-launcher",
+    "ray_aws": "hydra-ray-launcher",
+    "rq": "hydra-rq-launcher",
+    "optuna": "hydra-optuna-sweeper",
+    "ax": "hydra-ax-sweeper",
+    "nevergrad": "hydra-nevergrad-sweeper",
+}
 
 
 class Composer:
@@ -142,6 +156,11 @@ def _one_line(error: BaseException) -> str:
         cause = cause.__cause__
     if isinstance(cause, RecursionError):
         return "an interpolation ${…} refers to itself"
+    if match := PLUGIN.search(str(cause)):
+        kind, name = match.groups()
+        package = PLUGINS.get(name)
+        install = f"pip install {package}" if package else "install the package that has it"
+        return f"hydra/{kind}={name}: is not installed; {install}, or leave it out"
     key = getattr(cause, "full_key", None)
     text = " ".join(
         part.strip()

@@ -14,6 +14,7 @@ from ..settings.fields import default_of, settings_of, shorten
 from .check import Checked, check, problems_of
 from .choice_files import EXPERIMENT, Choices
 from .compose import RUN_FOLDER, SWEEP_FOLDER, compose, laid_over
+from .read_yaml import read_yaml
 from .select_choices import HYDRA_SWEEPS, Selection, select
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class CheckedSweep:
 
 def configure(overrides: list[str], choices: Choices) -> Checked:
     """Return the checked configuration of one run; raises ConfigError with all problems."""
-    return _configure(overrides, choices, _single_run_problems(overrides))
+    checked = _configure(overrides, choices, _single_run_problems(overrides))
+    checked.notices.extend(_sweeps_only(overrides, choices))
+    return checked
 
 
 def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
@@ -131,6 +134,18 @@ def _sweep_problems(overrides: list[str]) -> list[str]:
                 f"{shorten(override)}: all jobs would share one folder; write {key}='${{hydra.job.num}}'"
             )
     return problems
+
+
+def _sweeps_only(overrides: list[str], choices: Choices) -> list[str]:
+    """Return a notice if a single run's experiment has settings of Hydra that apply to sweeps only."""
+    names = [override.partition("=")[2] for override in overrides if override.startswith(f"{EXPERIMENT}=")]
+    experiment = choices.find(EXPERIMENT, names[-1]) if names else None
+    content = {} if experiment is None else read_yaml(experiment.path)[0]
+    parts = content.get("hydra") if isinstance(content, dict) else None
+    found = [name for name in parts or {} if name in ("sweep", "sweeper", "launcher", "callbacks")]
+    if not found:
+        return []
+    return [f"experiment={names[-1]}: its hydra.{found[0]} applies to sweeps only; add -m"]
 
 
 def _single_run_problems(overrides: list[str]) -> list[str]:

@@ -120,7 +120,7 @@ def _select_group(override: Override, choices: Choices, selection: Selection) ->
         return None
     if override.sweeps:
         return f"{text}: several values, one for each run, need -m"
-    if not isinstance(override.value, str | int | float | bool) or not name:
+    if override.error is None and (not isinstance(override.value, str | int | float | bool) or not name):
         return f"{text}: {group} needs a name, one of {', '.join(known)}"
     choice = choices.find(group, name)
     if choice is None:

@@ -14,6 +14,8 @@ from .read_yaml import read_yaml
 from .unknown_names import unknown_choice
 
 OVERRIDE = re.compile(r"^override /(\w+)$")
+# What an experiment can set of Hydra; all but the folder of a run in a sweep only.
+HYDRA_PARTS = ("run", "sweep", "sweeper", "launcher", "callbacks")
 GLOBAL_PACKAGE = re.compile(r"^\s*#\s*@package\s+_global_\s*$", re.MULTILINE)
 
 
@@ -27,6 +29,8 @@ def file_problems(choice: Choice, choices: Choices, chosen: dict[str, Choice]) -
         return problems
     group, where = choice.group, f"{choice.path}: "
     beginning = f"`defaults: [NAME, _self_]`, NAME being one of {', '.join(choices.names(group))}"
+    if content is None and group == EXPERIMENT:
+        return [f"{where}is empty; begin with the line `# @package _global_`, then settings"]
     if content is None:
         return [f"{where}is empty; begin with {beginning}"]
     if not isinstance(content, dict):
@@ -96,8 +100,17 @@ def _experiment_problems(content: dict[str, Any], chosen: dict[str, Choice], whe
             yield f"{where}{key}: {value}: choose with `override /{key}: …` in defaults"
         elif key == "run":
             yield f"{where}run: names a folder for one command; write run=FOLDER on the command line"
-        elif key != "hydra":
+        elif key == "hydra":
+            yield from _hydra_problems(value, where)
+        else:
             yield from _mapping_problems({key: value}, Config, "", where)
+
+
+def _hydra_problems(value: Any, where: str) -> Iterator[str]:
+    """Yield an error for each part of an experiment's `hydra` that nothing reads."""
+    for name in value if isinstance(value, dict) else [value]:
+        if name not in HYDRA_PARTS:
+            yield f"{where}hydra.{name}: has no effect; {', '.join(HYDRA_PARTS)} can be set"
 
 
 def _mapping_problems(content: dict[str, Any], schema: type, prefix: str, where: str) -> Iterator[str]:

@@ -280,6 +280,8 @@ def _forward(
     network: nn.Module, in_channels: int, image_size: tuple[int, int], device: str, training: bool
 ) -> list[_Call]:
     modes = {module: module.training for module in network.modules()}
+    # functional_call leaves its own tensors in a module that is reached by several names.
+    tensors = [(module, dict(module._parameters), dict(module._buffers)) for module in network.modules()]
     network.train(training)
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -304,6 +306,9 @@ def _forward(
     finally:
         for module, mode in modes.items():
             module.training = mode
+        for module, parameters, buffers in tensors:
+            module._parameters.update(parameters)
+            module._buffers.update(buffers)
 
 
 def _min_side(network: nn.Module, in_channels: int, image_size: tuple[int, int]) -> int | None:

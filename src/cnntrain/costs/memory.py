@@ -297,9 +297,11 @@ def _materialize(network: nn.Module, compute: Compute) -> None:
     Call under a FakeTensorMode. Shared weights stay shared.
     """
     replaced: dict[int, Tensor] = {}
+    originals: list[Tensor] = []  # kept, as the id of a tensor that is gone may be given to another
 
     def fake(tensor: Tensor) -> Tensor:
         if id(tensor) not in replaced:
+            originals.append(tensor)
             is_4d = tensor.ndim == 4
             new = torch.empty(
                 tensor.shape,

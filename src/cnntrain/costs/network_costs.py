@@ -10,6 +10,7 @@ import torch
 
 from ..assemble.parts import build_criterion, checked_network_input
 from ..assemble.restore import rebuild_network
+from ..config.cross_checks import training_images
 from ..errors import ConfigError
 from ..loss.criterion import Criterion
 from ..settings.config_tree import Config
@@ -25,7 +26,7 @@ class Memory:
     """Bytes of training with the configured batch size, optimizer and precision, and of predicting a batch.
 
     resident: the peak of training with heap fragmentation, None if not on a CPU with glibc. largest_batch:
-    None if no limit is set, 0 if not even one image fits.
+    None if no limit is set, 0 if not even one image fits; at most the training images.
     """
 
     training: TrainingMemory
@@ -110,6 +111,9 @@ def _memory(simulation: Simulation, config: Config) -> Memory:
         # Fragmentation is taken as proportional to live memory: measuring it per batch size takes minutes.
         fraction_live = 1.0 if resident is None else training.peak / resident
         largest = largest_batch(lambda size: simulation.training(size).peak, limit * 1e9 * fraction_live)
+        images = training_images(config)
+        if images is not None:
+            largest = min(largest, images // config.trainer.accumulate_steps)
     return Memory(training, resident, simulation.prediction(batch_size), largest)
 
 

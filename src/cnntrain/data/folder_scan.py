@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..machine_errors import remedy
-from ..settings.fields import shorten
+from ..settings.fields import has_control_characters, shorten
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 MAX_NAMED = 5
@@ -52,7 +52,7 @@ def folders_in(root: Path) -> list[str]:
             found = [entry for entry in entries if entry.name[0] != "." and entry.is_dir()]
             for entry in found:
                 _check_link(entry, root)
-                if not entry.name.isprintable():
+                if has_control_characters(entry.name):
                     raise DataError(
                         f"{shorten(entry.path, 300)}: this name of a class has characters that cannot be "
                         "printed, such as line breaks; rename it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from ..errors import DataError
 from .folder_scan import NotUsed, folders_in, images_below, images_of_classes, note_images_beside
 from .image_decoding import DamagedImages
 from .image_set import FileImages, ImageSet, concatenated
-from .label_table import LabelTable, read_table
+from .label_table import LabelTable, read_table, values_as_float32
 from .splits import SPLITS, Splits, hashed_cut, stratified_cut
 
 # Other names of the splits, in any case: taken for splits by their users, and never for classes.
@@ -142,7 +143,8 @@ def read_labelled(
         )
 
     def images(chosen: list[str]) -> FileImages:
-        labels = torch.tensor([table.rows[name] for name in chosen]).view(len(chosen), len(table.names))
+        values = np.array([table.rows[name] for name in chosen]).reshape(len(chosen), len(table.names))
+        labels = values_as_float32(values, table.names, str(table_file))
         paths = [str(root / name) for name in chosen]
         return FileImages(paths, labels, size, resize, channels, workers, str(root))
 

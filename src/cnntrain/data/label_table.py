@@ -7,10 +7,17 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from ..errors import DataError
 
 # Of values; the largest power of ten whose square float32 holds, as losses square them.
 LARGEST_VALUE = 1e18
+# Rounding errors of values beside their deviation.
+ROUNDING = 1e-3
 YES, NO = ("1", "yes", "true"), ("0", "no", "false")
 
 
@@ -59,6 +66,24 @@ def read_table(file: Path, target: str) -> LabelTable:
     if not rows:
         raise DataError(f"{file}: has no lines below the first; write one for each image")
     return LabelTable(names, rows, header[0].strip())
+
+
+def values_as_float32(values: NDArray[np.float64], names: list[str], where: str) -> Tensor:
+    """Return values (N, V) as float32; raises DataError where their differences would be lost.
+
+    where: what messages begin with.
+    """
+    rounded = values.astype(np.float32)
+    if not len(values):
+        return torch.from_numpy(rounded)
+    errors, deviations = np.abs(rounded - values).max(0), values.std(0)
+    for name, error, deviation, mean in zip(names, errors, deviations, values.mean(0), strict=True):
+        if error > ROUNDING * deviation > 0:
+            raise DataError(
+                f"{where}: the values of {name} ({mean:.6g} ± {deviation:.2g}) need more digits than float32 "
+                "has; subtract a constant from them"
+            )
+    return torch.from_numpy(rounded)
 
 
 def _number(cell: str, target: str, where: str) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from .image_set import MemoryImages
-from .label_table import LARGEST_VALUE
+from .label_table import LARGEST_VALUE, values_as_float32
 from .splits import Splits
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -164,7 +164,8 @@ def _columns(file: Path, key: str, array: Any, target: str) -> Tensor:
             f"{file}: {key} has values of up to {largest:.2g}, more than {LARGEST_VALUE:g}; save them in "
             "another unit"
         )
-    labels = torch.from_numpy(array.astype(np.float32))
+    columns = [f"column {number}" for number in range(array.shape[1])]
+    labels = values_as_float32(array.astype(np.float64), columns, f"{file}: {key}")
     if target == "attributes" and not ((labels == 0) | (labels == 1)).all():
         raise DataError(f"{file}: {key} has other numbers than 0 and 1; attributes are 0 or 1")
     return labels

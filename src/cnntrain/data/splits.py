@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..seeding import derive, generator
-from ..settings.fields import shorten
+from ..settings.fields import has_control_characters, shorten
 from .image_set import FileImages, ImageSet
 
 SPLITS = ("train", "val", "test")
@@ -31,10 +31,11 @@ class Splits:
 
     def __post_init__(self) -> None:
         for name in self.names:
-            if not name.isprintable():
+            if not name or has_control_characters(name):
+                kind = "class" if self.train.labels.ndim == 1 else "column"
                 raise DataError(
-                    f"the name '{shorten(name)}' has characters that cannot be printed, such as line breaks; "
-                    "rename it"
+                    f"the name '{shorten(name)}' of a {kind} is empty or has characters that cannot be "
+                    "printed, such as line breaks; rename it"
                 )
 
     def parts(self) -> dict[str, ImageSet]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..assemble.run import Parts
-from ..checks.labels_and_splits import copies_of_training_images
+from ..checks.inputs import ROUNDING
+from ..checks.labels_and_splits import constant_labels, copies_of_training_images
 from ..data.image_set import FileImages, ImageSet, MemoryImages
 from ..instruments.gradient_noise import critical_batch_size
 from ..loss.class_losses import ClassCriterion
@@ -47,6 +48,7 @@ def _without_gradients(config: Config, parts: Parts) -> dict[str, Any]:
         "dropout": max((m.p for m in network.modules() if isinstance(m, nn.Dropout)), default=0.0),
         "equal_units": equal_units(network),
         "first_filters_smoothness": first_filters_smoothness(network),
+        "constant_labels": constant_labels(splits),
         "images_in_files": isinstance(splits.train, FileImages),
     }
     if splits.train.labels.ndim == 1:
@@ -165,5 +167,8 @@ def _of_inputs(inputs: Tensor) -> dict[str, Any]:
     return {
         "input_mean": inputs.mean().item(),
         "input_deviation": inputs.std().item(),
-        "constant_channels": (channels.std(1) == 0).nonzero().flatten().tolist(),
+        "constant_channels": (channels.std(1) <= ROUNDING * channels.mean(1).abs().clamp(min=1))
+        .nonzero()
+        .flatten()
+        .tolist(),
     }

@@ -14,6 +14,8 @@ from .run_record import Rule, RunRecord
 GAP, RISE = 0.08, 1.25
 # Smaller differences between accuracies are noise of a few hundred images.
 STANDARD_ERRORS = 3.0
+# Of fewer validation images, accuracy tells little.
+LEAST_IMAGES = 20
 # The largest over the smallest class.
 IMBALANCE = 8.0
 COPIES = 0.01
@@ -29,6 +31,11 @@ def random_labels(run: RunRecord) -> Finding | None:
     learned = max(plain or 0.0, max(run.train_accuracies, default=0.0))
     if val is None or learned < max(run.chance, val) + 0.15 or not _at_chance(run, val):
         return None
+    counts, of_val = run.evidence.get("class_counts", []), run.evidence.get("val_class_counts", [])
+    if sum(of_val) < LEAST_IMAGES or any(
+        val_count and not count for count, val_count in zip(counts, of_val, strict=True)
+    ):
+        return None  # nothing to compare with: few images, or of classes that were not trained
     return Finding(
         "labels cannot be learned",
         f"The labels do not follow from the images: {learned:.0%} of the training images are learned by "
@@ -262,6 +269,20 @@ def copies_between_splits(run: RunRecord) -> Finding | None:
     )
 
 
+def constant_labels(run: RunRecord) -> Finding | None:
+    """Labels are the same for all training images, so that there is nothing to learn."""
+    names = run.evidence.get("constant_labels")
+    if not names:
+        return None
+    listed = ", ".join(names[:5]) + (" and more" if len(names) > 5 else "")
+    sentence = (
+        f"All training images are of class {listed}, so there is nothing to learn."
+        if run.of_classes
+        else f"The labels {listed} are the same for all training images: there is nothing to learn of them."
+    )
+    return Finding("constant labels", sentence, {"labels": names}, 0.95, {}, explains=POOR_RESULT)
+
+
 def constant_channels(run: RunRecord) -> Finding | None:
     """A channel of the inputs is the same in all images."""
     channels = run.evidence.get("constant_channels")
@@ -326,6 +347,7 @@ RULES: tuple[Rule, ...] = (
     class_never_predicted,
     copies_between_splits,
     constant_channels,
+    constant_labels,
     validation_better,
     noisy_filters,
 )

@@ -31,6 +31,16 @@ def diverged(run: RunRecord) -> Finding | None:
     if run.status != "diverged":
         return None
     rate = _rate(run)
+    if not run.steps:
+        return Finding(
+            "initial loss not finite",
+            "The loss or gradient of the initial network is not finite, before any update: its inputs, its "
+            "initial weights or its loss are too large, or not finite; job=check says which.",
+            {},
+            1.0,
+            {},
+            explains=POOR_RESULT,
+        )
     return Finding(
         "diverged",
         "Training diverged: the loss became infinite or grew a hundredfold, as the updates were too large.",
@@ -61,13 +71,13 @@ def learning_rate_too_high(run: RunRecord) -> Finding | None:
     rose = largest > LARGEST_RATIO and max(losses) > ROSE * start
     never_fell = largest > LARGEST_RATIO / 3 and run.learned < LEARNED and losses[0] > 1.02 * start
     # "Stuck at a bad loss after a fast fall" (CS231n, lecture notes 3).
-    collapsed = losses[-1] > max(ROSE * min(losses), 0.9 * start)
+    collapsed = min(losses) < 0.9 * start < losses[-1] and losses[-1] > ROSE * min(losses)
     if not (rose or never_fell or collapsed):
         return None
     return Finding(
         "learning rate too high",
-        f"The learning rate is too high: the loss rises to that of guessing, {losses[-1]:.3g}, after it had "
-        f"fallen to {min(losses):.3g}."
+        f"The learning rate is too high: the loss rises to {losses[-1]:.3g}, as at the start ({start:.3g}), "
+        f"after it had fallen to {min(losses):.3g}."
         if collapsed
         else f"The learning rate is too high: an update changes a layer's weights by up to {largest:.0%} of "
         "their size, where about a thousandth is usual, and the loss does not settle.",
@@ -258,13 +268,16 @@ def too_few_updates(run: RunRecord) -> Finding | None:
     steps, updates = images // batch, run.epochs[-1]["step"]
     if steps >= 8 or updates >= ENOUGH_UPDATES or run.config.optim.line_search:
         return None
+    smaller = max(8, 2 ** max(0, (images // 20).bit_length() - 1))
+    if smaller > batch // 2:
+        return None  # there are too few images, whatever the batch
     return Finding(
         "batch too large",
         f"There were only {updates} updates: a batch of {batch} leaves {steps} in an epoch of {images} "
         "images.",
         {"batch_size": batch, "updates": updates, "train_images": images},
         0.75,
-        {"data.batch_size": max(8, 2 ** max(0, (images // 20).bit_length() - 1))},
+        {"data.batch_size": smaller},
         explains=(*POOR_RESULT, "learning rate too low"),
     )
 

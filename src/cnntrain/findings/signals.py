@@ -26,13 +26,16 @@ def inputs_not_scaled(run: RunRecord) -> Finding | None:
         return None
     if abs(mean) <= MAX_MEAN and MIN_DEVIATION <= deviation <= MAX_DEVIATION:
         return None
+    if run.evidence.get("constant_channels") and deviation < MIN_DEVIATION:
+        return None  # there is nothing to scale
+    is_standardized = run.config.preprocessing.name == "standardize"
     return Finding(
         "inputs not scaled",
         f"The network's inputs are not scaled: their mean is {mean:.3g} and their deviation {deviation:.3g}, "
-        "where 0 and 1 are usual; gradients grow with them.",
+        "where 0 and 1 are usual; gradients grow and shrink with them.",
         {"input_mean": mean, "input_deviation": deviation},
         0.95,
-        {"preprocessing": "standardize"},
+        {} if is_standardized else {"preprocessing": "standardize"},
         explains=(
             *POOR_RESULT,
             *SICK_UNITS,
@@ -129,8 +132,9 @@ def gradients_by_depth(run: RunRecord) -> Finding | None:
     if not run.steps or run.learned >= WELL_LEARNED:
         return None
     norms = data_gradients(run, run.steps[0])
-    weights = [value for name, value in norms.items() if name.endswith("weight")]
-    if len(weights) < 4 or weights[-1] <= 0:
+    # A layer that the forward pass does not use has no gradient at all.
+    weights = [value for name, value in norms.items() if name.endswith("weight") and value > 0]
+    if len(weights) < 4:
         return None
     ratio = weights[0] / weights[-1]
     evidence: dict[str, Any] = {

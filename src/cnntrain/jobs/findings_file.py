@@ -93,11 +93,11 @@ def print_findings(content: list[dict[str, Any]]) -> None:
 
 
 def try_command(config: Config, finding: Finding) -> str | None:
-    """Return the command that tries what a finding suggests, None where there is none or it is refused."""
-    if not finding.changes:
-        return None
+    """Return the command that tries what a finding suggests; None if it is refused, or changes nothing."""
     choices = Choices()
     command = equivalent_command(config, choices, finding.changes)
+    if command == equivalent_command(config, choices):
+        return None
     try:
         configure(shlex.split(command)[1:], choices)
     except UserError:

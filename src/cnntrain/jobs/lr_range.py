@@ -46,7 +46,7 @@ def _test(config: Config, parts: Parts, folder: RunFolder) -> None:
         f"{result.smoothed[0]:.3g} at first, {lowest:.3g} at {result.lr_of_minimum:.2g}{ended}"
     )
     if suggestion is None:
-        print("try       more steps or other rates: the loss does not fall; job=check looks for the reason")
+        print("try       lr_range.steps=500 or a larger batch: the loss does not fall beyond its noise")
     else:
         print(f"try       {equivalent_command(config, Choices(), {'optim.lr': suggestion})}")
     write_text(folder.path / FILE, json.dumps(content, indent=2) + "\n")

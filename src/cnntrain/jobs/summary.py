@@ -13,8 +13,9 @@ from ..config.cross_checks import training_images
 from ..costs import summary_table
 from ..costs.network_costs import NetworkCosts, network_costs
 from ..optim.optimizer_stages import OptimizerStages
-from ..report.pictures.run_pictures import SCHEDULE, draw_optimizer_schedule
+from ..report.pictures.run_pictures import draw_optimizer_schedule
 from ..runs.atomic_write import write_text
+from ..runs.file_names import SCHEDULE
 from ..runs.run_folder import RunFolder, create
 from ..settings.config_tree import Config
 

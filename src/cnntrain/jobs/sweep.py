@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -14,6 +15,7 @@ from yaml import YAMLError
 
 from ..config import stored_config
 from ..config.check import Checked, store_absolute_paths
+from ..config.compose import SWEEP_FOLDER
 from ..config.hydra_composer import Composer
 from ..config.option_table import typed
 from ..config.pipeline import CheckedSweep
@@ -38,6 +40,9 @@ def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
     try:
         with signals_as_exceptions():
             jobs = composer.multirun(_run_job, sweep.overrides, folder)
+    except (Interrupted, KeyboardInterrupt):
+        print(f"continue  {_command(sweep, folder)}", flush=True)
+        raise
     except (HydraException, RuntimeError, YAMLError) as error:
         # Of the chosen sweeper or launcher; jobs handle their own.
         remove_if_empty(folder, generated=not sweep.named_by_user)
@@ -51,6 +56,12 @@ def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
         except DataError as error:
             print(f"warning   {error}")
     return 1 if failed else 0
+
+
+def _command(sweep: CheckedSweep, folder: Path) -> str:
+    """Return the command that continues a sweep: finished jobs are kept, the others trained."""
+    own = [override for override in sweep.overrides if not override.startswith(f"{SWEEP_FOLDER}=")]
+    return " ".join(["cnntrain -m", *map(shlex.quote, [*own, f"{SWEEP_FOLDER}={folder}"])])
 
 
 def _run_job(tree: DictConfig) -> int:

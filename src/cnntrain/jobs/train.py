@@ -16,9 +16,10 @@ from ..assemble.parts import count_parameters, evaluation_batches
 from ..assemble.restore import check_configuration
 from ..assemble.run import Assembled, assemble
 from ..config import stored_config
-from ..errors import ConfigError, DataError, Diverged, Interrupted, UserError, interrupted_by
+from ..errors import ConfigError, DataError, Diverged, Interrupted, UserError, first_line, interrupted_by
 from ..machine_errors import machine_error
 from ..metrics import format_metric
+from ..model.custom_network import place_in_users_code
 from ..output_streams import print_labelled
 from ..prediction.trained import load_weights
 from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
@@ -292,8 +293,14 @@ def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
         in_words = error if isinstance(error, UserError) else machine_error(error)
         if in_words is None:
             _record_outcome(folder, FAILED, traceback.format_exc())
-            raise
+            if (place := place_in_users_code(error)) is None:
+                raise
+            raise UserError(
+                f"{place}: {type(error).__name__}: {first_line(error)}; the traceback is in {folder.error}"
+            ) from error
         _record_outcome(folder, FAILED, str(in_words))
+        if isinstance(in_words, DataError) and folder.checkpoints.exist():
+            print(f"continue  cnntrain {run_override(folder.path)}", flush=True)
         if in_words is error:
             raise
         raise in_words from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import os
@@ -19,11 +20,18 @@ from torch.nn.parameter import is_lazy
 
 from ..errors import ConfigError, first_line
 from ..machine_errors import machine_error
+from ..settings.fields import shorten
 from ..settings.nearest_name import did_you_mean
 from .external import set_dropout
 
 # How torch says that a map is too small for a layer, which costs.layer_costs reports with the size needed.
 TOO_SMALL = re.compile(r"[Oo]utput size is too small|[Kk]ernel size can't be greater than actual input size")
+# Folders with code that is not the user's: this package, those installed beside torch, Python's own.
+INSTALLED = (
+    str(Path(__file__).resolve().parents[1]),
+    str(Path(torch.__file__).resolve().parents[1]),
+    str(Path(inspect.__file__).resolve().parent),
+)
 # What a user's code may change of the process by mistake, on which training depends: how it is read and set.
 PROCESS_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
@@ -60,6 +68,8 @@ def custom_network(
     if not isinstance(network, nn.Module):
         type_name = type(network).__name__
         raise ConfigError([f"{prefix}: returned a {type_name}; it must return a torch.nn.Module"])
+    if isinstance(network, torch.jit.ScriptModule):
+        raise ConfigError([f"{prefix}: returned a ScriptModule; leave torch.jit.script out"])
     images = torch.zeros(2, in_channels, *image_size)
     height, width = image_size
     with _users_code(prefix, f"its forward pass, of images of {height}x{width}x{in_channels},"):
@@ -69,6 +79,13 @@ def custom_network(
             if TOO_SMALL.search(str(error)) is None:
                 raise
             problem = None
+    if problem is None:
+        with _users_code(prefix, f"a training step, on images of {height}x{width}x{in_channels},"):
+            try:
+                problem = _training_problem(network, images, classes)
+            except RuntimeError as error:
+                if TOO_SMALL.search(str(error)) is None:
+                    raise
     if problem is not None:
         raise ConfigError([f"{prefix}: {problem}"])
     set_dropout(network, dropout)
@@ -85,8 +102,10 @@ def _problem(network: nn.Module, images: Tensor, classes: int) -> str | None:
         before = _shapes(network)
         output = network(images)
     network.train(training)
-    if changed := [name for name, shape in _shapes(network).items() if before.get(name) != shape]:
-        return f"its forward pass changes the shape of {changed[0]}; no checkpoint could be loaded"
+    if problem := _changed(before, network, "its forward pass"):
+        return problem
+    if extra := [name for name, value in network.state_dict().items() if not isinstance(value, Tensor)]:
+        return f"its state has {extra[0]}, which is no tensor; checkpoints hold tensors only, so use a buffer"
     if not isinstance(output, Tensor):
         return f"the network returns a {type(output).__name__} in evaluation; it must return one tensor"
     shape = (len(images), classes)
@@ -100,6 +119,57 @@ def _problem(network: nn.Module, images: Tensor, classes: int) -> str | None:
         return "the network has no weights to train"
     if not output.requires_grad:
         return "its scores have no gradient; leave out detach(), torch.no_grad() and rounding in forward"
+    return None
+
+
+def _training_problem(network: nn.Module, images: Tensor, classes: int) -> str | None:
+    """Return what is wrong with a network in training: two steps are made with a copy of it.
+
+    A network that cannot be copied is not tried.
+    """
+    try:
+        copied = copy.deepcopy(network)
+    except Exception as error:  # whatever is in a user's network; a run itself makes no copies
+        if "deepcopy protocol" not in str(error):
+            return None
+        return "it keeps a tensor of one forward pass for the next, with its graph; keep tensor.detach()"
+    before = _shapes(copied)
+    copied.train()
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        inputs = torch.randn(images.shape)
+        for _ in range(2):
+            outputs = copied(inputs.clone())
+            scores = outputs if isinstance(outputs, tuple) else (outputs,)
+            if len(scores) > 1 and not isinstance(getattr(copied, "auxiliary_weight", None), float):
+                return (
+                    "the network returns several tensors in training; return one, or set its attribute "
+                    "auxiliary_weight, the weight of the losses of the others"
+                )
+            for one in scores:
+                if not isinstance(one, Tensor):
+                    kind = type(one).__name__
+                    return f"the network returns a {kind} in training; it must return one tensor"
+                if tuple(one.shape) != (len(images), classes):
+                    return (
+                        f"the network returns scores of {tuple(one.shape)} in training for {len(images)} "
+                        f"images, not {(len(images), classes)}"
+                    )
+            torch.autograd.backward([one.float().logsumexp(1).sum() for one in scores])
+    if problem := _changed(before, copied, "a training step"):
+        return problem
+    sparse = [name for name, w in copied.named_parameters() if w.grad is not None and w.grad.is_sparse]
+    if sparse:
+        return f"the gradient of {sparse[0]} is sparse; penalties and clipping need sparse=False"
+    return None
+
+
+def _changed(before: dict[str, torch.Size], network: nn.Module, action: str) -> str | None:
+    """Return an error if the weights and buffers of a network are not those of before any more, or None."""
+    after = _shapes(network)
+    for name in [*after, *before]:
+        if after.get(name) != before.get(name):
+            change = "changes the shape of" if name in before and name in after else "adds or removes"
+            return f"{action} {change} {name}; no checkpoint could be loaded"
     return None
 
 
@@ -118,10 +188,12 @@ def _users_code(prefix: str, action: str) -> Iterator[None]:
     except Exception as error:
         if machine_error(error) is not None:
             raise
+        place = place_in_users_code(error)
         reason = f"{type(error).__name__}: {first_line(error)}"
         if "keyword argument 'in_channels'" in reason or "keyword argument 'classes'" in reason:
             reason += "; name a function of your own that takes in_channels and classes, and calls it"
-        raise ConfigError([f"{prefix}: {action} failed{_place(error)}: {reason}"]) from error
+        where = f" in {place}" if place else ""
+        raise ConfigError([f"{prefix}: {action} failed{where}: {shorten(reason, 300)}"]) from error
     finally:
         changed = [name for name, (read, _) in PROCESS_STATE.items() if read() != before[name]]
         for name in changed:
@@ -130,16 +202,13 @@ def _users_code(prefix: str, action: str) -> Iterator[None]:
         raise ConfigError([f"{prefix}: {action} changes {changed[0]}; take that out"])
 
 
-def _place(error: BaseException) -> str:
-    """Return where in the user's code an exception was raised: its innermost frame outside of packages."""
+def place_in_users_code(error: BaseException) -> str | None:
+    """Return file and line of the innermost frame outside of this package and of installed ones, or None."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if (
-            "site-packages" not in frame.filename
-            and frame.filename not in (__file__, importlib.__file__)
-            and (not frame.filename.startswith("<"))
-        ):
-            return f" in {frame.filename}, line {frame.lineno}"
-    return ""
+        file = frame.filename
+        if not file.startswith((*INSTALLED, "<")):
+            return f"{file}, line {frame.lineno}"
+    return None
 
 
 def _find_factory(factory: str, arguments: dict[str, Any]) -> tuple[Callable[..., Any] | None, list[str]]:
@@ -180,6 +249,8 @@ def _call_problem(function: Callable[..., Any], arguments: dict[str, Any]) -> st
     reserved = [key for key in ("in_channels", "classes") if key in arguments]
     if reserved:
         return f"{reserved[0]} comes from the data; take it out of model.arguments"
+    if inspect.iscoroutinefunction(function):
+        return "is an async function; write def in place of async def"
     try:
         inspect.signature(function).bind(in_channels=1, classes=2, **arguments)
     except TypeError as error:

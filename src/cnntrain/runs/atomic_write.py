@@ -30,8 +30,7 @@ def atomic_write(path: Path, before: Callable[[], None] = lambda: None) -> Itera
         # torch.save reports a full disk as a RuntimeError about its archive.
         reason = "the disk is full" if _is_full(path.parent) else getattr(error, "strerror", None) or error
         raise DataError(
-            f"{path}: could not be written ({reason}); free space or make the folder writable, "
-            "then continue with run=FOLDER"
+            f"{path}: could not be written ({reason}); free space or make the folder writable, then try again"
         ) from error
     finally:
         with suppress(OSError):

@@ -11,3 +11,6 @@ CHECK = "check.json"
 SWEEP = "multirun.yaml"
 HISTOGRAMS = "histograms.jsonl"
 FINDINGS, EVIDENCE, REPORT = "findings.json", "evidence.json", "report.html"
+IMAGES, PREPROCESSING, SCHEDULE = "images.png", "preprocessing.png", "schedule.png"
+# What a run may write before its first checkpoint.
+BEFORE_TRAINING = (CONFIG, METRICS, SUMMARY, ERROR, HISTOGRAMS, IMAGES, PREPROCESSING, SCHEDULE)

@@ -68,10 +68,9 @@ class RunFolder:
 
     def discard(self) -> None:
         """Remove the files of a run that did not start; `locked` then removes the folder if it is empty."""
-        histograms = self.path / file_names.HISTOGRAMS
-        for file in (self.config, self.metrics, self.summary, self.error, histograms):
+        for name in file_names.BEFORE_TRAINING:
             with suppress(OSError):
-                file.unlink(missing_ok=True)
+                (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
         shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
         self._discarded = True

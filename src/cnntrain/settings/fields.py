@@ -9,6 +9,7 @@ import functools
 import math
 import types
 import typing
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,14 @@ def shorten(value: Any, length: int = 80) -> str:
     """Return a value as printable text of limited length, for messages that repeat what a user wrote."""
     text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(value)[: length + 1])
     return text if len(text) <= length else f"{text[:length]}…"
+
+
+def has_control_characters(text: str) -> bool:
+    """Return whether a text has characters that end or break a line, or that are no text at all.
+
+    Joiners between letters, which some scripts need, are none of them.
+    """
+    return any(unicodedata.category(char) in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp") for char in text)
 
 
 def format_value(value: Any) -> str:

@@ -58,6 +58,7 @@ class Evaluate:
         None,
         "dense: length to which the shorter side of images is resized; null: scaled as in training",
         ge=1,
+        le=8192,
         resume="free",
     )
     dense_stride: int | None = setting(

@@ -105,7 +105,8 @@ def layer_curves(rows: list[Row], kind: str, label: str, logarithmic: bool) -> s
         axes.minorticks_off()
     else:
         axes.set_ylim(-0.02, 1.02)
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return svg(figure)
 
 

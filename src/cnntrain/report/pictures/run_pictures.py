@@ -12,6 +12,7 @@ from ...data.image_set import MemoryImages
 from ...data.toy2d import to_images, to_points
 from ...optim.optimizer_stages import OptimizerStages
 from ...preprocessing.settings import Projection
+from ...runs.file_names import IMAGES, PREPROCESSING, SCHEDULE
 from ...settings.config_tree import Config
 from .decision_boundary import draw_boundary
 from .filters import draw_filters
@@ -19,7 +20,6 @@ from .image_grid import save_sheet
 from .network_inputs import augmentation_rows, illustrate, shown_images
 from .schedule import draw_rates
 
-SCHEDULE, IMAGES, PREPROCESSING = "schedule.png", "images.png", "preprocessing.png"
 BOUNDARY, FILTERS = "decision_boundary.png", "filters.png"
 # More points on a curve could not be distinguished in the picture.
 MAX_POINTS = 1000
