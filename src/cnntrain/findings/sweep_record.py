@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,6 +100,15 @@ class SweepRecord:
         scored = [(job.score(self.metric), job) for job in sound]
         known = [(score, job) for score, job in scored if score is not None]
         return [job for _, job in sorted(known, key=lambda entry: entry[0], reverse=True)]
+
+
+def number_in(text: str) -> float | None:
+    """Return the finite number that a value of an override is, None for any other value."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def read_sweep(folder: Path) -> SweepRecord:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..metrics import format_metric
 from .finding import Finding
-from .sweep_record import FAILED, SweepJob, SweepRecord
+from .sweep_record import FAILED, SweepJob, SweepRecord, number_in
 
 SweepRule = Callable[[SweepRecord], Finding | None]
 # A setting needs so many numbers before the best of them says something about the range.
@@ -50,9 +50,9 @@ def best_at_the_edge(sweep: SweepRecord) -> Finding | None:
     best = sweep.ranked[0]
     for key in sweep.varied:
         numbers = sorted(
-            {number for job in sweep.jobs if (number := _number(sweep.of(job, key))) is not None}
+            {number for job in sweep.jobs if (number := number_in(sweep.of(job, key))) is not None}
         )
-        own = _number(sweep.of(best, key))
+        own = number_in(sweep.of(best, key))
         if (
             key == "seed"
             or own is None
@@ -166,20 +166,12 @@ def described(sweep: SweepRecord, job: SweepJob) -> str:
     return f"job {job.name} ({values}){metric}"
 
 
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _mean_score(sweep: SweepRecord, key: str, number: float) -> float:
     """Return the mean score of the jobs with a value of a setting, minus infinity if none has a score."""
     scores = [
         score
         for job in sweep.jobs
-        if _number(sweep.of(job, key)) == number and (score := job.score(sweep.metric)) is not None
+        if number_in(sweep.of(job, key)) == number and (score := job.score(sweep.metric)) is not None
     ]
     return statistics.fmean(scores) if scores else -math.inf
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ..assemble.run import Parts
 from ..config import stored_config
@@ -12,7 +13,7 @@ from ..config.equivalent_command import equivalent_command
 from ..errors import DataError
 from ..findings.evidence import gather_evidence
 from ..findings.judge import findings_of
-from ..findings.run_record import read_record
+from ..findings.run_record import RunRecord, read_record
 from ..output_streams import can_print, print_labelled
 from ..report.pictures.feature_maps import maps_and_patches
 from ..report.run_page import RunPage
@@ -58,27 +59,29 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder, settings: Re
     if settings.confirm:
         found = confirmed(config, found, settings)
     content = write_findings_file(folder.path, found)
-    page = RunPage(
-        folder.path,
-        content,
-        record.summary,
-        record.steps,
-        record.epochs,
-        read_rows(folder.path / file_names.HISTOGRAMS),
-        record.evidence,
-        parts.splits,
-        equivalent_command(config, Choices()),
-        stored_config.to_yaml(config),
-        maps_and_patches(
-            parts.step.network,
-            parts.step.preprocess,
-            parts.splits.val if len(parts.splits.val) else parts.splits.train,
-            parts.splits.names if parts.splits.train.labels.ndim == 1 else [],
-        ),
-    )
-    write_text(folder.path / file_names.REPORT, page.html())
+    write_text(folder.path / file_names.REPORT, _page(config, parts, folder, record, content))
     if can_print(BARS):
         print_labelled(curve_lines(record.steps, record.epochs))
     if not content:
         print(HEALTHY)
     print_findings(content)
+
+
+def _page(
+    config: Config, parts: Parts, folder: RunFolder, record: RunRecord, findings: list[dict[str, Any]]
+) -> str:
+    """Return the page of a run; findings: as in findings.json."""
+    step, splits = parts.step, parts.splits
+    names = splits.names if splits.train.labels.ndim == 1 else []
+    shown = splits.val if len(splits.val) else splits.train
+    page = RunPage(
+        folder=folder.path,
+        findings=findings,
+        record=record,
+        histograms=read_rows(folder.path / file_names.HISTOGRAMS),
+        splits=splits,
+        command=equivalent_command(config, Choices()),
+        settings=stored_config.to_yaml(config),
+        drawn=maps_and_patches(step.network, step.preprocess, shown, names),
+    )
+    return page.html()

@@ -12,6 +12,7 @@ import torch
 
 from ..data.image_set import ImageSet
 from ..data.splits import Splits
+from ..findings.run_record import RunRecord
 from ..metrics import format_metric
 from ..settings.fields import format_value
 from .pictures import run_curves
@@ -34,18 +35,14 @@ MAX_PICTURE_BYTES = 800_000
 class RunPage:
     """The contents of a run's page.
 
-    findings: as in findings.json. summary: that of the run. steps, epochs: rows of metrics.jsonl. histograms:
-    those of histograms.jsonl. evidence: as in evidence.json. splits: the images. command: the run's own.
-    settings: its configuration as YAML. drawn: further pictures as PNG, by caption.
+    findings: as in findings.json. histograms: the rows of histograms.jsonl. splits: the images. command: the
+    run's own. settings: its configuration as YAML. drawn: further pictures as PNG, by caption.
     """
 
     folder: Path
     findings: list[dict[str, Any]]
-    summary: dict[str, Any]
-    steps: list[dict[str, Any]]
-    epochs: list[dict[str, Any]]
+    record: RunRecord
     histograms: list[dict[str, Any]]
-    evidence: dict[str, Any]
     splits: Splits
     command: str
     settings: str
@@ -56,7 +53,7 @@ class RunPage:
         curves, pictures, confusion = self._curves(), self._pictures(), self._confusion()
         suspects = self._with_thumbnails("train", "suspects")
         mistakes = self._with_thumbnails("val", "mistakes")
-        calibration = self.evidence.get("val_calibration")
+        calibration = self.record.evidence.get("val_calibration")
         sections = [("findings", "Findings"), ("summary", "Summary")]
         sections += [("curves", "Curves")] if curves else []
         sections += [("pictures", "Pictures")] if pictures else []
@@ -64,7 +61,7 @@ class RunPage:
         return render(
             "run_page.html.j2",
             title=f"Run {self.folder.name}",
-            subtitle=f"{self.folder}, {self.summary.get('status', 'not finished')}",
+            subtitle=f"{self.folder}, {self.record.summary.get('status', 'not finished')}",
             sections=[*sections, ("configuration", "Configuration")],
             findings=[
                 {**finding, "evidence_text": json.dumps(finding["evidence"], indent=1)}
@@ -84,7 +81,7 @@ class RunPage:
     def _summary(self) -> list[tuple[str, str]]:
         """Return the rows of the summary, metrics as they are printed."""
         rows = []
-        for name, value in self.summary.items():
+        for name, value in self.record.summary.items():
             split, _, metric = name.partition("/")
             if isinstance(value, dict):
                 rows.append((name, ", ".join(f"{key} {entry}" for key, entry in value.items())))
@@ -92,8 +89,8 @@ class RunPage:
                 rows.append((f"{split} {metric.replace('_', ' ')}", format_metric(metric, value).split()[-1]))
             else:
                 rows.append((name.replace("_", " "), "–" if value is None else format_value(value)))
-        noise = self.evidence.get("critical_batch_size")
-        calibration = self.evidence.get("val_calibration")
+        noise = self.record.evidence.get("critical_batch_size")
+        calibration = self.record.evidence.get("val_calibration")
         rows += [] if noise is None else [("critical batch size", f"about {noise:.2g} images")]
         rows += (
             []
@@ -106,27 +103,29 @@ class RunPage:
         metric = next(
             (
                 name
-                for row in self.epochs
+                for row in self.record.epochs
                 for name in row
                 if name.startswith("train/") and not name.endswith("loss")
             ),
             "train/accuracy",
         ).removeprefix("train/")
         drawn = {
-            "Loss of the data, without penalties": run_curves.loss_curve(self.steps, self.epochs),
-            "Training and validation, the gap shaded": run_curves.metric_curve(self.epochs, metric),
-            "Learning rate and momentum": run_curves.rate_curve(self.steps),
+            "Loss of the data, without penalties": run_curves.loss_curve(
+                self.record.steps, self.record.epochs
+            ),
+            "Training and validation, the gap shaded": run_curves.metric_curve(self.record.epochs, metric),
+            "Learning rate and momentum": run_curves.rate_curve(self.record.steps),
             "Update : weight ratio by layer": run_curves.layer_curves(
-                self.steps, "update_ratio", "update : weight", True
+                self.record.steps, "update_ratio", "update : weight", True
             ),
             "Gradient norm by layer": run_curves.layer_curves(
-                self.steps, "gradient_norm", "gradient norm", True
+                self.record.steps, "gradient_norm", "gradient norm", True
             ),
             "Dead units by layer, over the validation split": run_curves.layer_curves(
-                self.epochs, "dead_units", "fraction of units", False
+                self.record.epochs, "dead_units", "fraction of units", False
             ),
             "Saturated activations by layer, over the validation split": run_curves.layer_curves(
-                self.epochs, "saturated_activations", "fraction of activations", False
+                self.record.epochs, "saturated_activations", "fraction of activations", False
             ),
         }
         drawn |= {
@@ -138,7 +137,7 @@ class RunPage:
         return [(caption, svg) for caption, svg in drawn.items() if svg is not None]
 
     def _steps_per_epoch(self) -> float:
-        last = self.epochs[-1] if self.epochs else {"step": 1, "epoch": 1}
+        last = self.record.epochs[-1] if self.record.epochs else {"step": 1, "epoch": 1}
         return float(last["step"] / last["epoch"])
 
     def _pictures(self) -> list[tuple[str, str]]:
@@ -150,12 +149,12 @@ class RunPage:
         return found + [(caption, base64.b64encode(content).decode()) for caption, content in self.drawn]
 
     def _confusion(self) -> str | None:
-        confusion = self.evidence.get("val_confusion")
+        confusion = self.record.evidence.get("val_confusion")
         return run_curves.confusion_picture(confusion, self.splits.names) if confusion else None
 
     def _with_thumbnails(self, split: str, kind: str) -> list[dict[str, Any]]:
         """Return the images of one kind in the evidence, each with its picture."""
-        found: list[dict[str, Any]] = self.evidence.get(f"{split}_{kind}", [])
+        found: list[dict[str, Any]] = self.record.evidence.get(f"{split}_{kind}", [])
         images: ImageSet = self.splits.parts()[split]
         chosen = images.subset(torch.tensor([one["index"] for one in found], dtype=torch.int64))
         pictures = [thumbnail(image) for chunk in chosen.chunks(len(found) or 1) for image in chunk]

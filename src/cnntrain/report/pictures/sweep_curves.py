@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 
+from ...findings.sweep_record import number_in
 from .run_curves import TRAIN, VAL, empty_axes, svg
 
 # More values of text than this would be written over each other.
@@ -39,7 +39,7 @@ def setting_plot(points: list[tuple[str, float]], key: str, label: str) -> str:
     side in the order given.
     """
     figure, axes = empty_axes(key, label)
-    numbers = [_number(value) for value, _ in points]
+    numbers = [number_in(value) for value, _ in points]
     are_numbers = all(number is not None for number in numbers)
     if are_numbers:
         x = [float(number) for number in numbers if number is not None]
@@ -64,11 +64,3 @@ def setting_plot(points: list[tuple[str, float]], key: str, label: str) -> str:
         axes.plot(places, means, color=VAL, marker="_", markersize=30, linestyle="")
         axes.set_xlim(-0.5, max(x) + 0.5)
     return svg(figure)
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
