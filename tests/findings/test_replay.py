@@ -110,14 +110,32 @@ def test_a_smaller_batch_makes_more_updates_of_as_many_images(monkeypatch: pytes
     # 240 images are 2 updates an epoch, of which the run has 8 in all.
     assert found.updates == 8
     assert seen == [(120, 8), (8, 120)] * 2
+    seen.clear()
+    run(["data.batch_size=60", "trainer.epochs=40"], {"data.batch_size": 1}, seeds=1)
+    assert seen == [(60, 40), (1, 500)]  # not 2400, which would take too long
+
+
+def test_a_replay_is_a_run_of_as_many_epochs_as_its_updates_fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int | None]] = []
+
+    def stop(config: Config, *arguments: Any) -> None:
+        seen.append((config.trainer.epochs, config.trainer.max_steps_per_epoch))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cnntrain.findings.replay.build_parts", stop)
+    for updates in (40, 3):  # of 240 images in batches of 60
+        with pytest.raises(KeyboardInterrupt):
+            run(["data.batch_size=60", "trainer.epochs=40"], {"optim.lr": 0.2}, updates=updates)
+    assert seen == [(10, None), (1, 3)]
 
 
 def test_without_validation_or_with_changing_optimizers_nothing_is_replayed_and_time_ends_it() -> None:
     assert run(["data.val_fraction=0"], {"optim.lr": 0.2}) is None
     assert run(["optim=switch"], {"data.batch_size": 16}) is None
-    found = run(["trainer.epochs=2"], {"optim.lr": 0.2}, seeds=5, seconds=1e-9)
-    assert found is not None
-    assert len(found.without) == 2
+    for seconds, expected in ((1e-9, 2), (60.0, 3)):
+        found = run(["trainer.epochs=2"], {"optim.lr": 0.2}, seeds=3, seconds=seconds)
+        assert found is not None
+        assert len(found.without) == expected
 
 
 def test_the_state_of_the_process_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cnntrain.config.choice_files import Choices
@@ -126,6 +127,24 @@ def test_the_value_beyond_the_edge_is_on_the_scale_of_the_range(
     assert finding(record, "best value at the edge of its range").changes == {key: pytest.approx(beyond)}
 
 
+def test_the_neighbor_of_an_edge_is_the_next_value_of_it() -> None:
+    values = {"0.01": 0.9, "0.1": 0.95, "1": 0.2, "10": 0.1}
+    jobs = [job(f"{lr}", f"optim.lr={lr}", val) for lr, val in values.items()]
+    jobs.append(job("lucky", "optim.lr=0.01 seed=1", 0.97))  # the mean of 0.01 is below that of 0.1
+    assert "best value at the edge of its range" not in [one.name for one in sweep_findings(sweep(*jobs))]
+    jobs[1] = job("0.1", "optim.lr=0.1", 0.92)
+    found = finding(sweep(*jobs), "best value at the edge of its range")
+    assert found.changes == {"optim.lr": pytest.approx(0.001)}
+
+
+def test_the_noise_of_seeds_is_the_standard_error_of_the_difference() -> None:
+    values = {"0.1": (0.90, 0.94, 0.95), "0.2": (0.91, 0.93, 0.925), "0.3": (0.1, 0.2, 0.15)}
+    found = finding(seeded(values), "difference within the noise of seeds")
+    pooled = np.sqrt(np.mean([np.var(scores, ddof=1) for scores in values.values()]))
+    assert found.evidence["standard_error"] == pytest.approx(pooled * np.sqrt(2 / 3))
+    assert found.evidence["difference"] == pytest.approx(np.mean(values["0.1"]) - np.mean(values["0.2"]))
+
+
 def test_the_edge_of_two_values_or_of_seeds_or_of_a_worse_mean_says_nothing() -> None:
     for record in (
         rates({"0.1": 0.7, "1": 0.9}),
@@ -144,11 +163,22 @@ def test_degradation_compares_networks_of_one_kind_that_differ_in_nothing_else()
         job("1", "model=resnet18 optim.lr=0.01", 0.8, 0.85, 56),
         job("1", "model=plain56 optim.lr=0.01", 0.8, 0.85, 56),
         job("1", "model=plain20 model.width=0.5", 0.8, 0.85, 20),
+        job("1", "model=plain56", 0.95, 0.85, 56),  # better in validation
     ):
         assert "degradation with depth" not in [one.name for one in sweep_findings(sweep(shallow, other))]
     found = finding(CASES["degradation with depth"][0], "degradation with depth")
     assert found.changes == {"model": "resnet56"}
     assert "model=plain56 by 10%" in found.sentence
+
+
+def test_of_several_deeper_networks_the_worst_is_named() -> None:
+    depths = {20: (0.9, 0.95), 32: (0.85, 0.9), 44: (0.7, 0.72), 56: (0.8, 0.85)}
+    jobs = [
+        job(str(depth), f"model=plain20 model.depth={depth}", val, train, depth)
+        for depth, (val, train) in depths.items()
+    ]
+    found = finding(sweep(*jobs), "degradation with depth")
+    assert list(found.evidence["layers"].values()) == [20, 44]
 
 
 def test_jobs_are_ranked_by_error_where_lower_is_better() -> None:
