@@ -177,7 +177,7 @@ def test_remedies_are_tried_when_asked_for_and_what_gains_nothing_is_weaker(
     assert "replay" not in before
     capsys.readouterr()
     no_gain = Replay("accuracy", 40, [0.1, 0.2, 0.15], [0.11, 0.19, 0.15])
-    monkeypatch.setattr("cnntrain.jobs.confirm.replay", lambda *arguments: no_gain)
+    monkeypatch.setattr("cnntrain.findings.confirm.replay", lambda *arguments: no_gain)
     assert main([f"run={smooth}", "job=report", *confirm]) == 0
     printed = capsys.readouterr().out
     (after,) = [one for one in findings(smooth) if one["name"] == "label smoothing too strong"]

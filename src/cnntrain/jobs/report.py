@@ -11,10 +11,13 @@ from ..config import stored_config
 from ..config.choice_files import Choices
 from ..config.equivalent_command import equivalent_command
 from ..errors import DataError
+from ..findings.confirm import confirmed
 from ..findings.evidence import gather_evidence
 from ..findings.judge import findings_of
+from ..findings.remedy import Judged, try_command
 from ..findings.run_record import RunRecord, read_record
 from ..output_streams import can_print, print_labelled
+from ..report.findings_file import print_findings, write_findings_file
 from ..report.pictures.feature_maps import maps_and_patches
 from ..report.run_page import RunPage
 from ..report.sparkline import BARS, curve_lines
@@ -24,8 +27,6 @@ from ..runs.metrics_file import read_rows
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
 from ..settings.job_settings import Report
-from .confirm import confirmed
-from .findings_file import Judged, print_findings, try_command, write_findings_file
 from .without_training import on_best_network
 
 HEALTHY = "findings  none: nothing looks wrong"

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from ..config.choice_files import Choices
 from ..config.equivalent_command import equivalent_command
+from ..findings.remedy import Judged, try_command
 from ..findings.sweep_record import SweepRecord, read_sweep
 from ..findings.sweeps import sweep_findings
+from ..report.findings_file import print_findings, write_findings_file
 from ..report.sweep_page import cells, columns, ordered, sweep_page
 from ..runs import file_names
 from ..runs.atomic_write import write_text
-from .findings_file import Judged, print_findings, try_command, write_findings_file
 
 MAX_PRINTED = 10
 JOBS = "jobs.csv"

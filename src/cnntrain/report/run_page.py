@@ -91,7 +91,9 @@ class RunPage:
                 rows.append((name.replace("_", " "), "–" if value is None else format_value(value)))
         noise = self.record.evidence.get("critical_batch_size")
         calibration = self.record.evidence.get("val_calibration")
-        rows += [] if noise is None else [("critical batch size", f"about {noise:.2g} images")]
+        rows += (
+            [] if noise is None else [("critical batch size", f"about {float(f'{noise:.2g}'):.0f} images")]
+        )
         rows += (
             []
             if calibration is None

@@ -8,10 +8,10 @@ from dataclasses import replace
 from ..config.choice_files import Choices
 from ..config.pipeline import configure
 from ..errors import UserError
-from ..findings.replay import NOT_REPLAYED, replay
 from ..settings.config_tree import Config
 from ..settings.job_settings import Report
-from .findings_file import Judged
+from .remedy import Judged
+from .replay import NOT_REPLAYED, replay
 
 # The strength of a finding whose remedy gained nothing, as a part of what it was.
 UNCONFIRMED = 0.4

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 import statistics
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config.choice_files import Choices
-from ..config.equivalent_command import equivalent_command
-from ..config.pipeline import configure
-from ..errors import UserError
-from ..findings.finding import Finding
+from ..findings.remedy import Judged
 from ..findings.replay import Replay
 from ..metrics import DISPLAY, LOWER_IS_BETTER, format_metric
 from ..output_streams import print_labelled
 from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.metrics_file import finite
-from ..settings.config_tree import Config
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A finding, the command to try, None if there is none, and what a replay of its remedy gained."""
-
-    finding: Finding
-    command: str | None
-    replay: Replay | None = None
 
 
 def write_findings_file(folder: Path, found: list[Judged]) -> list[dict[str, Any]]:
@@ -90,16 +74,3 @@ def print_findings(content: list[dict[str, Any]]) -> None:
             print(f"try       {finding['try']}")
         if replay is not None:
             print_labelled([f"replayed  {replay['sentence']}"])
-
-
-def try_command(config: Config, finding: Finding) -> str | None:
-    """Return the command that tries what a finding suggests; None if it is refused, or changes nothing."""
-    choices = Choices()
-    command = equivalent_command(config, choices, finding.changes)
-    if command == equivalent_command(config, choices):
-        return None
-    try:
-        configure(shlex.split(command)[1:], choices)
-    except UserError:
-        return None
-    return command
