@@ -347,6 +347,7 @@ def make(in_channels, classes):
         ("in_training", "return self.layer(images.flatten(1))[:, 1:]", "scores of (2, 9) in training"),
         ("in_training", "return self.layer(images.flatten(1))[1:]", "scores of (1, 10) in training"),
         ("in_training", "raise ValueError('mine')", ".py, line 14: ValueError: mine"),
+        ("in_training", "y = self.layer(images.flatten(1)).exp(); y += 1; return y", "inplace operation"),
         ("in_forward", "self.kept = self.layer(images.flatten(1))", "keep tensor.detach()"),
         ("in_init", "self.table = nn.Embedding(3, 3, sparse=True)", None),
         ("in_init", "Net.get_extra_state = lambda self: {'a': 1}", "its state has _extra_state, which is no"),
