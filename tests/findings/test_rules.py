@@ -222,6 +222,23 @@ def test_a_rule_finds_its_fault_first_and_leaves_the_sound_twin_alone(name: str)
     assert name not in [finding.name for finding in findings_of(sound)]
 
 
+def test_one_epoch_whose_loss_fell_is_too_few_and_one_whose_loss_did_not_is_no_case() -> None:
+    for loss, expected in ((1.9, True), (2.3, False)):
+        found = findings_of(record(losses=(loss,), **POOR))
+        assert ("stopped too early" in {finding.name for finding in found}) is expected
+    assert findings_of(record(losses=(0.2,))) == []
+
+
+def test_dropout_explains_a_lower_accuracy_in_training_and_augmentation_is_not_blamed() -> None:
+    gap = {"losses": SLOW, "train": 0.6, "val": 0.85, "train_accuracy": 0.86, "val_accuracy": 0.85}
+    for overrides, expected in ((["augmentation=strong"], True), (["augmentation=strong", "D"], False)):
+        overrides = ["regularization.dropout=0.5" if one == "D" else one for one in overrides]
+        dropout = 0.5 if len(overrides) > 1 else 0.0
+        colour = ["data=synthetic", "data.image_size=32"]
+        found = findings_of(record(*colour, *overrides, dropout=dropout, **gap))
+        assert ("augmentation too strong" in {finding.name for finding in found}) is expected
+
+
 def test_a_run_that_ended_in_its_warm_up_has_no_too_low_rate() -> None:
     found = CASES["learning rate too low"][0]
     assert "learning rate too low" in {finding.name for finding in findings_of(found)}

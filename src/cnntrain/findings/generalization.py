@@ -14,6 +14,8 @@ from .run_record import Rule, RunRecord
 GAP, RISE = 0.08, 1.25
 # Smaller differences between accuracies are noise of a few hundred images.
 STANDARD_ERRORS = 3.0
+# Dropout of this rate lowers the accuracy on training batches by itself.
+STRONG_DROPOUT = 0.3
 # Of fewer validation images, accuracy tells little.
 LEAST_IMAGES = 20
 # The largest over the smallest class.
@@ -183,7 +185,8 @@ def held_back_in_training(run: RunRecord) -> Finding | None:
         )
     # The mean over an epoch lags behind while accuracy still rises.
     settled = len(run.train_accuracies) >= 5 and running - run.train_accuracies[-3] < 0.05
-    if plain - running > 0.2 and settled and _augments(run):
+    by_dropout = rate >= STRONG_DROPOUT  # which has the same effect
+    if plain - running > 0.2 and settled and _augments(run) and not by_dropout:
         return Finding(
             "augmentation too strong",
             f"Augmentation changes the images too much: {running:.0%} of them are right in training, "

@@ -233,13 +233,15 @@ def oscillating(run: RunRecord) -> Finding | None:
 def stopped_too_early(run: RunRecord) -> Finding | None:
     """The training loss still fell fast when the run ended."""
     losses, epochs = run.train_losses, run.config.trainer.epochs
-    if len(losses) < 2 or run.status != "finished" or run.learned >= FAIRLY_LEARNED:
+    if not losses or run.status != "finished" or run.learned >= FAIRLY_LEARNED:
         return None
+    if len(losses) == 1:
+        return _one_epoch(run)
     back = max(1, len(losses) // 5)
     fall, updates = 1 - losses[-1] / losses[-1 - back], run.epochs[-1]["step"]
     val = run.val_losses
-    gained = len(val) != len(losses) or val[-1] < (1 - STILL_FALLING / 3) * val[-1 - back]
     needed = STILL_FALLING if len(losses) > 3 else STILL_FALLING / 4  # in two epochs nothing settles
+    gained = len(val) != len(losses) or val[-1] < (1 - needed / 3) * val[-1 - back]
     if (fall < needed or not gained) and updates >= FEW_UPDATES:
         return None
     sentence = f"by {fall:.0%} in the last {back} of {len(losses)} epochs."
@@ -256,6 +258,21 @@ def stopped_too_early(run: RunRecord) -> Finding | None:
             "class never predicted",
             *(("not learning",) if updates < FEW_UPDATES else ()),
         ),
+    )
+
+
+def _one_epoch(run: RunRecord) -> Finding | None:
+    """A run of one epoch whose loss fell from its first recorded step to its last."""
+    losses, epochs = finite(run.steps, "train/data_loss"), run.config.trainer.epochs
+    if len(losses) < 2 or losses[-1] > (1 - STILL_FALLING) * losses[0] or epochs > 1:
+        return None
+    return Finding(
+        "stopped too early",
+        f"Training ended after one epoch, in which the loss fell from {losses[0]:.3g} to {losses[-1]:.3g}.",
+        {"train_data_losses": losses, "epochs": epochs},
+        0.55,
+        {"trainer.epochs": 10},
+        explains=("underfitting", "class never predicted"),
     )
 
 
