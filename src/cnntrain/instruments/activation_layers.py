@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from ..model.shared_layers import AMPLITUDE, Maxout, ScaledTanh
@@ -53,9 +54,17 @@ def watching(network: nn.Module, watch: Watcher) -> Iterator[None]:
 def zero_units(output: Tensor) -> Tensor:
     """Return for each unit, (U,) bool, whether a rectifier's output is 0 at all positions of all images.
 
-    output (N, U) or (N, U, H, W): a unit is a feature, or a filter.
+    output (N, U) or (N, U, H, W), nowhere negative: a unit is a feature, or a filter. Its sum is 0 only if
+    all are, and a sum takes a tenth of the time of a comparison.
     """
-    return (output <= 0).transpose(0, 1).flatten(1).all(1)
+    return output.sum([dim for dim in range(output.ndim) if dim != 1]) == 0
+
+
+def in_memory_order(output: Tensor) -> Tensor:
+    """Return all values of an output as one vector, without copying those of a channels-last map."""
+    if output.ndim == 4 and output.is_contiguous(memory_format=torch.channels_last):
+        output = output.permute(0, 2, 3, 1)
+    return output.reshape(-1)
 
 
 def saturated_fraction(module: nn.Module, output: Tensor) -> Tensor:

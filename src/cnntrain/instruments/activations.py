@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
 from ..logger.sink import Row
-from .activation_layers import RECTIFIERS, SATURATING, saturated_fraction, watching
+from .activation_layers import RECTIFIERS, SATURATING, in_memory_order, saturated_fraction, watching
 from .instrument import Instrument
 
 
@@ -36,11 +37,12 @@ class Activations(Instrument):
 
     @torch.no_grad()
     def _measure(self, name: str, module: nn.Module, output: Tensor) -> None:
-        values = output.float()
-        deviation, mean = torch.std_mean(values, correction=0)
+        values = in_memory_order(output).float()
+        mean = values.mean()
         self._results[f"activation_mean/{name}"] = mean
-        self._results[f"activation_deviation/{name}"] = deviation
+        # On a CPU, torch.std_mean takes ten times as long.
+        self._results[f"activation_deviation/{name}"] = (values - mean).norm() / math.sqrt(values.numel())
         if isinstance(module, RECTIFIERS):
-            self._results[f"zero_fraction/{name}"] = (values == 0).float().mean()
+            self._results[f"zero_fraction/{name}"] = 1 - values.sign().mean()
         elif isinstance(module, SATURATING):
             self._results[f"saturated_fraction/{name}"] = saturated_fraction(module, values)

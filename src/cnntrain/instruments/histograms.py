@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..logger.sink import Row
 from ..runs.metrics_file import append_row
-from .activation_layers import activation_modules, watching
+from .activation_layers import activation_modules, in_memory_order, watching
 from .instrument import Instrument
 
 BINS = 30
@@ -70,7 +70,7 @@ class Histograms(Instrument):
 @torch.no_grad()
 def histogram(values: Tensor) -> dict[str, Any] | None:
     """Return low, high and the counts of BINS bins of a sample of the values; None if none is finite."""
-    flat = values.flatten()
+    flat = in_memory_order(values)
     sample = flat[:: max(1, -(-len(flat) // MAX_VALUES))].float().cpu()
     finite = sample[sample.isfinite()]
     if not len(finite):
