@@ -75,8 +75,8 @@ class Trainer(Option):
     )
     instruments: bool = setting(
         True,
-        "measure update ratios, gradient norms and activations of each layer in recorded steps, histograms once "
-        "an epoch at most, and dead and saturated units in validation",
+        "measure update ratios, gradient norms and activations of each layer in recorded steps, histograms "
+        "once an epoch at most, and dead and saturated units in validation",
         resume="free",
     )
     report: bool = setting(
