@@ -16,6 +16,7 @@ from torchvision import models
 from torchvision.models._api import WeightsEnum
 
 from cnntrain.errors import ConfigError, DataError
+from cnntrain.model.custom_network import place_in_users_code
 from cnntrain.model.settings.base import Model
 from cnntrain.model.settings.external import Custom, TorchvisionModel
 
@@ -378,6 +379,15 @@ def test_what_a_users_code_does_wrong_is_refused_with_its_line_and_undone(
         torch.is_grad_enabled(),
         os.getcwd(),
     )
+
+
+def test_an_error_of_this_package_is_not_laid_at_the_door_of_its_caller() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Custom(factory="").build(3, 10, SIZE, None)
+    assert place_in_users_code(caught.value) is None
+    with pytest.raises(ZeroDivisionError) as own:
+        print(1 / 0)
+    assert place_in_users_code(own.value) is None
 
 
 def test_a_network_whose_train_returns_nothing_is_accepted(module_name: str) -> None:

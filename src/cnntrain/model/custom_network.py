@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import itertools
 import os
 import re
 import sys
@@ -203,11 +204,15 @@ def _users_code(prefix: str, action: str) -> Iterator[None]:
 
 
 def place_in_users_code(error: BaseException) -> str | None:
-    """Return file and line of the innermost frame outside of this package and of installed ones, or None."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        file = frame.filename
-        if not file.startswith((*INSTALLED, "<")):
-            return f"{file}, line {frame.lineno}"
+    """Return file and line of the innermost frame of code that is not INSTALLED, or None.
+
+    Only frames below one of this package count: above are the script or the test that called it.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = itertools.dropwhile(lambda frame: not frame.filename.startswith(INSTALLED[0]), frames)
+    for frame in reversed(list(inside)):
+        if not frame.filename.startswith((*INSTALLED, "<")):
+            return f"{frame.filename}, line {frame.lineno}"
     return None
 
 
