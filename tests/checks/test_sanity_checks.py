@@ -204,6 +204,18 @@ def units(network: nn.Module) -> dict[str, bool | None]:
     return {result.name: result.passed for result in check_units(network, torch.randn(64, 1, 6, 6))}
 
 
+def test_on_a_few_images_units_may_be_dead_by_chance_unless_all_are() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(36, 32), nn.ReLU(), nn.Linear(32, 3))
+    with torch.no_grad():
+        network[1].bias[:24] = -100
+    for images, passed in ((63, True), (64, False)):
+        (dead, *_) = check_units(network, torch.randn(images, 1, 6, 6))
+        assert dead.passed is passed
+    with torch.no_grad():
+        network[1].bias[:] = -100
+    assert check_units(network, torch.randn(2, 1, 6, 6))[0].passed is False
+
+
 def test_dead_and_saturated_units_and_constant_scores_are_found() -> None:
     torch.manual_seed(0)
     convolution = nn.Conv2d(1, 16, 3)

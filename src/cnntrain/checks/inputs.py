@@ -16,7 +16,7 @@ MAX_MEAN, MIN_DEVIATION, MAX_DEVIATION = 3.0, 0.05, 5.0
 ROUNDING = 1e-6
 # Half of a layer's units dead before training: with random weights a unit is 0 for all images by chance only
 # where there are few images, or where biases or the initialization are wrong.
-MAX_DEAD_FRACTION, MIN_UNITS = 0.5, 16
+MAX_DEAD_FRACTION, MIN_UNITS, MIN_IMAGES = 0.5, 16, 64
 # Batch statistics of so few images are too noisy: Wu & He 2018 (Group Normalization), figure 1.
 SMALLEST_BATCH = 4
 
@@ -70,12 +70,13 @@ def check_units(network: nn.Module, inputs: Tensor) -> list[CheckResult]:
     with activity.around_split():
         scores = plain(inputs.clone())
     row = activity.row()
-    # Of a handful of units, most may be dead by chance.
+    # Of a handful of units, or on a handful of images, most may be dead by chance.
     units = activity.units()
+    enough = len(inputs) >= MIN_IMAGES
     dead = {
         name: fraction
         for name, fraction in _of_kind(row, DEAD).items()
-        if units[name] >= MIN_UNITS or fraction == 1
+        if (units[name] >= MIN_UNITS and enough) or fraction == 1
     }
     return [
         _worst("dead units", dead, "units are 0 for all images", "initialization=he"),
