@@ -118,7 +118,7 @@ def turn_off_randomness(network: nn.Module) -> None:
 
 def _worst(name: str, fractions: dict[str, float], what: str, advice: str) -> CheckResult:
     if not fractions:
-        return CheckResult(name, None, "no layer of this kind")
+        return CheckResult(name, None, "no layer of this kind with enough units and images to tell")
     layer = max(fractions, key=lambda key: fractions[key])
     sentence = f"at most {fractions[layer]:.0%} of a layer's {what} ({layer})"
     if fractions[layer] > MAX_DEAD_FRACTION:
