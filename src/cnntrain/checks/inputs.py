@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,10 @@ from .check_result import CheckResult
 # Inputs beyond these are not scaled: raw bytes have a mean of about 120 and a deviation of about 60.
 MAX_MEAN, MIN_DEVIATION, MAX_DEVIATION = 3.0, 0.05, 5.0
 ROUNDING = 1e-6
-# Half of a layer's units dead before training: with random weights a unit is 0 for all images by chance only
-# where there are few images, or where biases or the initialization are wrong.
-MAX_DEAD_FRACTION, MIN_UNITS, MIN_IMAGES = 0.5, 16, 64
+# More than half of a layer's units dead before training. Deep in a network without normalization the
+# features of all images point in nearly one direction, and a random unit is 0 for all of them in one of two
+# cases: so half of them are dead, and by chance STANDARD_ERRORS more.
+MAX_DEAD_FRACTION, MIN_UNITS, MIN_IMAGES, STANDARD_ERRORS = 0.5, 16, 64, 3.0
 # Batch statistics of so few images are too noisy: Wu & He 2018 (Group Normalization), figure 1.
 SMALLEST_BATCH = 4
 
@@ -78,8 +80,9 @@ def check_units(network: nn.Module, inputs: Tensor) -> list[CheckResult]:
         for name, fraction in _of_kind(row, DEAD).items()
         if (units[name] >= MIN_UNITS and enough) or fraction == 1
     }
+    by_chance = {name: MAX_DEAD_FRACTION + STANDARD_ERRORS * math.sqrt(0.25 / units[name]) for name in dead}
     return [
-        _worst("dead units", dead, "units are 0 for all images", "initialization=he"),
+        _worst("dead units", dead, "units are 0 for all images", "initialization=he", by_chance),
         _worst(
             "saturated units",
             _of_kind(row, SATURATED),
@@ -116,12 +119,19 @@ def turn_off_randomness(network: nn.Module) -> None:
             module.train()
 
 
-def _worst(name: str, fractions: dict[str, float], what: str, advice: str) -> CheckResult:
+def _worst(
+    name: str, fractions: dict[str, float], what: str, advice: str, limits: dict[str, float] | None = None
+) -> CheckResult:
+    """Return the check that no layer's fraction is above its limit, 1 always being so.
+
+    limits: by layer; MAX_DEAD_FRACTION for all without them.
+    """
     if not fractions:
         return CheckResult(name, None, "no layer of this kind with enough units and images to tell")
-    layer = max(fractions, key=lambda key: fractions[key])
-    sentence = f"at most {fractions[layer]:.0%} of a layer's {what} ({layer})"
-    if fractions[layer] > MAX_DEAD_FRACTION:
+    limits = limits or dict.fromkeys(fractions, MAX_DEAD_FRACTION)
+    above = [layer for layer, fraction in fractions.items() if fraction == 1 or fraction > limits[layer]]
+    layer = max(above or fractions, key=lambda key: fractions[key])
+    if above:
         sentence = f"{fractions[layer]:.0%} of the {what} in {layer} before training; try {advice}"
         return CheckResult(name, False, sentence, fractions)
-    return CheckResult(name, True, sentence, fractions)
+    return CheckResult(name, True, f"at most {fractions[layer]:.0%} of a layer's {what} ({layer})", fractions)
