@@ -157,6 +157,11 @@ def test_a_disk_that_is_full_before_the_first_checkpoint_leaves_nothing(
     assert main([f"hydra.run.dir={tmp_path / 'run'}", *QUICK]) == 3
     assert "continue" not in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
+    # In a folder of the user's, what lay there before stays.
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "schedule.png").write_bytes(b"the user's")
+    assert main([f"hydra.run.dir={tmp_path / 'run'}", *QUICK]) == 3
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["schedule.png"]
 
 
 @pytest.mark.parametrize("operation", ["fsync", "replace", "link"])

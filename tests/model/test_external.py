@@ -282,7 +282,7 @@ def test_a_factory_that_returns_no_module_is_refused(module_name: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("more", r"returns scores of \(2, 11\) for 2 images, not \(2, 10\)"),
+        ("more", r"returns scores of \(2, 11\) in evaluation for 2 images, not \(2, 10\)"),
         ("dict", "returns a dict in evaluation; it must return one tensor"),
         ("pair", "returns a tuple in evaluation; it must return one tensor"),
         ("detached", "have no gradient; leave out detach"),
@@ -388,6 +388,17 @@ def test_an_error_of_this_package_is_not_laid_at_the_door_of_its_caller() -> Non
     with pytest.raises(ZeroDivisionError) as own:
         print(1 / 0)
     assert place_in_users_code(own.value) is None
+
+
+def test_a_network_that_gets_too_small_images_is_left_in_training_mode(module_name: str) -> None:
+    Path(f"{module_name}.py").write_text(
+        "from torch import nn\n"
+        "def make(in_channels, classes):\n"
+        "    sizes = ((in_channels, 4), (4, 4), (4, classes))\n"
+        "    return nn.Sequential(*(nn.Conv2d(before, after, 3) for before, after in sizes))\n"
+    )
+    # The layer table reports the size that is needed.
+    assert Custom(factory=f"{module_name}:make").build(3, 10, (4, 4), None).training
 
 
 def test_a_network_whose_train_returns_nothing_is_accepted(module_name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from ..config.choice_files import Choices
@@ -44,6 +44,14 @@ class SweepJob:
         """The accuracy on training images, without augmentation and dropout if that was measured."""
         plain = self.record.plain_accuracy
         return max(self.record.train_accuracies, default=None) if plain is None else plain
+
+    @cached_property
+    def layers(self) -> int:
+        """The number of weight tensors whose updates were measured, which grows with depth."""
+        rows = self.record.steps[:1]
+        return sum(
+            name.startswith("weight_norm/") and name.endswith("weight") for row in rows for name in row
+        )
 
     def score(self, metric: str | None) -> float | None:
         """Return a number that is the higher, the better the job's validation metric is."""
@@ -89,7 +97,7 @@ class SweepRecord:
         if key in job.overrides:
             return job.overrides[key]
         if not name:
-            return Choices().defaults[key] if key in GROUPS else written(getattr(job.record.config, key))
+            return default_choices()[key] if key in GROUPS else written(getattr(job.record.config, key))
         options = getattr(job.record.config, group)
         return written(getattr(options, name)) if hasattr(options, name) else NONE
 
@@ -100,6 +108,12 @@ class SweepRecord:
         scored = [(job.score(self.metric), job) for job in sound]
         known = [(score, job) for score, job in scored if score is not None]
         return [job for _, job in sorted(known, key=lambda entry: entry[0], reverse=True)]
+
+
+@cache
+def default_choices() -> dict[str, str]:
+    """Return the name of the default choice of every group."""
+    return Choices().defaults
 
 
 def number_in(text: str) -> float | None:

@@ -147,7 +147,7 @@ def degradation(sweep: SweepRecord) -> Finding | None:
         f"and by {val:.0%} in validation. It is not overfitted but harder to optimize; shortcuts or "
         "normalization help.",
         {
-            "layers": {name: _layers(shallow), deep_name: _layers(deep)},
+            "layers": {name: shallow.layers, deep_name: deep.layers},
             "train_accuracy": {name: shallow.train_accuracy, deep_name: deep.train_accuracy},
         },
         0.8,
@@ -196,21 +196,17 @@ def _shared_by_failed(sweep: SweepRecord, failed: list[SweepJob]) -> str | None:
 
 def _drops(sweep: SweepRecord, shallow: SweepJob, deep: SweepJob) -> tuple[float, float] | None:
     """Return by how much training and validation accuracy are lower in the deeper of two comparable jobs."""
+    if deep.layers < DEEPER * shallow.layers:
+        return None
     differing = [key for key in sweep.varied if sweep.of(shallow, key) != sweep.of(deep, key)]
     comparable = all(key == "model" or key.startswith("model.") for key in differing)
     same_kind = type(shallow.record.config.model) is type(deep.record.config.model)
-    if not (comparable and same_kind and _layers(deep) >= DEEPER * _layers(shallow)):
+    if not (comparable and same_kind):
         return None
     of_shallow, of_deep = (
         (job.train_accuracy or math.nan, job.value("accuracy") or math.nan) for job in (shallow, deep)
     )
     return of_shallow[0] - of_deep[0], of_shallow[1] - of_deep[1]
-
-
-def _layers(job: SweepJob) -> int:
-    """Return the number of weight tensors whose updates were measured, which grows with depth."""
-    rows = job.record.steps[:1]
-    return sum(name.startswith("weight_norm/") and name.endswith("weight") for row in rows for name in row)
 
 
 def _model(job: SweepJob) -> str:

@@ -31,7 +31,7 @@ from ..runs.run_progress import Progress
 from ..runs.signals import StopSignals
 from ..settings.config_tree import Config
 from ..training.evaluate_split import evaluate_split
-from ..training.memory_use import peak_memory
+from ..training.memory_use import memory_row
 from ..version import __version__
 
 FINISHED, INTERRUPTED, DIVERGED, FAILED = "finished", "interrupted", "diverged", "failed"
@@ -201,7 +201,7 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
         "parameters": count_parameters(step.network),
         "wall_seconds": round(progress.wall_seconds, 3),
         "images_per_second": round(progress.images / max(progress.training_seconds, 1e-9), 1),
-        **_memory(step.compute.device),
+        **memory_row(step.compute.device),
         "device": str(step.compute.device),
         "precision": step.compute.precision,
         "seed": config.seed,
@@ -218,15 +218,6 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     files += [file_names.HISTOGRAMS] if config.trainer.instruments else []
     files += ["tensorboard/"] if (folder.path / "tensorboard").is_dir() else []
     print(f"{folder.path}: {', '.join(files)}", flush=True)
-
-
-def _memory(device: torch.device) -> dict[str, float]:
-    """Return the peak of the memory used and the memory there is, {} where they are unknown."""
-    found = peak_memory(device)
-    if found is None:
-        return {}
-    peak, limit = found
-    return {"peak_memory_gb": round(peak, 2), "memory_gb": round(limit, 2)}
 
 
 def _report(config: Config, assembled: Assembled, folder: RunFolder) -> None:

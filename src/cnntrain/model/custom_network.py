@@ -55,7 +55,7 @@ def custom_network(
     image_size: tuple[int, int],
     dropout: float | None,
 ) -> nn.Module:
-    """Return factory(in_channels=…, classes=…, **arguments), after one forward pass.
+    """Return factory(in_channels=…, classes=…, **arguments), tried in evaluation and in training.
 
     Raises ConfigError if the function is not found, does not accept these arguments, fails, changes
     PROCESS_STATE, or does not return a torch.nn.Module with weights whose output is (N, classes).
@@ -73,22 +73,17 @@ def custom_network(
         raise ConfigError([f"{prefix}: returned a ScriptModule; leave torch.jit.script out"])
     images = torch.zeros(2, in_channels, *image_size)
     height, width = image_size
-    with _users_code(prefix, f"its forward pass, of images of {height}x{width}x{in_channels},"):
-        try:
-            problem = _problem(network, images, classes)
-        except RuntimeError as error:
-            if TOO_SMALL.search(str(error)) is None:
-                raise
-            problem = None
-    if problem is None:
-        with _users_code(prefix, f"a training step, on images of {height}x{width}x{in_channels},"):
+    shape = f"images of {height}x{width}x{in_channels},"
+    for action, trial in (("its forward pass, of", _problem), ("a training step, on", _training_problem)):
+        with _users_code(prefix, f"{action} {shape}"):
             try:
-                problem = _training_problem(network, images, classes)
+                problem = trial(network, images, classes)
             except RuntimeError as error:
                 if TOO_SMALL.search(str(error)) is None:
                     raise
-    if problem is not None:
-        raise ConfigError([f"{prefix}: {problem}"])
+                problem = None
+        if problem is not None:
+            raise ConfigError([f"{prefix}: {problem}"])
     set_dropout(network, dropout)
     return network
 
@@ -96,22 +91,21 @@ def custom_network(
 def _problem(network: nn.Module, images: Tensor, classes: int) -> str | None:
     """Return what is wrong with a network or its output in evaluation; lazy layers get their weights."""
     training = network.training
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        network.eval()
-        if any(map(is_lazy, network.parameters())):
-            network(images)
-        before = _shapes(network)
-        output = network(images)
-    network.train(training)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            network.eval()
+            if any(map(is_lazy, network.parameters())):
+                network(images)
+            before = _shapes(network)
+            output = network(images)
+    finally:
+        network.train(training)
     if problem := _changed(before, network, "its forward pass"):
         return problem
     if extra := [name for name, value in network.state_dict().items() if not isinstance(value, Tensor)]:
         return f"its state has {extra[0]}, which is no tensor; checkpoints hold tensors only, so use a buffer"
-    if not isinstance(output, Tensor):
-        return f"the network returns a {type(output).__name__} in evaluation; it must return one tensor"
-    shape = (len(images), classes)
-    if tuple(output.shape) != shape:
-        return f"the network returns scores of {tuple(output.shape)} for {len(images)} images, not {shape}"
+    if problem := _output_problem(output, len(images), classes, "evaluation"):
+        return problem
     for name, weight in network.named_parameters():
         if weight.dtype != torch.float32:
             kind = str(weight.dtype).removeprefix("torch.")
@@ -147,20 +141,25 @@ def _training_problem(network: nn.Module, images: Tensor, classes: int) -> str |
                     "auxiliary_weight, the weight of the losses of the others"
                 )
             for one in scores:
-                if not isinstance(one, Tensor):
-                    kind = type(one).__name__
-                    return f"the network returns a {kind} in training; it must return one tensor"
-                if tuple(one.shape) != (len(images), classes):
-                    return (
-                        f"the network returns scores of {tuple(one.shape)} in training for {len(images)} "
-                        f"images, not {(len(images), classes)}"
-                    )
+                if problem := _output_problem(one, len(images), classes, "training"):
+                    return problem
             torch.autograd.backward([one.float().logsumexp(1).sum() for one in scores])
     if problem := _changed(before, copied, "a training step"):
         return problem
     sparse = [name for name, w in copied.named_parameters() if w.grad is not None and w.grad.is_sparse]
     if sparse:
         return f"the gradient of {sparse[0]} is sparse; penalties and clipping need sparse=False"
+    return None
+
+
+def _output_problem(output: object, images: int, classes: int, mode: str) -> str | None:
+    """Return what is wrong with the output of a forward pass in a mode, or None."""
+    if not isinstance(output, Tensor):
+        return f"the network returns a {type(output).__name__} in {mode}; it must return one tensor"
+    shape = (images, classes)
+    if tuple(output.shape) != shape:
+        found = tuple(output.shape)
+        return f"the network returns scores of {found} in {mode} for {images} images, not {shape}"
     return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,10 +62,7 @@ class RunPage:
             title=f"Run {self.folder.name}",
             subtitle=f"{self.folder}, {self.record.summary.get('status', 'not finished')}",
             sections=[*sections, ("configuration", "Configuration")],
-            findings=[
-                {**finding, "evidence_text": json.dumps(finding["evidence"], indent=1)}
-                for finding in self.findings
-            ],
+            findings=self.findings,
             summary=self._summary(),
             curves=curves,
             pictures=pictures,

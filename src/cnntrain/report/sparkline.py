@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from ..findings.run_record import finite
 from ..metrics import DISPLAY, format_metric
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -16,12 +17,12 @@ WIDTH = 30
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
     """Return a bar for each value, scaled from the smallest to the largest; of many, the means of parts."""
-    finite = [value for value in values if math.isfinite(value)]
-    count = min(width, len(finite))
+    known = [value for value in values if math.isfinite(value)]
+    count = min(width, len(known))
     if not count:
         return ""
-    edges = [round(number * len(finite) / count) for number in range(count + 1)]
-    means = [statistics.fmean(finite[start:end]) for start, end in pairwise(edges)]
+    edges = [round(number * len(known) / count) for number in range(count + 1)]
+    means = [statistics.fmean(known[start:end]) for start, end in pairwise(edges)]
     low, high = min(means), max(means)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[round((mean - low) * scale)] for mean in means)
@@ -33,12 +34,12 @@ def curve_lines(steps: list[dict[str, Any]], epochs: list[dict[str, Any]]) -> li
     Each has the curve, its first and its last value. Of a loss that falls a hundredfold, the logarithm is
     drawn.
     """
-    losses = _column(steps, "train/data_loss")
+    losses = finite(steps, "train/data_loss")
     names = [name.removeprefix("val/") for row in epochs[:1] for name in row if name.startswith("val/")]
     metric = next((name for name in names if name != "loss" and name in DISPLAY), None)
     lines = [("train loss", losses, "loss")]
     if metric is not None:
-        lines.append((f"val {DISPLAY[metric][0]}", _column(epochs, f"val/{metric}"), metric))
+        lines.append((f"val {DISPLAY[metric][0]}", finite(epochs, f"val/{metric}"), metric))
     printed = []
     for label, values, name in lines:
         if len(values) > 1:
@@ -56,8 +57,3 @@ def _logarithms(losses: list[float]) -> list[float]:
 def _value(name: str, value: float) -> str:
     """Return a metric as it is printed, without its name."""
     return format_metric(name, value).split()[-1]
-
-
-def _column(rows: list[dict[str, Any]], name: str) -> list[float]:
-    values = [row.get(name) for row in rows]
-    return [value for value in values if value is not None and math.isfinite(value)]

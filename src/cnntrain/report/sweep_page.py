@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ..findings.sweep_record import SweepJob, SweepRecord
@@ -56,9 +55,7 @@ def sweep_page(sweep: SweepRecord, findings: list[dict[str, Any]], command: str)
         title=f"Sweep {sweep.folder.name}",
         subtitle=f"{sweep.folder}, {len(sweep.jobs)} jobs",
         sections=[*sections, ("command", "Best job")],
-        findings=[
-            {**finding, "evidence_text": json.dumps(finding["evidence"], indent=1)} for finding in findings
-        ],
+        findings=findings,
         columns=columns(sweep),
         jobs=[
             {"name": job.name, "link": _link(sweep, job), "cells": cells(sweep, job)}

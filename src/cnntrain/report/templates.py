@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from typing import Any
 
 
@@ -10,4 +12,5 @@ def render(template: str, **values: Any) -> str:
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("cnntrain", "report"), autoescape=True)
+    environment.filters["json"] = partial(json.dumps, indent=1)
     return environment.get_template(template).render(**values)

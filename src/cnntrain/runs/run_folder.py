@@ -36,6 +36,8 @@ class RunFolder:
         self.error = path / file_names.ERROR
         self.checkpoints = Checkpoints(path / file_names.CHECKPOINTS)
         self._discarded = False
+        # What lay in the folder of a new run before it, and is not the run's to remove.
+        self.others: set[str] = set()
 
     def read_summary(self) -> dict[str, Any] | None:
         """Return the summary, or None if the run has not written one; raises DataError."""
@@ -68,7 +70,7 @@ class RunFolder:
 
     def discard(self) -> None:
         """Remove the files of a run that did not start; `locked` then removes the folder if it is empty."""
-        for name in file_names.BEFORE_TRAINING:
+        for name in set(file_names.BEFORE_TRAINING) - self.others:
             with suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
@@ -109,6 +111,7 @@ def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> Ru
         raise DataError(
             f"{path}: already holds a run; continue it with {run_override(path)}, or name another folder"
         )
+    folder.others = {entry.name for entry in path.iterdir()} if named_by_user else set()
     if with_checkpoints:
         folder.checkpoints.make()
     return folder

@@ -12,22 +12,26 @@ import torch
 CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
-def peak_memory(device: torch.device) -> tuple[float, float] | None:
-    """Return the peak memory of this process and the memory there is, in GB (1e9 bytes); None if unknown.
+def memory_row(device: torch.device) -> dict[str, float]:
+    """Return peak_memory_gb of this process and memory_gb, all there is, in 1e9 bytes; {} if unknown.
 
     On a CUDA device that of torch's allocator there, elsewhere the resident memory, and the smaller of the
     machine's memory and the container's limit.
     """
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
-        return torch.cuda.max_memory_allocated(device) / 1e9, total / 1e9
+        return _row(torch.cuda.max_memory_allocated(device), total)
     if not sys.platform.startswith("linux"):
-        return None
+        return {}
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return peak / 1e9, min([machine, *_container_limits()]) / 1e9
+    return _row(peak, min([machine, *_container_limits()]))
+
+
+def _row(peak: int, memory: int) -> dict[str, float]:
+    return {"peak_memory_gb": round(peak / 1e9, 2), "memory_gb": round(memory / 1e9, 2)}
 
 
 def _container_limits() -> list[int]:

@@ -11,8 +11,8 @@ from .image_grid import png_of_sheet
 
 LAYERS, CHANNELS = 4, 8
 UNITS, PATCHES = 4, 8
-# Images that are searched for patches.
-SEARCHED = 200
+# Images that are searched for patches; of large ones as many as have MAX_PIXELS together.
+SEARCHED, MAX_PIXELS = 200, 10**6
 # Smaller images, and vectors, have nothing to show.
 MIN_SIDE = 4
 
@@ -26,7 +26,9 @@ def maps_and_patches(
     """
     network.eval()
     device = next(network.parameters()).device
-    stored = next(images.subset(torch.arange(min(SEARCHED, len(images)))).chunks(SEARCHED))
+    height, width, _ = images.shape
+    searched = min(len(images), SEARCHED, max(PATCHES, MAX_PIXELS // (height * width)))
+    stored = next(images.subset(torch.arange(searched)).chunks(searched))
     with torch.no_grad():
         inputs = preprocess(stored.to(device))
     if min(inputs.shape[2:]) < MIN_SIDE:
@@ -34,7 +36,7 @@ def maps_and_patches(
     maps = feature_maps(network, inputs[:1], LAYERS)
     if not maps:
         return []
-    rows = {"image": _displayed(stored[:1])}
+    rows = {"image": stored[:1].float() / 255}
     rows |= {f"{name} {tuple(m.shape[2:])}": _scaled(m[0, :CHANNELS]) for name, m in maps.items()}
     caption = "Feature maps of a validation image, the first channels of some layers"
     found = [(f"{caption}{_top_classes(network, inputs[:1], names)}", png_of_sheet(rows))]
@@ -57,10 +59,6 @@ def _top_classes(network: nn.Module, inputs: Tensor, names: list[str]) -> str:
         scores = network(inputs).float()[0, : len(names)]
     best = scores.argsort(descending=True)[:3].tolist()
     return f"; its highest scores: {', '.join(f'{names[index]} ({scores[index]:.1f})' for index in best)}"
-
-
-def _displayed(images: Tensor) -> Tensor:
-    return images.float() / 255
 
 
 def _scaled(maps: Tensor) -> Tensor:
@@ -88,4 +86,4 @@ def _cut_out(images: Tensor, patches: list[Patch], scale: tuple[float, float]) -
         y = min(max(0, (top + bottom - tall) // 2), height - tall)
         x = min(max(0, (left + right - wide) // 2), width - wide)
         cut.append(images[patch.image, y : y + tall, x : x + wide])
-    return _displayed(torch.stack(cut))
+    return torch.stack(cut).float() / 255
