@@ -132,6 +132,22 @@ def test_a_working_folder_that_is_gone_and_an_unknown_backend_of_matplotlib(tmp_
     assert (found.returncode, found.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("arguments", [["model=linear"], ["-m", "model=linear", "seed=1,2"]])
+def test_a_torch_that_cannot_be_imported_is_said_in_one_line(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text("raise ValueError('Invalid log settings: x')\n")
+    found = subprocess.run(
+        [sys.executable, "-m", "cnntrain", *arguments],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stderr.count("\n")) == (1, 1)
+    assert "torch cannot be imported: Invalid log settings: x" in found.stderr
+
+
 def test_closed_descriptors_are_opened_so_that_no_file_gets_their_number() -> None:
     kept = os.dup(0)
     try:

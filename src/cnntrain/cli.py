@@ -86,6 +86,7 @@ def _main(command: CommandLine) -> int:
         from .config.hydra_composer import composer_of
 
         composer_of(choices).complete(_completion(command.values["completion"]))
+        return int(output_failed())
     elif "cfg" in command.values:
         _show_configuration(command, choices)
         return int(output_failed())

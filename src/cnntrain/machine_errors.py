@@ -1,13 +1,14 @@
-"""Failures of the machine in words: a full disk, too little memory, a process that was killed."""
+"""Failures of the machine in words: a full disk, too little memory, a killed process, a torch that fails."""
 
 from __future__ import annotations
 
 import errno
+import os
 import re
 import traceback
 from pathlib import Path
 
-from .errors import DataError, UserError
+from .errors import DataError, UserError, first_line
 
 PACKAGE = str(Path(__file__).parent)
 # How torch, numpy, Python and the dynamic loader say that memory is missing.
@@ -56,6 +57,11 @@ def machine_error(error: BaseException) -> UserError | None:
             f"a process that reads images (pid {match[1]}) {cause}; if memory was short, lower data.workers "
             "or data.batch_size, then continue with run=FOLDER"
         )
+    if _on_importing_torch(error):
+        return UserError(
+            f"torch cannot be imported: {first_line(error)}; correct the environment variable, if it names "
+            "one, or install torch anew"
+        )
     if isinstance(error, OSError) and error.errno is not None:
         where = error.filename if isinstance(error.filename, str) else "a file"
         return DataError(f"{where}: {error.strerror}; {remedy(error)}, then try again")
@@ -73,6 +79,14 @@ def remedy(error: OSError) -> str:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return "raise the limit on open files (ulimit -n)"
     return "change its access rights" if error.errno in (errno.EACCES, errno.EPERM) else "check the device"
+
+
+def _on_importing_torch(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(
+        frame.name == "<module>" and frame.filename.endswith(os.path.join("torch", "__init__.py"))
+        for frame in frames
+    ) or (isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "torch")
 
 
 def _memory_message(error: BaseException, text: str) -> str:

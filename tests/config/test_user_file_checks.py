@@ -101,6 +101,7 @@ INVALID_FILES = [
     ("optim", b"", ["empty", "defaults: [NAME, _self_]", "adagrad"]),
     ("optim", b"# only a comment\n", ["empty"]),
     ("optim", b"defaults: [adam, _self_]\nlr: 0.1 # \xff\xfe\n", ["not UTF-8"]),
+    ("optim", b"defaults: [mine, _self_]\nlr: 0.1\n", ["names the file itself"]),
     ("optim", b"lr: 0.1\n", ["does not say which settings it has", "defaults: [NAME, _self_]"]),
     ("optim", b"defaults: [adamm, _self_]\nlr: 0.1\n", ["adamm", "did you mean adam?"]),
     ("optim", b"defaults: [/schema/optim/adamm@_here_]\nlr: 0.1\n", ["/schema/optim/adamm", "no schema"]),

@@ -28,7 +28,8 @@ def file_problems(choice: Choice, choices: Choices, chosen: dict[str, Choice]) -
     if problems:
         return problems
     group, where = choice.group, f"{choice.path}: "
-    beginning = f"`defaults: [NAME, _self_]`, NAME being one of {', '.join(choices.names(group))}"
+    others = [name for name in choices.names(group) if name != choice.name]
+    beginning = f"`defaults: [NAME, _self_]`, NAME being one of {', '.join(others)}"
     if content is None and group == EXPERIMENT:
         return [f"{where}is empty; begin with the line `# @package _global_`, then settings"]
     if content is None:
@@ -66,6 +67,8 @@ def _defaults_problems(entries: list[Any], choice: Choice, choices: Choices, whe
         elif match := SCHEMA.match(entry):
             if match["group"] != group or choice.schema is None:
                 yield f"{where}defaults names {entry}, which is no schema of {group}"
+        elif entry == choice.name:
+            yield f"{where}defaults names the file itself; name another choice of {group}"
         elif entry != "_self_" and choices.find(group, entry) is None:
             yield f"{where}defaults: {unknown_choice(group, entry, choices)}"
 
