@@ -87,10 +87,10 @@ def _main(command: CommandLine) -> int:
 
         composer_of(choices).complete(_completion(command.values["completion"]))
         return int(output_failed())
-    elif "cfg" in command.values:
+    if "cfg" in command.values:
         _show_configuration(command, choices)
         return int(output_failed())
-    elif command.run is not None:
+    if command.run is not None:
         _start_on_run(command.run, command, choices)
     elif "multirun" in command.flags:
         return _start_sweep(command, choices)
