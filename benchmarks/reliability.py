@@ -55,6 +55,9 @@ OPERATIONS = {
 }
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
+# Seconds after which a case that has not ended is killed, and counts as failed.
+LONGEST = 300
+
 
 class Child:
     """A forked process that runs cnntrain with its output in a file."""
@@ -75,6 +78,7 @@ class Child:
             sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
             sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in __main__.py
+            signal.alarm(LONGEST)
             prepare()
             code = cnntrain(overrides)
         except BaseException:

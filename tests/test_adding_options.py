@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cnntrain.settings.config_tree import GROUP_PACKAGES, GROUPS
+from cnntrain.settings.config_tree import GROUP_PACKAGES, GROUPS, OF_SWEEPS
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,6 +53,16 @@ class Extra(Augmentation):
         from .extra import Invert
 
         return Augment([Invert()])
+""",
+    "search": """
+@dataclass
+class Extra(Search):
+    name: str = fixed("extra")
+
+    def plan(self, space, epochs, seed):
+        from .extra import LastValue
+
+        return LastValue(space, epochs)
 """,
     "initialization": """
 @dataclass
@@ -220,6 +230,19 @@ class Last(Average):
     def weight(self, step):
         return 1.0
 """,
+    "search": """
+from .plan import Task
+
+class LastValue:
+    def __init__(self, space, epochs):
+        self.space, self.epochs = space, epochs
+
+    def tasks(self, results):
+        yield Task("only", self.epochs)
+
+    def settings(self, job, results):
+        return {key: parameter.ends()[-1] for key, parameter in self.space.items()}
+""",
     "logger": """
 class TextFile:
     def __init__(self, path):
@@ -261,7 +284,7 @@ def extended(tmp_path: Path) -> Path:
 
 
 def test_an_option_of_every_group_is_found_and_used(extended: Path) -> None:
-    overrides = [f"{group}=extra" for group in GROUPS]
+    overrides = [f"{group}=extra" for group in GROUPS if group != OF_SWEEPS]
     environment = os.environ | {"PYTHONPATH": str(extended / "src")}
 
     def cnntrain(*arguments: str) -> str:
@@ -276,7 +299,7 @@ def test_an_option_of_every_group_is_found_and_used(extended: Path) -> None:
     assert cnntrain("--help").count("An option added by three files.") == len(GROUPS)
     printed = cnntrain(*overrides, "hydra.run.dir=run", "optim.lr=0.1", *quick)
     stored = yaml.safe_load((extended / "run" / "config.yaml").read_text())
-    assert {stored[group]["name"] for group in GROUPS} == {"extra"}
+    assert {stored[group]["name"] for group in GROUPS if group != OF_SWEEPS} == {"extra"}
     # All initial weights are 0.5: scores are equal, and the first loss is ln 2 + 7 plus the l1 penalty.
     assert "weights   from the extra initialization" in printed
     rows = (extended / "run" / "metrics.jsonl").read_text().splitlines()
@@ -286,3 +309,6 @@ def test_an_option_of_every_group_is_found_and_used(extended: Path) -> None:
     assert first["lr"] == pytest.approx(0.1 * 0.5)
     assert "val_average/loss" in yaml.safe_load(rows[-1])
     assert len((extended / "run" / "extra.txt").read_text().splitlines()) == len(rows)
+
+    cnntrain("-m", "search=extra", "hydra.sweep.dir=sweep", *overrides, "optim.lr=0.1,0.2", *quick)
+    assert yaml.safe_load((extended / "sweep" / "only" / "config.yaml").read_text())["optim"]["lr"] == 0.2

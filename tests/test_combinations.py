@@ -17,7 +17,7 @@ from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
 from cnntrain.errors import ConfigError
 from cnntrain.model.settings.base import Scalable
-from cnntrain.settings.config_tree import GROUPS
+from cnntrain.settings.config_tree import GROUPS, OF_SWEEPS
 
 CHOICES = Choices()
 QUICK = ["trainer.epochs=1", "trainer.max_steps_per_epoch=2", "trainer.pictures=false"]
@@ -51,7 +51,7 @@ def choices() -> list[str]:
     return [
         f"{group}={name}"
         for group in GROUPS
-        if group != "model"
+        if group not in ("model", OF_SWEEPS)
         for name in CHOICES.names(group)
         if name not in EXCLUDED
     ]
@@ -124,7 +124,7 @@ def random_overrides(rng: random.Random) -> list[str]:
         "logger": "none",
         "trainer": "default",
     }
-    for group in GROUPS:
+    for group in (group for group in GROUPS if group != OF_SWEEPS):
         if group not in options:
             options[group] = rng.choice([name for name in CHOICES.names(group) if name not in EXCLUDED])
     overrides = [f"{group}={name}" for group, name in options.items()]

@@ -280,9 +280,9 @@ def test_a_diverged_run_stops_and_reports_step_learning_rate_loss_and_gradient_n
 def test_a_sweep_runs_all_jobs_and_a_job_equals_the_same_single_run() -> None:
     overrides = ["trainer.epochs=2", "regularization.dropout=0.2"]
     assert main(["-m", "hydra.sweep.dir=sweep", "optim=sgd,adam", "seed=1,2", *overrides]) == 0
-    assert sorted(path.name for path in Path("sweep").glob("[0-9]*")) == ["0", "1", "2", "3"]
-    assert main(["hydra.run.dir=alone", "optim=adam", "seed=2", *overrides]) == 0
-    in_sweep, alone = rows(Path("sweep/3")), rows(Path("alone"))
+    assert sorted(path.name for path in Path("sweep").glob("[0-9]*")) == ["0000", "0001", "0002", "0003"]
+    assert main(["hydra.run.dir=alone", "optim=adam", "seed=2", "trainer.threads=1", *overrides]) == 0
+    in_sweep, alone = rows(Path("sweep/0003")), rows(Path("alone"))
     for row in in_sweep + alone:
         row.pop("images_per_second"), row.pop("data_wait", None)
     assert in_sweep == alone
@@ -293,10 +293,10 @@ def test_a_failing_sweep_job_is_reported_while_the_others_run_and_the_exit_code_
 ) -> None:
     overrides = ["-m", "hydra.sweep.dir=sweep", "optim.lr=1e30,0.05", "model=mlp", "trainer.precision=fp32"]
     assert main([*overrides, "trainer.epochs=3"]) == 1
-    assert "job 0 failed" in capsys.readouterr().err
-    assert summary(Path("sweep/0"))["status"] == "diverged"
-    assert "not finite" in Path("sweep/0/error.txt").read_text()
-    assert summary(Path("sweep/1"))["status"] == "finished"
+    assert "job 0000 (optim.lr=1e+30) failed: diverged" in capsys.readouterr().err
+    assert summary(Path("sweep/0000"))["status"] == "diverged"
+    assert "not finite" in Path("sweep/0000/error.txt").read_text()
+    assert summary(Path("sweep/0001"))["status"] == "finished"
 
 
 def test_an_exception_in_a_sweep_job_is_written_to_error_txt_of_its_folder(
@@ -317,13 +317,13 @@ def test_an_exception_in_a_sweep_job_is_written_to_error_txt_of_its_folder(
     overrides = ["-m", "hydra.sweep.dir=sweep", "model=custom", "model.factory=fragile:make", *QUICK]
     assert main([*overrides, "model.arguments.width=16,8"]) == 1
     stderr = capsys.readouterr().err
-    assert "job 0 failed" in stderr
+    assert "job 0000 (model.arguments.width=16) failed" in stderr
     assert "fragile.py, line 6: RuntimeError: on purpose; the traceback is in " in stderr
     assert "Traceback" not in stderr
-    written = Path("sweep/0/error.txt").read_text()
+    written = Path("sweep/0000/error.txt").read_text()
     assert "Traceback" in written
     assert "on purpose" in written
-    assert summary(Path("sweep/1"))["status"] == "finished"
+    assert summary(Path("sweep/0001"))["status"] == "finished"
 
 
 def test_a_resumed_run_may_use_another_logger() -> None:
@@ -461,7 +461,7 @@ def test_a_run_on_image_files_trains_and_writes_pictures() -> None:
 def test_a_sweep_accepts_regularization_of_layers() -> None:
     overrides = ["regularization.layers={head: {l2: 1}}", "optim=sgd,adam"]
     assert main(["-m", "hydra.sweep.dir=sweep", *overrides, *QUICK]) == 0
-    assert "l2: 1" in Path("sweep/1/config.yaml").read_text()
+    assert "l2: 1" in Path("sweep/0001/config.yaml").read_text()
 
 
 def test_predict_accepts_numpy_arrays_and_only_uint8(default_run: Path) -> None:
@@ -478,32 +478,6 @@ def test_predict_accepts_numpy_arrays_and_only_uint8(default_run: Path) -> None:
             trained.predict(wrong)
 
 
-def test_a_sweep_repeated_in_its_folder_keeps_finished_jobs_and_continues_others(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    sweep = ["-m", "hydra.sweep.dir=sweep", "model=linear", "trainer.epochs=2", "seed=1,2"]
-    assert main([*sweep, "trainer.pictures=false"]) == 0
-    before = rows(Path("sweep/1"))
-    # As if it had been killed before its first checkpoint.
-    Path("sweep/1/summary.json").unlink()
-    Path("sweep/1/metrics.jsonl").unlink()
-    shutil.rmtree("sweep/1/checkpoints")
-    capsys.readouterr()
-    assert main([*sweep, "trainer.pictures=false"]) == 0
-    output = capsys.readouterr().out
-    assert "sweep/0: is finished" in output
-    assert "0 failed" in output
-    times = ("images_per_second", "data_wait")
-    without_times = [{name: v for name, v in row.items() if name not in times} for row in before]
-    assert [
-        {name: v for name, v in row.items() if name not in times} for row in rows(Path("sweep/1"))
-    ] == without_times
-    description = Path("sweep/multirun.yaml").read_bytes()
-    assert main([*sweep, "trainer.pictures=false", "optim.lr=0.01"]) == 3
-    assert "sweep/0: holds a run of other settings (optim.lr)" in capsys.readouterr().err
-    assert Path("sweep/multirun.yaml").read_bytes() == description
-
-
 def test_before_a_job_starts_signals_end_the_process_without_python_code() -> None:
     code = (
         "import signal, cnntrain.__main__ as m; print(signal.getsignal(signal.SIGINT) == signal.SIG_DFL, "
@@ -511,3 +485,72 @@ def test_before_a_job_starts_signals_end_the_process_without_python_code() -> No
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["True", "True"]
+
+
+def test_a_run_that_ended_before_its_first_epoch_is_neither_lost_nor_healthy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["model=linear", "hydra.run.dir=run", "trainer.max_minutes=0.0000001"]) == 0
+    for job in ("evaluate", "check", "lr_range"):
+        assert main([f"job={job}", "run=run"]) == 3
+        assert "no epoch has ended; let it finish one: cnntrain run=run" in capsys.readouterr().err
+    assert main(["job=report", "run=run"]) == 0
+    assert "no epoch has ended yet" in capsys.readouterr().out
+    assert "Nothing looks wrong" not in Path("run/report.html").read_text()
+
+
+def test_a_run_and_a_sweep_do_not_share_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model=linear", "hydra.run.dir=run", *QUICK]) == 0
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    assert main(["-m", "model=linear", "seed=0,1", "hydra.sweep.dir=run", *QUICK]) == 3
+    assert "run: holds a run" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
+    assert main(["-m", "model=linear", "seed=0,1", "hydra.sweep.dir=sweep", *QUICK]) == 0
+    assert main(["model=linear", "hydra.run.dir=sweep", *QUICK]) == 3
+    assert "is the folder of a sweep" in capsys.readouterr().err
+
+
+def test_patience_that_is_over_is_not_said_to_have_stopped_the_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    overrides = ["model=linear", "trainer.epochs=3", "optim.lr=3", "schedule=constant", "seed=2"]
+    assert main([*overrides, "trainer.report=false", "trainer.precision=fp32", "hydra.run.dir=run"]) == 0
+    best = summary(Path("run"))["best_epoch"]
+    assert best < 3
+    capsys.readouterr()
+    assert main(["run=run", "trainer.epochs=6", f"trainer.early_stopping_epochs={3 - best}"]) == 0
+    printed = capsys.readouterr().out
+    assert "would stop at once, in epoch 3" in printed
+    command = printed.rpartition("to train longer: cnntrain ")[2].split()
+    assert main(command) == 0
+    assert summary(Path("run"))["epochs"] == 6
+
+
+def test_the_home_folder_is_meant_by_a_tilde_everywhere(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(empty_folder / "home"))
+    assert main(["model=linear", "hydra.run.dir=~/run", *QUICK]) == 0
+    assert (empty_folder / "home/run/config.yaml").is_file()
+    assert main(["run=~/run", "job=evaluate"]) == 0
+    assert cnntrain.load("~/run").names == cnntrain.load(empty_folder / "home/run").names
+    assert main(["-m", "model=linear", "seed=0,1", "hydra.sweep.dir=~/sweep", *QUICK]) == 0
+    assert sorted(path.name for path in empty_folder.iterdir()) == ["home"]
+
+
+def test_loading_a_network_draws_no_random_numbers(default_run: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    cnntrain.load(default_run)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_values_of_a_sweep_with_characters_that_hydra_escapes() -> None:
+    Path("nets.py").write_text(
+        "from torch import nn\n"
+        "def a(in_channels, classes): return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+        "b = a\n"
+    )
+    assert main(["-m", "model=custom", "model.factory=nets:a,nets:b", "hydra.sweep.dir=sweep", *QUICK]) == 0
+    assert "factory: nets:b" in Path("sweep/0001/config.yaml").read_text()

@@ -18,8 +18,7 @@ def load(folder: str | Path) -> TrainedNetwork:
 
     Raises DataError where the folder holds no run or its checkpoints are damaged.
     """
-    from pathlib import Path
-
     from .prediction.trained import load_trained
+    from .settings.fields import expanded
 
-    return load_trained(Path(folder))
+    return load_trained(expanded(folder))

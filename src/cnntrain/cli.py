@@ -15,6 +15,7 @@ from .config.command_line import CommandLine, parse
 from .errors import ConfigError, DataError, Interrupted, UserError
 from .machine_errors import machine_error
 from .output_streams import output_failed, tolerant_output
+from .runs.file_names import SWEEP_FILE
 from .settings.fields import shorten
 from .training.cpu_load import limit_spinning
 from .version import __version__
@@ -87,9 +88,13 @@ def _main(command: CommandLine) -> int:
 
         composer_of(choices).complete(_completion(command.values["completion"]))
         return int(output_failed())
+    if "resolve" in command.flags and "cfg" not in command.values:
+        raise ConfigError(["--resolve: goes with --cfg hydra or --cfg all"])
     if "cfg" in command.values:
         _show_configuration(command, choices)
         return int(output_failed())
+    if command.run is not None and "multirun" in command.flags and (command.run / SWEEP_FILE).is_file():
+        return _continue_sweep(command.run, command)
     if command.run is not None:
         _start_on_run(command.run, command, choices)
     elif "multirun" in command.flags:
@@ -111,15 +116,32 @@ def _start(command: CommandLine, choices: Choices) -> None:
 
 
 def _start_sweep(command: CommandLine, choices: Choices) -> int:
-    """Start a job for every combination of the values in the overrides; return the exit code."""
-    from .config.pipeline import configure_sweep
+    """Start the jobs of a sweep; return the exit code."""
+    from .config.sweep import configure_sweep, runs_by_hydra
 
+    may_fork = "torch" not in sys.modules
+    if runs_by_hydra(command.overrides, choices):
+        from .config.hydra_sweep import configure_hydra_sweep
+
+        by_hydra = configure_hydra_sweep(command.overrides, choices)
+        _print_notices(by_hydra.notices())
+        from .config.hydra_composer import composer_of
+        from .jobs.hydra_sweep import run_hydra_sweep
+
+        return run_hydra_sweep(by_hydra, composer_of(choices))
     sweep = configure_sweep(command.overrides, choices)
-    _print_notices(sweep.notices())
-    from .config.hydra_composer import composer_of
+    _print_notices(sweep.notices)
     from .jobs.sweep import run_sweep
 
-    return run_sweep(sweep, composer_of(choices))
+    return run_sweep(sweep, may_fork)
+
+
+def _continue_sweep(run: Path, command: CommandLine) -> int:
+    """Go on with the sweep in a folder; return the exit code."""
+    may_fork = "torch" not in sys.modules
+    from .jobs.sweep import continue_sweep
+
+    return continue_sweep(run, command.overrides, may_fork)
 
 
 def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
@@ -129,16 +151,14 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     from .config.resume_overrides import changed
 
     if "multirun" in command.flags:
-        raise ConfigError(["run=…: only one run can be continued at a time; leave -m out"])
+        raise ConfigError([f"run={run}: is no sweep that -m could continue; leave -m out"])
     if command.job == "optimizers":
         raise ConfigError([f"run={run}: job=optimizers needs no run; leave run=… out"])
-    if command.job == "report" and stored_config.is_sweep(run):
-        if set(command.overrides) != {"job=report"}:
-            raise ConfigError([f"run={run}: the report of a sweep has no settings; leave the others out"])
-        from .jobs.report_sweep import report_sweep
-
-        report_sweep(run)
+    if command.job in ("report", "leaderboard") and stored_config.is_sweep(run):
+        _judge_sweep(run, command)
         return
+    if command.job == "leaderboard":
+        raise DataError(f"run={run}: is not the folder of a sweep, whose jobs could be ranked")
     before = stored_config.read(run)
     if before.job != "train":
         command_line = equivalent_command(before, choices)
@@ -151,19 +171,34 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     start_on_run(run, before, config)
 
 
+def _judge_sweep(run: Path, command: CommandLine) -> None:
+    """Compare or rank the jobs of a sweep."""
+    if set(command.overrides) != {f"job={command.job}"}:
+        raise ConfigError([f"run={run}: job={command.job} of a sweep has no settings; leave the others out"])
+    if command.job == "report":
+        from .jobs.report_sweep import report_sweep
+
+        report_sweep(run)
+    else:
+        from .jobs.leaderboard import print_leaderboard
+
+        print_leaderboard(run)
+
+
 def _show_configuration(command: CommandLine, choices: Choices) -> None:
     from .config import stored_config
-    from .config.pipeline import configure, configure_sweep
+    from .config.pipeline import configure
+    from .config.sweep import configure_sweep
 
     part = command.values["cfg"]
     if part not in ("job", "hydra", "all"):
         raise ConfigError([f"--cfg {part}: must be one of job, hydra, all"])
     if "multirun" in command.flags:
-        config = configure_sweep(command.overrides, choices).jobs[0].config
+        config = configure_sweep(command.overrides, choices).base
     else:
         config = configure(command.overrides, choices).config
     if part == "job":
-        print(stored_config.to_yaml(config), end="")
+        print(stored_config.to_yaml(config, "multirun" in command.flags), end="")
     else:
         from .config.hydra_composer import composer_of
 

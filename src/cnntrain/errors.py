@@ -1,7 +1,7 @@
 """User-facing errors, each with the exit code of the program.
 
 0 success · 1 failed while running · 2 configuration · 3 data, checkpoint or folder unusable ·
-4 diverged · 5 a check failed · 130 and 143 interrupted, state saved.
+4 diverged · 5 a check failed · 128 + signal interrupted, state saved.
 """
 
 import signal
@@ -56,6 +56,14 @@ class Interrupted(BaseException):
 
     def __reduce__(self) -> tuple[type, tuple[str, int]]:
         return type(self), (str(self), self.exit_code)
+
+
+class Stopped(Interrupted):
+    """A job of a search is trained no further now; may_go_on: a later stage of the search may continue it."""
+
+    def __init__(self, message: str, may_go_on: bool):
+        super().__init__(message, 0)
+        self.may_go_on = may_go_on
 
 
 def first_line(error: BaseException) -> str:

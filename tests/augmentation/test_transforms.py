@@ -234,6 +234,16 @@ def test_erase_equals_torchvision() -> None:
         assert torch.equal(erased.permute(2, 0, 1), TF.erase(image.permute(2, 0, 1), *box, zero))
 
 
+@pytest.mark.parametrize("side", [4, 8, 32])
+def test_a_box_larger_than_any_that_fits_is_cut_to_the_image(side: int) -> None:
+    images = torch.full((400, side, side, 1), 255, dtype=torch.uint8)
+    dark = (augmented(Transforms(erase=1, erase_area=[0.9, 1]), images) == 0).flatten(1).float().mean(1)
+    # The narrowest box of a tenth less than the whole area is cut at a third of its length.
+    assert dark.min() > 0.4
+    assert dark.max() <= 1
+    assert dark.mean() > 0.6
+
+
 def test_erasing_has_the_given_probability_and_areas_in_the_given_range() -> None:
     images = torch.full((2000, 20, 20, 1), 255, dtype=torch.uint8)
     dark = (augmented(Transforms(erase=0.3, erase_area=[0.1, 0.2]), images) == 0).flatten(1).float().mean(1)

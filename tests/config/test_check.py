@@ -204,10 +204,10 @@ def test_a_plugin_that_is_not_installed_is_named_with_its_package(
     assert f"hydra/{plugin}: is not installed; pip install {package}" in line
 
 
-def test_a_sweep_that_the_sweeper_does_not_support_is_reported_on_one_line(
+def test_a_sweep_that_a_sweeper_of_hydra_does_not_support_is_reported_on_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["-m", "optim.lr=interval(0.1,1)"]) == 2
+    assert main(["-m", "hydra/launcher=basic", "optim.lr=interval(0.1,1)"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "BasicSweeper" in line
 

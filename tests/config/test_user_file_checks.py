@@ -69,6 +69,30 @@ def test_settings_of_hydra_that_nothing_reads_are_refused(
     assert "has no effect" in capsys.readouterr().err
 
 
+def test_a_file_with_a_byte_order_mark_is_an_experiment_too(write: Write) -> None:
+    write("experiment/mine.yaml", b"\xef\xbb\xbf# @package _global_\nseed: 7\n")
+    assert configure(["experiment=mine"], Choices(Path("own").resolve())).config.seed == 7
+
+
+def test_a_file_that_cannot_be_chosen_by_its_name_is_to_be_renamed(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("optim/slow.yml", "defaults: [adam, _self_]\n")
+    write("optim/my slow.yaml", "defaults: [adam, _self_]\n")
+    for name, hint in (("slow", "slow.yml to slow.yaml"), ("my slow", "my slow.yaml: letters")):
+        assert main(["--config-dir", "own", f"optim='{name}'"]) == 2
+        assert hint in capsys.readouterr().err
+    assert "my slow" not in Choices(Path("own").resolve()).names("optim")
+
+
+def test_a_run_is_continued_where_a_file_has_the_name_of_its_choice(write: Write) -> None:
+    quick = ["trainer.max_steps_per_epoch=2", "trainer.pictures=false", "trainer.report=false"]
+    assert main(["model=linear", "trainer.epochs=1", "hydra.run.dir=run", *quick]) == 0
+    write("optim/sgd.yaml", "defaults: [adam, _self_]\nlr: 0.002\n")
+    assert main(["--config-dir", "own", "run=run", "trainer.epochs=2"]) == 0
+    assert main(["--config-dir", "own", "run=run", "job=evaluate"]) == 0
+
+
 def test_a_single_run_of_an_experiment_for_sweeps_gives_a_notice(write: Write) -> None:
     write("experiment/mine.yaml", "# @package _global_\nhydra: {sweeper: {params: {seed: '1,2'}}}\n")
     checked = configure(["experiment=mine"], Choices(Path("own").resolve()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
 from cnntrain.config.stored_config import from_yaml, to_yaml
 from cnntrain.data import image_folder
+from cnntrain.data.fingerprint import fingerprint
 from cnntrain.data.image_set import FileImages, MemoryImages
 from cnntrain.data.settings import Folder, ImageNet
 from cnntrain.errors import DataError
@@ -29,6 +31,40 @@ def fill(root: Path, count: int = 10, classes: tuple[str, ...] = ("cat", "ant", 
             shade = SHADE.get(name, 0)
             Image.new("RGB", (6, 8), (shade, shade, i)).save(root / name / f"{i}.png")
     return root
+
+
+@pytest.mark.parametrize("moved", ["NFC", "NFD"])
+def test_names_do_not_depend_on_the_unicode_form_in_which_a_system_writes_them(
+    moved: str, tmp_path: Path
+) -> None:
+    names = ("Füchse", "Bären")
+    fill(tmp_path / "here", 12, names)
+    fill(tmp_path / "there", 12, tuple(unicodedata.normalize(moved, name) for name in names))
+    loaded = [
+        Folder(path=str(tmp_path / place), image_size=8, memory_limit_gb=0.0).load(0)
+        for place in ("here", "there")
+    ]
+    assert loaded[0].names == loaded[1].names == ["Bären", "Füchse"]
+    assert fingerprint(loaded[0]) == fingerprint(loaded[1])
+    for one, other in zip(*(splits.parts().values() for splits in loaded), strict=True):
+        assert isinstance(one, FileImages)
+        assert isinstance(other, FileImages)
+        assert sorted(one.names) == sorted(other.names)
+
+
+def test_two_classes_of_one_name_in_two_unicode_forms_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path, 12, tuple(unicodedata.normalize(form, "Bären") for form in ("NFC", "NFD")))
+    with pytest.raises(DataError, match="Bären: several classes have this name"):
+        Folder(path=str(tmp_path), image_size=8).load(0)
+
+
+def test_images_are_decoded_in_inference_mode_too(tmp_path: Path) -> None:
+    images = Folder(path=str(fill(tmp_path)), image_size=4, memory_limit_gb=0.0).load(0).train
+    assert isinstance(images, FileImages)
+    expected, _ = images.decode_all(range(len(images)), progress=False)
+    with torch.inference_mode():
+        found, _ = images.decode_all(range(len(images)), progress=False)
+    assert torch.equal(found, expected)
 
 
 def test_class_folders_become_labels_in_the_order_of_their_names(tmp_path: Path) -> None:

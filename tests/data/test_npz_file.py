@@ -53,6 +53,41 @@ def test_floats_between_0_and_1_are_scaled_back_exactly(tmp_path: Path, dtype: t
     np.testing.assert_array_equal(splits.train.images.numpy(), VALID["x_train"])
 
 
+def test_a_validation_split_in_the_file_is_used_as_it_is(tmp_path: Path) -> None:
+    x_val = RNG.integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
+    splits = Npz(path=save(tmp_path, x_val=x_val, y_val=np.array([2, 1, 0, 0])), val_fraction=0.25).load(0)
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (12, 4, 6)
+    assert splits.val.labels.tolist() == [2, 1, 0, 0]
+    assert splits.notices == []
+    for changes, problem in (
+        ({"x_val": x_val}, "has x_val alone"),
+        ({"x_val": x_val, "y_val": np.array([3, 1, 0, 0])}, "y_val has the label 3"),
+        ({"x_val": x_val[:, 1:], "y_val": np.array([2, 1, 0, 0])}, "x_val of 4x6x3"),
+        ({"x_val": x_val, "y_val": np.array([2, 1, 0])}, "y_val has 3 labels"),
+    ):
+        with pytest.raises(DataError, match=problem):
+            read_npz(save(tmp_path, **changes))
+
+
+def test_arrays_that_are_not_used_are_named(tmp_path: Path) -> None:
+    splits = read_npz(save(tmp_path, x_valid=VALID["x_test"], class_names=np.array(["a", "b", "c"])))
+    (notice,) = splits.notices
+    assert "x_valid, class_names" in notice
+    assert "names are" in notice
+
+
+def test_a_file_without_read_permission_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = save(tmp_path)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError, match=r"cannot be read \(Permission denied\); change its access rights"):
+        read_npz(path)
+
+
 def test_validation_is_split_off_and_an_empty_path_is_a_problem(tmp_path: Path) -> None:
     splits = Npz(path=save(tmp_path), val_fraction=0.25).load(0)
     assert (len(splits.train), len(splits.val), len(splits.test)) == (9, 3, 6)

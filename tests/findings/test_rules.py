@@ -239,6 +239,37 @@ def test_dropout_explains_a_lower_accuracy_in_training_and_augmentation_is_not_b
         assert ("augmentation too strong" in {finding.name for finding in found}) is expected
 
 
+def test_the_default_augmentation_and_mixed_images_are_no_augmentation_that_is_too_strong() -> None:
+    gap = {"train": 0.5, "train_accuracy": 0.9, "losses": (1.0,) * 7}
+    strong = ["data=synthetic", "data.image_size=32", "augmentation=randaugment"]
+    for overrides, expected in (
+        (strong, True),
+        ([*strong, "regularization=mixup"], False),
+        ([*strong, "regularization=cutmix"], False),
+        (["regularization.l2=10"], False),
+    ):
+        found = {finding.name for finding in findings_of(record(*overrides, **gap))}
+        assert ("augmentation too strong" in found) is expected, overrides
+
+
+def test_labels_that_a_network_worse_than_guessing_rules_out_may_be_right() -> None:
+    faulty, _ = CASES["some labels wrong"]
+    names = [finding.name for finding in findings_of(faulty)]
+    assert names[0] == "some labels wrong"
+    overconfident = [row | {"val/loss": 9.0} for row in faulty.epochs]
+    names = [finding.name for finding in findings_of(replace(faulty, epochs=overconfident))]
+    assert "some labels wrong" not in names
+
+
+def test_balancing_is_tried_where_classes_are_imbalanced_only() -> None:
+    faulty, _ = CASES["class never predicted"]
+    (finding,) = [found for found in findings_of(faulty) if found.name == "class never predicted"]
+    assert finding.changes == {}
+    uneven = replace(faulty, evidence=faulty.evidence | {"class_counts": [115] * 9 + [40]})
+    (finding,) = [found for found in findings_of(uneven) if found.name == "class never predicted"]
+    assert finding.changes == {"loss.balanced": True}
+
+
 def test_a_run_that_ended_in_its_warm_up_has_no_too_low_rate() -> None:
     found = CASES["learning rate too low"][0]
     assert "learning rate too low" in {finding.name for finding in findings_of(found)}

@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cnntrain.cli import main
 from cnntrain.findings.judge import findings_of
@@ -217,3 +219,21 @@ def test_text_of_the_run_is_escaped_in_the_page(folder: Path) -> None:
     text = (run / "report.html").read_text()
     assert "<b>run" not in text
     assert "&lt;b&gt;run &amp; co" in text
+
+
+def test_a_run_on_images_that_stay_in_files_ends_with_its_report(folder: Path) -> None:
+    for kind, value in (("dark", 20), ("light", 220)):
+        Path("photos", kind).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.full((8, 8, 3), value, np.uint8)
+            pixels[number % 8] = 128
+            Image.fromarray(pixels).save(Path("photos", kind, f"{number}.png"))
+    overrides = [
+        "data=folder",
+        "data.path=photos",
+        "data.memory_limit_gb=0",
+        "data.batch_size=4",
+        "model=linear",
+    ]
+    assert main([*overrides, f"hydra.run.dir={folder}", "trainer.epochs=1"]) == 0
+    assert {"findings.json", "report.html"} <= {path.name for path in folder.iterdir()}

@@ -40,10 +40,12 @@ def test_a_sweep_ends_with_its_jobs_compared(finished: Path) -> None:
     rows = table(finished)
     accuracies = {}
     for number in range(6):
-        lines = [json.loads(line) for line in (finished / f"{number}/metrics.jsonl").read_text().splitlines()]
+        lines = [
+            json.loads(line) for line in (finished / f"{number:04d}/metrics.jsonl").read_text().splitlines()
+        ]
         values = [row["val/accuracy"] for row in lines if "val/accuracy" in row]
-        if json.loads((finished / f"{number}/summary.json").read_text())["status"] == "finished":
-            accuracies[str(number)] = max(values)
+        if json.loads((finished / f"{number:04d}/summary.json").read_text())["status"] == "finished":
+            accuracies[f"{number:04d}"] = max(values)
     assert len(accuracies) == 4
     assert [float(row["val accuracy"]) for row in rows[:4]] == sorted(accuracies.values(), reverse=True)
     assert all(float(row["val accuracy"]) == accuracies[row["job"]] for row in rows[:4])
@@ -64,12 +66,12 @@ def test_an_earlier_sweep_is_compared_and_its_best_command_gives_the_best_job(
 ) -> None:
     for name in ("jobs.csv", "findings.json", "report.html"):
         (sweep / name).unlink()
-    (sweep / "3" / "metrics.jsonl").write_text("{")
-    (sweep / "4" / "config.yaml").write_text("nothing: true")
+    (sweep / "0003" / "metrics.jsonl").write_text("{")
+    (sweep / "0004" / "config.yaml").write_text("nothing: true")
     assert main([f"run={sweep}", "job=report"]) == 0
     printed = capsys.readouterr().out
-    assert "warning   job 3 is not compared: " in printed
-    assert "warning   job 4 is not compared: " in printed
+    assert "warning   job 0003 is not compared: " in printed
+    assert "warning   job 0004 is not compared: " in printed
     best = table(sweep)[0]
     (command,) = [line.removeprefix("best ") for line in printed.splitlines() if line.startswith("best ")]
     again = sweep.with_name("again")
@@ -89,12 +91,12 @@ def test_what_is_no_sweep_or_no_job_of_one_is_refused_in_words(
         assert main(arguments) == code
         assert expected in capsys.readouterr().err
     for number in range(6):
-        shutil.rmtree(sweep / str(number))
+        shutil.rmtree(sweep / f"{number:04d}")
     assert main([f"run={sweep}", "job=report"]) == 3
     assert "no job of this sweep can be read" in capsys.readouterr().err
 
 
 def test_without_reports_nothing_is_compared(tmp_path: Path) -> None:
-    overrides = ["-m", "model=linear", "seed=0,1", "trainer.epochs=1", "trainer.report=false", *QUICK]
+    overrides = ["-m", "model=linear", "seed=0,1", "trainer.epochs=1", "search.report=false", *QUICK]
     assert main([*overrides, f"hydra.sweep.dir={tmp_path / 'sweep'}"]) == 0
     assert not (tmp_path / "sweep" / "report.html").exists()

@@ -41,6 +41,11 @@ def check_splits(config: Config, splits: Splits) -> None:
     images_per_update = config.data.batch_size * config.trainer.accumulate_steps
     if images_per_update > len(splits.train):
         largest = len(splits.train) // config.trainer.accumulate_steps
+        if not largest:
+            steps = config.trainer.accumulate_steps
+            raise ConfigError(
+                [f"trainer.accumulate_steps={steps}: the training split has {len(splits.train)} images"]
+            )
         raise ConfigError(
             [
                 f"data.batch_size={config.data.batch_size}: the training split has "

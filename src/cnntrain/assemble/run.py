@@ -104,13 +104,16 @@ def build_parts(
     return Parts(compute, splits, data, network_input, train, val, step, messages)
 
 
-def assemble(config: Config, folder: RunFolder, state: State | None) -> Assembled:
+def assemble(
+    config: Config, folder: RunFolder, state: State | None, splits: Splits | None = None
+) -> Assembled:
     """Build all parts of a run; `state` is the checkpoint that it continues from, None for a new run.
 
+    splits: those of the data if they are loaded already.
     Raises ConfigError if settings do not fit the data, DataError if the data cannot be used.
     """
     source = str(folder.checkpoints.folder / LAST)
-    parts = build_parts(config, state, folder.path, source)
+    parts = build_parts(config, state, folder.path, source, splits)
     if state is not None:
         parts.step.load(state, source)
         check_structure(state["sums"], torch.zeros(4), "sums", source)

@@ -184,7 +184,8 @@ class ColorJitter:
 class RandomErasing:
     """A black box in each image with the given probability (Zhong et al. 2017).
 
-    The box covers a fraction of the image's area in the range `areas`.
+    The box covers a fraction of the image's area in the range `areas`; where none of ten draws fits into the
+    image, the first is cut to it.
     """
 
     probability: float
@@ -193,9 +194,10 @@ class RandomErasing:
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
         count, height, width, _ = images.shape
         size, largest = (height, width), (height - 1, width - 1)
-        drawn, fits = geometry.boxes(rng, count, size, self.areas, ERASE_RATIOS, largest)
-        chosen = fits & (torch.rand(count, generator=rng) < self.probability)
-        return erase(images, *_to(images.device, drawn * chosen))
+        (top, left, rows, columns), fits = geometry.boxes(rng, count, size, self.areas, ERASE_RATIOS, largest)
+        boxes = torch.stack([top * fits, left * fits, rows.clamp(max=height), columns.clamp(max=width)])
+        chosen = torch.rand(count, generator=rng) < self.probability
+        return erase(images, *_to(images.device, boxes * chosen))
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class Choices:
     def names(self, group: str) -> list[str]:
         """Return the names of the choices of a group, in natural order."""
         found = {path.stem for folder in self._folders for path in (folder / group).glob("*.yaml")}
-        return sorted(found, key=_natural)
+        return sorted((name for name in found if FILE_NAME.match(name)), key=_natural)
 
     def find(self, group: str, name: str) -> Choice | None:
         """Return the choice group=name, or None where there is no such file."""

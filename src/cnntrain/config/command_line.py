@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..settings.fields import expanded
 
 FLAGS = {
     "-h": "help",
@@ -75,7 +76,7 @@ def parse(arguments: list[str]) -> CommandLine:
         values,
         user_folder,
         [override for override in overrides if not override.startswith("run=")],
-        Path(run) if run and run != "null" else None,
+        expanded(run) if run and run != "null" else None,
         _last_value(overrides, "job"),
     )
 

@@ -67,7 +67,7 @@ def training_images(config: Config) -> int | None:
 
 
 def _job(config: Config) -> Iterator[str]:
-    if config.job in ("evaluate", "report") and config.run is None:
+    if config.job in ("evaluate", "report", "leaderboard") and config.run is None:
         yield f"job={config.job}: needs the folder of a run: run=FOLDER"
     yield from job_problems(config)
     if config.job == "optimizers" and config.optim != Sgd():

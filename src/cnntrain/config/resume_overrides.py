@@ -120,8 +120,13 @@ def _has_effect(name: str, job: str) -> bool:
 
 def _stored_choices(stored: Config, choices: Choices) -> dict[str, Choice]:
     """Return, for each group, a choice of the stored option, against which settings are checked."""
+    built_in = Choices()  # a user's file may have taken the name of one
     return {
-        group: next(entry for entry in choices.all(group) if entry.schema is type(getattr(stored, group)))
+        group: next(
+            entry
+            for entry in (*choices.all(group), *built_in.all(group))
+            if entry.schema is type(getattr(stored, group))
+        )
         for group in GROUPS
     }
 

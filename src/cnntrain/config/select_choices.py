@@ -11,6 +11,7 @@ from typing import Any
 from ..settings.config_tree import GROUPS, Config
 from ..settings.fields import (
     default_of,
+    expanded,
     format_value,
     is_free_text,
     problem,
@@ -159,7 +160,7 @@ def _select_hydra(override: Override, selection: Selection) -> str | None:
         folder = override.literal()
         if not folder or override.deletes:
             return f"{text}: name a folder, as in {key}=outputs/first"
-        selection.folders[key] = folder
+        selection.folders[key] = str(expanded(folder))
         return None
     if "_target_" in key:
         return f"{text}: is not a setting; choose a launcher or sweeper by hydra/launcher=NAME"

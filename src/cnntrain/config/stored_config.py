@@ -9,17 +9,19 @@ from omegaconf import OmegaConf
 
 from ..errors import DataError
 from ..runs import file_names
-from ..settings.config_tree import GROUPS, Config
+from ..settings.config_tree import GROUPS, OF_SWEEPS, Config
 from ..settings.fields import convert, is_fixed, problem, rule_of, settings_of, shorten, type_of
 from ..settings.nearest_name import nearest
 from ..version import __version__
-from .option_table import option
+from .option_table import OPTIONS, option
 from .read_yaml import parse_yaml
 
 
-def to_yaml(config: Config) -> str:
-    """Return the configuration as YAML text: every setting by name and value."""
+def to_yaml(config: Config, with_search: bool = False) -> str:
+    """Return the configuration as YAML text: every setting, those of a search if with_search."""
     tree = OmegaConf.structured(config)
+    if not with_search:
+        tree = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != OF_SWEEPS])
     return f"# cnntrain {__version__}\n" + OmegaConf.to_yaml(tree)
 
 
@@ -48,7 +50,9 @@ def _set_options(config: Config, content: dict[str, Any]) -> list[str]:
         stored = content.get(group)
         name = stored.get("name") if isinstance(stored, dict) else None
         found = option(group, name) if isinstance(name, str) else None
-        if stored is None:
+        if stored is None and group == OF_SWEEPS:
+            setattr(config, group, OPTIONS[group][0]())
+        elif stored is None:
             problems.append(f"it has no {group}; it was written by an earlier version, start a new run")
         elif name is None:
             problems.append(f"{group} has no name")
@@ -88,7 +92,8 @@ def _set_values(settings: Any, content: dict[Any, Any], prefix: str) -> list[str
 
 def is_sweep(folder: Path) -> bool:
     """Return whether a folder is that of a sweep: of jobs, and no run itself."""
-    return not (folder / file_names.CONFIG).exists() and (folder / file_names.SWEEP).is_file()
+    files = (file_names.SWEEP_FILE, file_names.HYDRA_SWEEP)
+    return not (folder / file_names.CONFIG).exists() and any((folder / name).is_file() for name in files)
 
 
 def read(folder: Path, setting: str = "run") -> Config:

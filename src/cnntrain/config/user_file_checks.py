@@ -39,7 +39,7 @@ def file_problems(choice: Choice, choices: Choices, chosen: dict[str, Choice]) -
     entries = content.pop("defaults", [])
     entries = entries if isinstance(entries, list) else [entries]
     if group == EXPERIMENT:
-        if not GLOBAL_PACKAGE.search(choice.path.read_text(encoding="utf-8")):
+        if not GLOBAL_PACKAGE.search(choice.path.read_text(encoding="utf-8-sig")):
             return [f"{where}an experiment begins with the line `# @package _global_`; add it"]
         inside, problems = _experiment_choices(entries, choices, chosen, where)
         return [*problems, *_experiment_problems(content, inside, where)]

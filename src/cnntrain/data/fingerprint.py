@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,14 @@ def check_fingerprint(stored: dict[str, Any], current: dict[str, Any], run: Path
         )
 
 
+def normalized(names: list[Any]) -> list[str]:
+    """Return names in the Unicode form of `Splits.names`, which earlier versions stored as files had them."""
+    return [unicodedata.normalize("NFC", str(name)) for name in names]
+
+
 def _difference(stored: dict[str, Any], current: dict[str, Any]) -> str | None:
-    if stored.get("names") != current["names"]:
+    names = stored.get("names")
+    if not isinstance(names, list) or normalized(names) != normalized(current["names"]):
         return f"the names were {_listed(stored.get('names'))}, now {_listed(current['names'])}"
     if stored.get("shape") != current["shape"]:
         return f"the image shape was {stored.get('shape')}, now {current['shape']}"
@@ -78,7 +85,8 @@ def _hash(images: ImageSet, root: str) -> str:
         digest.update(_bytes(pixels))
     elif isinstance(images, FileImages):
         for path in images.paths:
-            digest.update(f"{os.path.relpath(path, root)}\0{os.path.getsize(path)}\0".encode())
+            name = unicodedata.normalize("NFC", os.path.relpath(path, root))
+            digest.update(f"{name}\0{os.path.getsize(path)}\0".encode())
         for index in sample:
             digest.update(Path(images.paths[index]).read_bytes())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..settings.fields import expanded
 from .folder_scan import NotUsed, folders_in, images_below, images_of_classes, note_images_beside
 from .image_decoding import DamagedImages
 from .image_set import FileImages, ImageSet, concatenated
@@ -42,7 +44,7 @@ def read_folder(
     test split, the same for every seed, chosen `by_name` or by position; without val/, `val` is empty. Raises
     DataError if the folder cannot be used.
     """
-    root = Path(path).expanduser()
+    root = expanded(path)
     folders = folders_in(root)
     _check_split_names(root, folders)
     if "train" in folders:
@@ -84,7 +86,7 @@ def read_part(
     split: "train", "val" or "test", the folder of that name, which may be the only one; or "all", the images
     of all folders. Raises DataError if the folder cannot be used.
     """
-    root = Path(path).expanduser()
+    root = expanded(path)
     folders = folders_in(root)
     _check_split_names(root, folders)
     if split == "all":
@@ -119,9 +121,9 @@ def read_labelled(
     splits. Without test images, `test_fraction` of the training images becomes the test split, the same for
     every seed, chosen `by_name` or by position. Raises DataError if the file or the images cannot be used.
     """
-    root = Path(path).expanduser()
+    root = expanded(path)
     in_root = root / table_file
-    table = read_table(in_root if in_root.is_file() else Path(table_file).expanduser(), target)
+    table = read_table(in_root if in_root.is_file() else expanded(table_file), target)
     if (root / table.first_cell).is_file():
         raise DataError(
             f"{table_file}: its first line is that of the image {table.first_cell}; write one with the "
@@ -160,7 +162,7 @@ def read_imagenet(root: str, size: int, workers: int) -> Splits:
 
     Raises DataError if the folders cannot be used or do not have 1000 classes.
     """
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     folders = folders_in(folder)
     missing = [split for split in ("train", "val") if split not in folders]
     if missing:
@@ -215,8 +217,8 @@ def decoded(images: FileImages, limit_gb: float) -> ImageSet:
 
 def _without_line(root: Path, table: LabelTable, table_file: str) -> list[str]:
     """Return a notice of the images in a folder that a table has no line for."""
-    listed = {str(root / name) for name in table.rows}
-    others = [path for path in images_below(root) if path not in listed]
+    listed = {os.path.normpath(root / name) for name in table.rows}
+    others = [path for path in images_below(root) if os.path.normpath(path) not in listed]
     if not others:
         return []
     first = ", ".join(str(Path(path).relative_to(root)) for path in others[:5])

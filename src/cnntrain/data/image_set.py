@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -74,7 +75,7 @@ class MemoryImages(ImageSet):
 class FileImages(ImageSet):
     """Images read from files on access and resized to size x size pixels.
 
-    names: the paths relative to the folder of the data set, `root`, with / on every system. `resize` is
+    names: the paths relative to the folder of the data set, `root`, the same on every system. `resize` is
     crop, squash or pad and `channels` 1 or 3, as in `decode`; `workers` is the number of processes that read
     batches.
     """
@@ -104,7 +105,8 @@ class FileImages(ImageSet):
 
     @property
     def names(self) -> list[str]:
-        return [Path(os.path.relpath(path, self.root or os.curdir)).as_posix() for path in self.paths]
+        paths = (Path(os.path.relpath(path, self.root or os.curdir)).as_posix() for path in self.paths)
+        return [unicodedata.normalize("NFC", path) for path in paths]
 
     def subset(self, indices: Tensor) -> FileImages:
         paths = [self.paths[index] for index in indices.tolist()]
@@ -144,7 +146,8 @@ class FileImages(ImageSet):
         Pillow releases the GIL while decoding, so threads use all cores. `progress` shows a progress bar if
         standard error is a terminal.
         """
-        images = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
+        with torch.inference_mode(False):  # threads of the pool may not change what that mode makes
+            images = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
 
         def fill(position: int) -> list[tuple[str, str]]:
             try:

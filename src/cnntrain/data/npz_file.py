@@ -1,4 +1,4 @@
-"""Images and labels from an .npz file with the arrays x_train, y_train, x_test, y_test, as in Keras."""
+"""Images and labels from an .npz file with x_train, y_train, x_test, y_test, and x_val, y_val if any."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..machine_errors import remedy
+from ..settings.fields import expanded
 from .image_set import MemoryImages
 from .label_table import LARGEST_VALUE, values_as_float32
-from .splits import Splits
+from .splits import SPLITS, Splits
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+VALIDATION = ("x_val", "y_val")
 NAMES = "names"
 
 
@@ -30,44 +33,56 @@ def read_npz(
     integers (N,) or (N, 1). Without `class_names` the classes are 0 … the largest training label, and each
     must occur. `shape`: the required (height, width, channels), None for any. For the `target` "attributes"
     labels are 0 or 1, (N, A), for "values" any numbers, (N, V) or (N,); an optional array `names` holds the
-    names of the attributes, values or classes. Raises DataError if the file cannot be used.
+    names of the attributes, values or classes. Without x_val and y_val, the validation split is empty.
+    Raises DataError if the file cannot be used.
     """
-    file = Path(path).expanduser()
-    arrays = _read_arrays(file)
-    train, test = (
-        MemoryImages(
+    file = expanded(path)
+    arrays, notices = _read_arrays(file)
+    splits = {
+        split: MemoryImages(
             _images(file, f"x_{split}", arrays[f"x_{split}"]),
             _read_labels(file, f"y_{split}", arrays[f"y_{split}"], len(arrays[f"x_{split}"]), target),
         )
-        for split in ("train", "test")
-    )
-    if train.shape != test.shape:
-        raise DataError(
-            f"{file}: x_train has images of {_format_shape(train.shape)}, "
-            f"x_test of {_format_shape(test.shape)}; make them the same"
-        )
+        for split in SPLITS
+        if f"x_{split}" in arrays
+    }
+    train, test = splits["train"], splits["test"]
+    for split, images in splits.items():
+        if train.shape != images.shape:
+            raise DataError(
+                f"{file}: x_train has images of {_format_shape(train.shape)}, "
+                f"x_{split} of {_format_shape(images.shape)}; make them the same"
+            )
     if shape is not None and train.shape != shape:
         raise DataError(
             f"{file}: has images of {_format_shape(train.shape)}, this data set has {_format_shape(shape)}; "
             "replace the file, or use data=npz for your own arrays"
         )
-    empty = train.subset(torch.empty(0, dtype=torch.int64))
+    val = splits.get("val") or train.subset(torch.empty(0, dtype=torch.int64))
     if target != "classes":
-        return Splits(train, empty, test, _column_names(file, arrays, train.labels, test.labels))
+        for split, images in splits.items():
+            if images.labels.shape[1] != train.labels.shape[1]:
+                raise DataError(
+                    f"{file}: y_train has {train.labels.shape[1]} columns, y_{split} "
+                    f"{images.labels.shape[1]}; "
+                    "make them the same"
+                )
+        columns = [str(column) for column in range(train.labels.shape[1])]
+        return Splits(train, val, test, _names_or_default(file, arrays, columns), notices)
     if class_names is None:
         class_names = _names_or_default(file, arrays, _class_names(file, train.labels))
-    for key, images in (("y_train", train), ("y_test", test)):
+    for split, images in splits.items():
         largest = int(images.labels.max())
         if largest >= len(class_names):
             raise DataError(
-                f"{file}: {key} has the label {largest}, out of range for {len(class_names)} classes "
+                f"{file}: y_{split} has the label {largest}, out of range for {len(class_names)} classes "
                 f"(0 … {len(class_names) - 1}); correct the labels"
             )
-    return Splits(train, empty, test, class_names)
+    return Splits(train, val, test, class_names, notices)
 
 
-def _read_arrays(file: Path) -> dict[str, Any]:
-    """Return the four arrays, and `names` if present.
+def _read_arrays(file: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the arrays of the splits, and `names` if present, with a notice of those that are not used.
 
     Raises DataError for any exception of numpy or zipfile, which raise many kinds for a damaged file.
     """
@@ -86,12 +101,20 @@ def _read_arrays(file: Path) -> dict[str, Any]:
                     f"{file}: has no {', '.join(missing)} (it has {', '.join(loaded) or 'nothing'}); "
                     f"save {', '.join(KEYS)} with numpy.savez"
                 )
+            of_val = [key for key in VALIDATION if key in loaded]
+            if len(of_val) == 1:
+                raise DataError(f"{file}: has {of_val[0]} alone; save {' and '.join(VALIDATION)}, or neither")
+            used = [*KEYS, *of_val, *(name for name in (NAMES,) if name in loaded)]
             arrays = {}
-            for key in (*KEYS, *(name for name in (NAMES,) if name in loaded)):
+            for key in used:
                 arrays[key] = loaded[key]
-            return arrays
+            others = [name for name in loaded if name not in used]
+            known = f"{', '.join((*KEYS, *VALIDATION))} and {NAMES} are"
+            return arrays, [f"not used of {file}: {', '.join(others)} ({known})"] if others else []
     except DataError:
         raise
+    except PermissionError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); {remedy(error)}") from error
     except Exception as error:
         if "allow_pickle" in str(error) and key:
             raise DataError(
@@ -169,14 +192,6 @@ def _columns(file: Path, key: str, array: Any, target: str) -> Tensor:
     if target == "attributes" and not ((labels == 0) | (labels == 1)).all():
         raise DataError(f"{file}: {key} has other numbers than 0 and 1; attributes are 0 or 1")
     return labels
-
-
-def _column_names(file: Path, arrays: dict[str, Any], train: Tensor, test: Tensor) -> list[str]:
-    if train.shape[1] != test.shape[1]:
-        raise DataError(
-            f"{file}: y_train has {train.shape[1]} columns, y_test {test.shape[1]}; make them the same"
-        )
-    return _names_or_default(file, arrays, [str(column) for column in range(train.shape[1])])
 
 
 def _names_or_default(file: Path, arrays: dict[str, Any], default: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..settings.fields import fixed, rule_of, setting, settings_of
+from ..settings.fields import expanded, fixed, rule_of, setting, settings_of
 from ..settings.option import Option
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ class ImageNet(Data):
 
 @dataclass
 class Npz(Data):
-    """Your own arrays: an .npz file with x_train, y_train, x_test and y_test, as in Keras."""
+    """Your own arrays: an .npz file with x_train, y_train, x_test, y_test, and x_val, y_val if any."""
 
     name: str = fixed("npz")
     path: str = setting("", "the .npz file", resume="free", path="path")
@@ -337,7 +337,7 @@ class Folder(Data):
 
     def store_absolute_paths(self) -> None:
         super().store_absolute_paths()
-        table = Path(self.csv).expanduser()
+        table = expanded(self.csv)
         if self.csv and not (Path(self.path) / self.csv).is_file() and table.is_file():
             self.csv = str(table.absolute())
 

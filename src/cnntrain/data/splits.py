@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -30,6 +32,14 @@ class Splits:
     notices: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        # An accented letter is one character or two, by the system on which a folder was made.
+        self.names = [unicodedata.normalize("NFC", name) for name in self.names]
+        twice = [name for name, count in Counter(self.names).items() if count > 1]
+        if twice:
+            raise DataError(
+                f"{twice[0]}: several classes have this name, in Unicode characters that look the same; put "
+                "their images into one folder"
+            )
         for name in self.names:
             if not name or has_control_characters(name):
                 kind = "class" if self.train.labels.ndim == 1 else "column"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..settings.fields import expanded
 from .image_set import MemoryImages
 from .npz_file import read_npz
 from .splits import Splits
@@ -56,7 +57,7 @@ def read_set(name: str, root: str, shape: tuple[int, int, int]) -> Splits:
 
     `shape` is its (height, width, channels). Raises DataError if a file is damaged or the download fails.
     """
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     if folder.is_file():
         raise DataError(f"{folder}: is a file; write the folder that holds it, data.root={folder.parent}")
     npz = folder / f"{name}.npz"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..augmentation.settings import Transforms
+from ..augmentation.settings import Auto, Transforms
 from .finding import POOR_RESULT, SICK_UNITS, Finding
 from .optimization import ENOUGH_UPDATES, WELL_LEARNED
 from .run_record import Rule, RunRecord
@@ -55,6 +55,8 @@ def some_labels_wrong(run: RunRecord) -> Finding | None:
     plain, val_accuracy = run.plain_accuracy, run.evidence.get("val_accuracy")
     if train is None or val is None or plain is None or val_accuracy is None or run.learned < 0.4:
         return None
+    if min(run.val_losses, default=0.0) > math.log(len(run.evidence.get("val_class_counts") or [0] * 10)):
+        return None  # worse than guessing: so sure of its mistakes that it rules out right labels, too
     of_mistakes = min(train / max(1 - plain, 1e-9), val / max(1 - val_accuracy, 1e-9))
     if min(train, val) < WRONG_LABELS or of_mistakes < MOST_MISTAKES:
         return None
@@ -171,7 +173,7 @@ def held_back_in_training(run: RunRecord) -> Finding | None:
             {"dropout": rate, "train_accuracy": running, "without": plain},
             0.85,
             {"regularization.dropout": 0.5 if rate > 0.8 else 0.3},
-            explains=(*POOR_RESULT, *SICK_UNITS, "learning rate too high"),
+            explains=(*POOR_RESULT, *SICK_UNITS, "learning rate too high", "learning rate too low"),
         )
     if settings.input_noise >= 1:
         return Finding(
@@ -186,7 +188,9 @@ def held_back_in_training(run: RunRecord) -> Finding | None:
     # The mean over an epoch lags behind while accuracy still rises.
     settled = len(run.train_accuracies) >= 5 and running - run.train_accuracies[-3] < 0.05
     by_dropout = rate >= STRONG_DROPOUT  # which has the same effect
-    if plain - running > 0.2 and settled and _augments(run) and not by_dropout:
+    # Labels of mixed images are right in part; the default augmentation suits its data.
+    other_causes = by_dropout or settings.mixup or settings.cutmix or run.config.augmentation == Auto()
+    if plain - running > 0.2 and settled and _augments(run) and not other_causes:
         return Finding(
             "augmentation too strong",
             f"Augmentation changes the images too much: {running:.0%} of them are right in training, "
@@ -251,7 +255,7 @@ def class_never_predicted(run: RunRecord) -> Finding | None:
         "of them.",
         {"classes": never, "val_class_counts": of_val},
         0.5,
-        {"loss.balanced": True} if hasattr(run.config.loss, "balanced") else {},
+        {"loss.balanced": True} if hasattr(run.config.loss, "balanced") and _is_imbalanced(run) else {},
     )
 
 
@@ -361,6 +365,11 @@ def _at_chance(run: RunRecord, accuracy: float) -> bool:
     images = sum(run.evidence.get("val_class_counts") or [100])
     error = math.sqrt(run.chance * (1 - run.chance) / images)
     return accuracy < run.chance + STANDARD_ERRORS * error + 0.02
+
+
+def _is_imbalanced(run: RunRecord) -> bool:
+    counts = run.evidence.get("class_counts") or [1]
+    return bool(max(counts) > 1.5 * min(counts))
 
 
 def _augments(run: RunRecord) -> bool:

@@ -14,10 +14,10 @@ from ..errors import DataError
 from ..metrics import LOWER_IS_BETTER
 from ..runs import file_names
 from ..runs.run_folder import RunFolder
+from ..runs.status import DIVERGED, FAILED
 from ..settings.config_tree import GROUPS
 from .run_record import RunRecord, read_evidence, read_record
 
-FAILED = ("diverged", "failed")
 # In the table, of a setting that a job's option does not have.
 NONE = "–"
 
@@ -104,7 +104,7 @@ class SweepRecord:
     @cached_property
     def ranked(self) -> list[SweepJob]:
         """The jobs with a validation metric that neither diverged nor failed, best first."""
-        sound = [job for job in self.jobs if job.record.status not in FAILED]
+        sound = [job for job in self.jobs if job.record.status not in (DIVERGED, FAILED)]
         scored = [(job.score(self.metric), job) for job in sound]
         known = [(score, job) for score, job in scored if score is not None]
         return [job for _, job in sorted(known, key=lambda entry: entry[0], reverse=True)]

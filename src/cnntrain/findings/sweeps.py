@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..metrics import format_metric
+from ..runs.status import DIVERGED, FAILED
 from .finding import Finding
-from .sweep_record import FAILED, SweepJob, SweepRecord, number_in
+from .sweep_record import SweepJob, SweepRecord, number_in
 
 SweepRule = Callable[[SweepRecord], Finding | None]
 # A setting needs so many numbers before the best of them says something about the range.
@@ -29,7 +30,7 @@ def sweep_findings(sweep: SweepRecord) -> list[Finding]:
 
 def failed_jobs(sweep: SweepRecord) -> Finding | None:
     """Jobs diverged or failed; where they share the values of a setting, it is named."""
-    failed = [job for job in sweep.jobs if job.record.status in FAILED]
+    failed = [job for job in sweep.jobs if job.record.status in (DIVERGED, FAILED)]
     if not failed:
         return None
     shared = _shared_by_failed(sweep, failed)

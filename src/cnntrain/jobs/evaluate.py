@@ -12,6 +12,7 @@ import torch
 from ..assemble.parts import evaluation_batches
 from ..assemble.restore import check_configuration, restore_preprocessing
 from ..config.resolve_network_input import resolve_network_input
+from ..data.fingerprint import normalized
 from ..data.image_set import ImageSet
 from ..errors import ConfigError, DataError
 from ..metrics import format_metric
@@ -116,6 +117,7 @@ def with_labels_of(images: ImageSet, found: list[str], trained: list[str], confi
     found: the names of the images' labels; all of them must be among the names `trained`. Names that are only
     numbers, as of arrays, are matched by position if there are as many. Raises DataError.
     """
+    trained = normalized(trained)
     if found == trained:
         return images
     kind = config.data.target_kind()

@@ -29,8 +29,6 @@ from ..settings.config_tree import Config
 from ..settings.job_settings import Report
 from .without_training import on_best_network
 
-HEALTHY = "findings  none: nothing looks wrong"
-
 
 def report_run(path: Path, stored: Config, config: Config) -> None:
     """Judge an earlier run: measure evidence with its best network, write and print its findings."""
@@ -64,8 +62,18 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder, settings: Re
     if can_print(BARS):
         print_labelled(curve_lines(record.steps, record.epochs))
     if not content:
-        print(HEALTHY)
+        print(f"findings  none: {_without_findings(record, folder)}")
     print_findings(content)
+
+
+def _without_findings(record: RunRecord, folder: RunFolder) -> str:
+    """Return what is said of a run without findings: that it is healthy, or why it cannot be judged."""
+    if record.status == "failed":
+        lines = folder.error.read_text(encoding="utf-8").splitlines() if folder.error.is_file() else []
+        return f"the run failed: {lines[-1] if lines else 'see its output'}"
+    if not record.epochs:
+        return "no epoch has ended yet, so there is little to judge"
+    return "nothing looks wrong"
 
 
 def _page(
@@ -78,6 +86,7 @@ def _page(
     page = RunPage(
         folder=folder.path,
         findings=findings,
+        without_findings=_without_findings(record, folder),
         record=record,
         histograms=read_rows(folder.path / file_names.HISTOGRAMS),
         splits=splits,

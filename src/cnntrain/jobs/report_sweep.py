@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 from ..config.choice_files import Choices
@@ -15,6 +16,9 @@ from ..report.findings_file import print_findings, write_findings_file
 from ..report.sweep_page import cells, columns, ordered, sweep_page
 from ..runs import file_names
 from ..runs.atomic_write import write_text
+from ..settings.config_tree import Config
+from ..training.settings import Trainer as TrainerSettings
+from .sweep_worker import OF_JOBS
 
 MAX_PRINTED = 10
 JOBS = "jobs.csv"
@@ -32,7 +36,7 @@ def report_sweep(folder: Path) -> None:
     found = [Judged(finding, try_command(best.record.config, finding)) for finding in findings]
     content = write_findings_file(folder, found)
     write_text(folder / JOBS, _csv(sweep))
-    command = equivalent_command(best.record.config, Choices())
+    command = equivalent_command(_as_single_run(best.record.config), Choices())
     write_text(folder / file_names.REPORT, sweep_page(sweep, content, command))
     print("\n".join(_table(sweep)))
     for name, reason in sweep.unreadable.items():
@@ -40,6 +44,12 @@ def report_sweep(folder: Path) -> None:
     print_findings(content)
     print(f"best      {command}")
     print(f"{folder}: {JOBS}, {file_names.FINDINGS}, {file_names.REPORT}", flush=True)
+
+
+def _as_single_run(config: Config) -> Config:
+    """Return the configuration of a job without what a sweep leaves out, pages and test split."""
+    plain = {name: getattr(TrainerSettings(), name) for name in OF_JOBS}
+    return replace(config, trainer=replace(config.trainer, **plain))
 
 
 def _table(sweep: SweepRecord) -> list[str]:

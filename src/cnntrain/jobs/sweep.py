@@ -1,124 +1,78 @@
-"""Multirun: Hydra composes and launches the jobs, each in its own folder; failures do not stop the others."""
+"""Sweeps (-m): jobs over ranges or lists of settings, continued by the same command after any end."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-import traceback
 from pathlib import Path
-from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-from yaml import YAMLError
-
-from ..config import stored_config
-from ..config.check import Checked, store_absolute_paths
-from ..config.compose import SWEEP_FOLDER
-from ..config.hydra_composer import Composer
-from ..config.option_table import typed
-from ..config.pipeline import CheckedSweep
-from ..config.resume_overrides import difference
-from ..errors import ConfigError, DataError, Interrupted, UserError
-from ..machine_errors import machine_error
+from ..config import stored_sweep
+from ..config.choice_files import Choices
+from ..config.sweep import CheckedSweep, configure_sweep
+from ..errors import DataError, Interrupted, UserError
 from ..runs import file_names
-from ..runs.run_folder import RunFolder, create_folder, remove_if_empty
-from ..runs.signals import signals_as_exceptions
-from ..settings.config_tree import Config
-from .dispatch import start, start_on_run
+from ..runs.run_folder import create_folder
+from ..runs.status import DIVERGED, FAILED, OPEN
+from ..runs.sweep_folder import SweepFolder
 from .report_sweep import report_sweep
+from .sweep_worker import SweepWorker
 
 
-def run_sweep(sweep: CheckedSweep, composer: Composer) -> int:
-    """Run every job of a sweep; return 1 if any failed, else 0.
+def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
+    """Train the jobs of a sweep that are open; return 1 if any failed, else 0.
 
-    Raises DataError, before any job starts, if its folder holds jobs of other settings; Interrupted.
+    fork: whether this process may be copied for jobs. Raises DataError if the folder holds another sweep,
+    Interrupted after a signal.
     """
-    folder = create_folder(sweep.folder, sweep.named_by_user)
-    _check_existing_jobs(sweep, folder)
+    folder = SweepFolder(create_folder(sweep.folder, named_by_user=True))
+    threads = _prepare(sweep, folder)
     try:
-        with signals_as_exceptions():
-            jobs = composer.multirun(_run_job, sweep.overrides, folder)
-    except (Interrupted, KeyboardInterrupt):
-        print(f"continue  {_command(sweep, folder)}", flush=True)
+        SweepWorker(sweep, folder, threads, fork).run()
+    except (Interrupted, KeyboardInterrupt, UserError):
+        print(f"continue  cnntrain -m {shlex.quote(f'run={folder.path}')}", flush=True)
         raise
-    except (HydraException, RuntimeError, YAMLError) as error:
-        # Of the chosen sweeper or launcher; jobs handle their own.
-        remove_if_empty(folder, generated=not sweep.named_by_user)
-        raise ConfigError([f"the sweep cannot start: {' '.join(str(error).split())}"]) from error
-    failed = [str(number) for number, job in enumerate(jobs) if job.return_value != 0]
-    numbers = f": {', '.join(failed)}" if failed else ""
-    print(f"\nsweep     {len(jobs)} jobs in {folder}, {len(failed)} failed{numbers}", flush=True)
-    if any(job.config.job == "train" and job.config.trainer.report for job in sweep.jobs):
+    jobs = folder.jobs()
+    failed = [name for name, record in jobs.items() if record.status in (FAILED, DIVERGED)]
+    names = f": {', '.join(failed)}" if failed else ""
+    print(f"\nsweep     {len(jobs)} jobs in {folder.path}, {len(failed)} failed{names}", flush=True)
+    if sweep.base.job == "train" and sweep.search.report:
         try:
-            report_sweep(folder)
+            report_sweep(folder.path)
         except DataError as error:
             print(f"warning   {error}")
     return 1 if failed else 0
 
 
-def _command(sweep: CheckedSweep, folder: Path) -> str:
-    """Return the command that continues a sweep: finished jobs are kept, the others trained."""
-    own = [override for override in sweep.overrides if not override.startswith(f"{SWEEP_FOLDER}=")]
-    return " ".join(["cnntrain -m", *map(shlex.quote, [*own, f"{SWEEP_FOLDER}={folder}"])])
+def continue_sweep(path: Path, changes: list[str], fork: bool) -> int:
+    """Go on with the sweep in a folder, which another process may be working on, too; as `run_sweep`."""
+    stored = stored_sweep.read(path)
+    overrides = stored_sweep.continued(stored, path, changes)
+    return run_sweep(configure_sweep(overrides, Choices(stored.config_dir)), fork)
 
 
-def _run_job(tree: DictConfig) -> int:
-    """Run one job of a sweep and return its exit code; a failure is reported immediately."""
-    hydra: Any = HydraConfig.get()
-    print(f"\njob {hydra.job.num}     {' '.join(hydra.overrides.task)}", flush=True)
-    folder = Path(hydra.runtime.output_dir)
-    config = typed(tree)
-    store_absolute_paths(config)
-    try:
-        if (folder / file_names.CONFIG).exists():
-            return _continue(folder, config)
-        start(Checked(config, [], folder, named_by_user=True))
-    except Interrupted as stop:
-        if stop.exit_code:
-            raise
-        print(f"cnntrain: {stop}", flush=True)
-    except UserError as error:
-        print(f"cnntrain: job {hydra.job.num} failed: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
-    except Exception as error:
-        if (in_words := machine_error(error)) is not None:
-            print(f"cnntrain: job {hydra.job.num} failed: {in_words}", file=sys.stderr, flush=True)
-            return in_words.exit_code
-        print(
-            f"cnntrain: job {hydra.job.num} failed; also written to {folder / 'error.txt'}:", file=sys.stderr
-        )
-        traceback.print_exc()
-        return 1
-    return 0
+def _prepare(sweep: CheckedSweep, folder: SweepFolder) -> int:
+    """Write sweep.yaml, or compare it with the sweep; return the number of threads of each job."""
+    with folder.locked():
+        if not folder.file.exists():
+            if (folder.path / file_names.CONFIG).exists():
+                raise DataError(f"{folder.path}: holds a run; name another folder for a sweep")
+            if any(folder.path.glob(f"*/{file_names.CONFIG}")):
+                raise DataError(f"{folder.path}: holds runs that are not of this sweep; name another folder")
+            threads = sweep.base.trainer.threads or max(1, _cores() // sweep.search.workers)
+            stored_sweep.write(folder.path, stored_sweep.stored(sweep, threads))
+            print(f"sweep     {folder.path}", flush=True)
+            return threads
+        stored = stored_sweep.read(folder.path)
+        stored_sweep.check_same(stored, sweep)
+        stored_sweep.write(folder.path, stored_sweep.stored(sweep, stored.threads))
+        done = sum(record.status != OPEN for record in folder.jobs().values())
+        print(f"sweep     {folder.path}: goes on after {done} jobs", flush=True)
+        return stored.threads
 
 
-def _check_existing_jobs(sweep: CheckedSweep, folder: Path) -> None:
-    """Raise DataError if the folder of a job holds a run of other settings, before Hydra writes anything."""
-    if any(override.startswith(("hydra.sweep.subdir=", "hydra/sweeper=")) for override in sweep.overrides):
-        return  # the folders are known when the jobs run
-    for number, job in enumerate(sweep.jobs):
-        if (folder / str(number) / file_names.CONFIG).exists():
-            _read_same(folder / str(number), job.config)
-
-
-def _read_same(folder: Path, config: Config) -> Config:
-    """Return the stored configuration of a job; raises DataError if it is not `config`."""
-    stored = stored_config.read(folder)
-    found = difference(stored, config)
-    if found is not None or stored.trainer.epochs != config.trainer.epochs:
-        key = found[0] if found is not None else "trainer.epochs"
-        raise DataError(f"{folder}: holds a run of other settings ({key}); name another folder")
-    return stored
-
-
-def _continue(folder: Path, config: Config) -> int:
-    """Continue the job of a sweep repeated in its folder; a finished one is kept. Raises DataError."""
-    stored = _read_same(folder, config)
-    summary = RunFolder(folder).read_summary() or {}
-    if summary.get("status") == "finished":
-        print(f"{folder}: is finished", flush=True)
-    else:
-        start_on_run(folder, stored, config)
-    return 0
+def _cores() -> int:
+    """Return the number of cores this process may use."""
+    if "OMP_NUM_THREADS" in os.environ:
+        return int(os.environ["OMP_NUM_THREADS"])
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

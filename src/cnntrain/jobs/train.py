@@ -6,19 +6,26 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..assemble.parts import count_parameters, evaluation_batches
+from ..assemble.parts import evaluation_batches
 from ..assemble.restore import check_configuration
 from ..assemble.run import Assembled, assemble
 from ..config import stored_config
-from ..errors import ConfigError, DataError, Diverged, Interrupted, UserError, first_line, interrupted_by
+from ..data.splits import Splits
+from ..errors import (
+    ConfigError,
+    DataError,
+    Diverged,
+    Interrupted,
+    Stopped,
+    UserError,
+    first_line,
+    interrupted_by,
+)
 from ..machine_errors import machine_error
-from ..metrics import format_metric
 from ..model.custom_network import place_in_users_code
 from ..output_streams import print_labelled
 from ..prediction.trained import load_weights
@@ -29,15 +36,22 @@ from ..runs.checkpoint import State
 from ..runs.run_folder import RunFolder, create, run_override
 from ..runs.run_progress import Progress
 from ..runs.signals import StopSignals
+from ..runs.status import DIVERGED, FAILED, FINISHED, INTERRUPTED, PAUSED, STOPPED
 from ..settings.config_tree import Config
 from ..training.evaluate_split import evaluate_split
-from ..training.memory_use import memory_row
-from ..version import __version__
-
-FINISHED, INTERRUPTED, DIVERGED, FAILED = "finished", "interrupted", "diverged", "failed"
+from ..training.stop_rule import NEVER, StopRule
+from .run_summary import run_summary, summary_table
 
 
-def train(config: Config, path: Path, named_by_user: bool) -> None:
+@dataclass(frozen=True)
+class InSearch:
+    """What a search hands to the run of a job: when to stop it, and its data, if they are loaded already."""
+
+    stop_rule: StopRule = NEVER
+    splits: Splits | None = None
+
+
+def train(config: Config, path: Path, named_by_user: bool, in_search: InSearch = InSearch()) -> None:
     """Train in a new folder; raises UserError, after recording it in the folder."""
     folder = create(path, named_by_user)
     with folder.locked():
@@ -46,7 +60,7 @@ def train(config: Config, path: Path, named_by_user: bool) -> None:
         try:
             with _recorded_outcome(folder):
                 write_text(folder.config, stored_config.to_yaml(config))
-                _run(config, folder, None)
+                _run(config, folder, None, in_search=in_search)
         except (ConfigError, DataError):
             if not folder.checkpoints.exist():
                 # An error found on reading the data, before any training.
@@ -54,7 +68,7 @@ def train(config: Config, path: Path, named_by_user: bool) -> None:
             raise
 
 
-def resume(path: Path, before: Config, config: Config) -> None:
+def resume(path: Path, before: Config, config: Config, in_search: InSearch = InSearch()) -> None:
     """Continue the run in a folder from its newest checkpoint; if it is finished, print how to train longer.
 
     A run that has no checkpoint yet starts from its configuration. before: the configuration in the folder.
@@ -69,7 +83,7 @@ def resume(path: Path, before: Config, config: Config) -> None:
             check_configuration(before, state, path)
             progress = Progress(**state["progress"])
             if _is_finished(summary, progress, config):
-                print(_how_to_train_longer(path, progress, config))
+                print(_how_to_train_longer(path, progress, before, config, summary))
                 return
             messages += [f"warning   {warning}"] if warning else []
             messages.append(f"resuming  after step {progress.step}, epoch {progress.epoch}")
@@ -84,7 +98,7 @@ def resume(path: Path, before: Config, config: Config) -> None:
         print_labelled(messages)
         with _recorded_outcome(folder):
             write_text(folder.config, stored_config.to_yaml(config))
-            _run(config, folder, state, before)
+            _run(config, folder, state, before, in_search)
 
 
 def _is_finished(summary: dict[str, Any] | None, progress: Progress, config: Config) -> bool:
@@ -95,26 +109,38 @@ def _is_finished(summary: dict[str, Any] | None, progress: Progress, config: Con
     )
 
 
-def _how_to_train_longer(path: Path, progress: Progress, config: Config) -> str:
+def _how_to_train_longer(
+    path: Path, progress: Progress, before: Config, config: Config, summary: dict[str, Any] | None
+) -> str:
     """Return the message on a finished run: why it ended, and the command that trains it longer."""
     trainer, epochs = config.trainer, progress.epoch
     changes, reason = [], f"this run is finished ({epochs} epochs)"
     if progress.out_of_patience(trainer.early_stopping_epochs):
         changes.append("trainer.early_stopping_epochs=null")
+        stopped = bool(summary and summary.get("stopped_early"))
         reason = (
-            f"this run stopped early, after epoch {epochs}: the validation error was lowest in epoch "
-            f"{progress.best_epoch} (trainer.early_stopping_epochs={trainer.early_stopping_epochs})"
+            f"this run {'stopped early, after' if stopped else 'would stop at once, in'} epoch {epochs}: the "
+            f"validation error was lowest in epoch {progress.best_epoch} "
+            f"(trainer.early_stopping_epochs={trainer.early_stopping_epochs})"
         )
+    if trainer.epochs != before.trainer.epochs and epochs < trainer.epochs:
+        changes.append(f"trainer.epochs={trainer.epochs}")
     if epochs >= trainer.epochs:
         changes.append(f"trainer.epochs={2 * epochs}")
     return f"{path}: {reason}; to train longer: cnntrain {' '.join([run_override(path), *changes])}"
 
 
-def _run(config: Config, folder: RunFolder, state: State | None, before: Config | None = None) -> None:
+def _run(
+    config: Config,
+    folder: RunFolder,
+    state: State | None,
+    before: Config | None = None,
+    in_search: InSearch = InSearch(),
+) -> None:
     """Train from a checkpoint's state, or from the start; before: the configuration so far of the run."""
     trained = False
     with StopSignals().caught() as signals:
-        assembled = assemble(config, folder, state)
+        assembled = assemble(config, folder, state, in_search.splits)
         messages = assembled.parts.messages
         if state is None and before is None:
             messages = [f"folder    {folder.path}", *messages]
@@ -130,8 +156,12 @@ def _run(config: Config, folder: RunFolder, state: State | None, before: Config 
             pictures += draw_start(folder.path, config, assembled) if config.trainer.pictures else []
             if signals.received is None:
                 try:
-                    assembled.trainer.train(signals)
+                    assembled.trainer.train(signals, in_search.stop_rule)
                     trained = True
+                except Stopped as stop:
+                    status = PAUSED if stop.may_go_on else STOPPED
+                    folder.write_summary(run_summary(config, assembled, status, {}))
+                    raise
                 except Diverged:
                     assembled.trainer.recorder.close()
                     _record_outcome(folder, DIVERGED, None)
@@ -177,39 +207,23 @@ def _notices_on_resuming(
 
 
 def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: list[str]) -> None:
-    """Evaluate the best network once on the test split; write and print the summary.
+    """Evaluate the best network once on the test split, unless a sweep leaves that out; write the summary.
 
     pictures: file names of the pictures drawn so far.
     """
     trainer, step = assembled.trainer, assembled.trainer.step
     load_weights(step.network, folder.checkpoints.load_best())
-    batches = evaluation_batches(assembled.parts.splits.test, config, step.compute)
-    started = time.perf_counter()
-    test = evaluate_split(step.network, step.preprocess, step.criterion, batches, step.compute)
-    progress = trainer.progress
-    progress.wall_seconds += time.perf_counter() - started
-    without_validation = dict.fromkeys(("val/loss", f"val/{trainer.metric_name}"))
-    summary = {
-        "status": FINISHED,
-        "best_epoch": progress.best_epoch,
-        "epochs": progress.epoch,
-        "stopped_early": progress.stopped_early,
-        "steps": progress.step,
-        **({"best_weights": progress.best_weights} if step.average is not None else {}),
-        **(progress.best_values or without_validation),
-        **test.row("test"),
-        "parameters": count_parameters(step.network),
-        "wall_seconds": round(progress.wall_seconds, 3),
-        "images_per_second": round(progress.images / max(progress.training_seconds, 1e-9), 1),
-        **memory_row(step.compute.device),
-        "device": str(step.compute.device),
-        "precision": step.compute.precision,
-        "seed": config.seed,
-        "versions": versions(),
-    }
+    progress, test = trainer.progress, {}
+    if config.trainer.test:
+        batches = evaluation_batches(assembled.parts.splits.test, config, step.compute)
+        started = time.perf_counter()
+        evaluation = evaluate_split(step.network, step.preprocess, step.criterion, batches, step.compute)
+        test = evaluation.row("test")
+        progress.wall_seconds += time.perf_counter() - started
+    summary = run_summary(config, assembled, FINISHED, test)
     pictures += draw_end(folder.path, config, assembled) if config.trainer.pictures else []
     folder.write_summary(summary)
-    print(_table(summary))
+    print(summary_table(summary))
     if config.trainer.report:
         _report(config, assembled, folder)
     files = ["config.yaml", "metrics.jsonl", "summary.json", "checkpoints/", *pictures]
@@ -227,39 +241,6 @@ def _report(config: Config, assembled: Assembled, folder: RunFolder) -> None:
     print()
 
 
-def _table(summary: dict[str, Any]) -> str:
-    """Return the metrics of the summary as printed."""
-
-    def metrics(split: str) -> str:
-        values = {
-            name.removeprefix(split): value for name, value in summary.items() if name.startswith(split)
-        }
-        loss = values.pop("loss")
-        return ", ".join(format_metric(name, value) for name, value in (*values.items(), ("loss", loss)))
-
-    best = f"{summary['best_epoch']} of {summary['epochs']}"
-    if summary.get("best_weights") == "average":
-        best += ", the averaged weights"
-    rows = [("best epoch", best)]
-    if summary["val/loss"] is not None:
-        rows.append(("validation", metrics("val/")))
-    rows += [
-        ("test", metrics("test/")),
-        ("time", f"{summary['wall_seconds']:.1f} s, {summary['images_per_second']:.0f} images/s in training"),
-    ]
-    return "\n" + "\n".join(f"  {name:<11}{value}" for name, value in rows) + "\n"
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that a run's results depend on."""
-    return {
-        "cnntrain": __version__,
-        "torch": torch.__version__,
-        "torchvision": version("torchvision"),
-        "numpy": version("numpy"),
-    }
-
-
 @contextmanager
 def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
     """Record the status and error of a run that does not finish in its folder."""
@@ -269,6 +250,8 @@ def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
         raise DataError(f"{folder.error}: cannot be removed ({error.strerror}); remove it") from error
     try:
         yield
+    except Stopped:
+        raise
     except (Interrupted, KeyboardInterrupt):
         _record_outcome(folder, INTERRUPTED, None)
         print(f"continue  cnntrain {run_override(folder.path)}", flush=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ..settings.fields import fixed, setting
+from ..settings.fields import expanded, fixed, setting
 from ..settings.option import Option
 
 if TYPE_CHECKING:
@@ -176,7 +176,6 @@ class HierarchicalSoftmax(Loss):
         return self.tree != "balanced"
 
     def label_statistics(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
-        from pathlib import Path
 
         from . import class_tree
         from .hierarchical_softmax import tables_of
@@ -185,7 +184,7 @@ class HierarchicalSoftmax(Loss):
             return tables_of(class_tree.balanced(names, self.branching))
         if self.tree == "superclasses":
             return tables_of(class_tree.cifar100_superclasses(names))
-        return tables_of(class_tree.read_tree(Path(self.tree).expanduser(), names))
+        return tables_of(class_tree.read_tree(expanded(self.tree), names))
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
         from .hierarchical_softmax import HierarchicalSoftmax as Criterion

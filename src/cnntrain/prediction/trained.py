@@ -63,6 +63,7 @@ class TrainedNetwork:
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"images must be a tensor or an array of uint8, got {type(images).__name__}"
+                f"{f' of {images.dtype}' if isinstance(images, np.ndarray) else ''}"
             ) from error
         if images.dtype != torch.uint8:
             raise ValueError(f"images must be uint8 of 0…255, got {str(images.dtype).removeprefix('torch.')}")
@@ -96,7 +97,8 @@ def load_trained(path: Path) -> TrainedNetwork:
     config = stored_config.read(path)
     state = RunFolder(path).checkpoints.load_best()
     check_configuration(config, state, path)
-    network, criterion = restore_network(config, state)
+    with torch.random.fork_rng(devices=[]):  # the initial weights, which the stored ones replace
+        network, criterion = restore_network(config, state)
     return TrainedNetwork(
         network=network.eval(),
         preprocess=restore_preprocessing(config, state, f"{path}: checkpoint"),

@@ -34,12 +34,14 @@ MAX_PICTURE_BYTES = 800_000
 class RunPage:
     """The contents of a run's page.
 
-    findings: as in findings.json. histograms: the rows of histograms.jsonl. splits: the images. command: the
-    run's own. settings: its configuration as YAML. drawn: further pictures as PNG, by caption.
+    findings: as in findings.json. without_findings: what to say if there are none. histograms: the rows of
+    histograms.jsonl. splits: the images. command: the run's own. settings: its configuration as YAML. drawn:
+    further pictures as PNG, by caption.
     """
 
     folder: Path
     findings: list[dict[str, Any]]
+    without_findings: str
     record: RunRecord
     histograms: list[dict[str, Any]]
     splits: Splits
@@ -63,6 +65,7 @@ class RunPage:
             subtitle=f"{self.folder}, {self.record.summary.get('status', 'not finished')}",
             sections=[*sections, ("configuration", "Configuration")],
             findings=self.findings,
+            without_findings=self.without_findings[:1].upper() + self.without_findings[1:] + ".",
             summary=self._summary(),
             curves=curves,
             pictures=pictures,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,11 @@ class Checkpoints:
 
     def load_best(self) -> State:
         """Return the checkpoint of the best epoch; raises DataError."""
+        if not (self.folder / BEST).exists() and self.exist():
+            raise DataError(
+                f"{self.folder.parent}: has no best weights yet, as no epoch has ended; let it finish one: "
+                f"cnntrain {shlex.quote(f'run={self.folder.parent}')}"
+            )
         return read(self.folder / BEST, TrainedState)
 
 

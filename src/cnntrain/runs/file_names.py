@@ -7,8 +7,10 @@ ERROR = "error.txt"
 CHECKPOINTS = "checkpoints"
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 CHECK = "check.json"
-# What Hydra writes into the folder of a sweep.
-SWEEP = "multirun.yaml"
+# In the folder of a sweep, and in that of each of its jobs.
+SWEEP_FILE, JOB, LOG = "sweep.yaml", "job.json", "log.txt"
+# What Hydra writes into the folder of a sweep that it runs.
+HYDRA_SWEEP = "multirun.yaml"
 HISTOGRAMS = "histograms.jsonl"
 FINDINGS, EVIDENCE, REPORT = "findings.json", "evidence.json", "report.html"
 IMAGES, PREPROCESSING, SCHEDULE = "images.png", "preprocessing.png", "schedule.png"

@@ -24,6 +24,10 @@ from .metrics_file import finite
 LOCK, OWNER = ".lock", ".process.json"
 
 
+class InUse(DataError):
+    """Another process holds the lock of a run's folder."""
+
+
 class RunFolder:
     """The files of one run; generated: whether its path was generated, outputs/DATE/TIME by default."""
 
@@ -84,7 +88,7 @@ class RunFolder:
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise DataError(f"{self.path}: is in use by {_owner(owner)}; wait for it or stop it") from error
+            raise InUse(f"{self.path}: is in use by {_owner(owner)}; wait for it or stop it") from error
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written ({error.strerror})") from error
         try:
@@ -107,6 +111,8 @@ class RunFolder:
 def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> RunFolder:
     """Return a new folder for a run; raises DataError if it holds a run already or is not writable."""
     folder = RunFolder(create_folder(path, named_by_user), generated=not named_by_user)
+    if (path / file_names.SWEEP_FILE).exists() or (path / file_names.HYDRA_SWEEP).exists():
+        raise DataError(f"{path}: is the folder of a sweep; name another one")
     if folder.config.exists():
         raise DataError(
             f"{path}: already holds a run; continue it with {run_override(path)}, or name another folder"

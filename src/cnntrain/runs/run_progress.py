@@ -11,7 +11,7 @@ class Progress:
 
     best_error: the lowest validation error so far, reached in epoch best_epoch with metrics best_values by
     best_weights: those of the "last_step" or the "average". rows: number of rows in metrics.jsonl.
-    first_loss: the loss of the first step.
+    first_loss: the loss of the first step. lowest_loss: the lowest mean training loss of an epoch.
     """
 
     step: int = 0
@@ -28,6 +28,7 @@ class Progress:
     images: int = 0
     # Missing in checkpoints of earlier versions.
     first_loss: float | None = field(default=None, metadata={"optional": True})
+    lowest_loss: float | None = field(default=None, metadata={"optional": True})
 
     def after_step(self, images: int) -> None:
         """Count one update from `images` images."""
@@ -39,6 +40,10 @@ class Progress:
         """Count one epoch."""
         self.epoch += 1
         self.step_in_epoch = 0
+
+    def after_loss(self, loss: float) -> None:
+        """Count the mean training loss of an epoch."""
+        self.lowest_loss = loss if self.lowest_loss is None else min(loss, self.lowest_loss)
 
     def out_of_patience(self, epochs: int | None) -> bool:
         """Return whether the validation error has not fallen for this many epochs; None: never."""

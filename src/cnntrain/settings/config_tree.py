@@ -44,6 +44,7 @@ class Config:
     averaging: Any = group("averaging")
     trainer: Any = group("training")
     logger: Any = group("logger")
+    search: Any = group("search")
     evaluate: Evaluate = field(default_factory=Evaluate)
     check: Check = field(default_factory=Check)
     lr_range: LrRange = field(default_factory=LrRange)
@@ -57,3 +58,5 @@ GROUP_PACKAGES: dict[str, str] = {
     entry.name: entry.metadata["package"] for entry in fields(Config) if "package" in entry.metadata
 }
 GROUPS = tuple(GROUP_PACKAGES)
+# The group that applies to a sweep as a whole; a run has no use for it and does not store it.
+OF_SWEEPS = "search"

@@ -176,13 +176,21 @@ def setting_problems(settings: Any, prefix: str, skip: tuple[str, ...] = ()) -> 
     return problems
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with the user's home in place of ~, which shells expand at the start of a word only."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user
+        return Path(path)
+
+
 def make_paths_absolute(settings: Any) -> None:
     """Replace the paths in a settings dataclass by absolute ones; ~ is the user's home."""
     for name, field in settings_of(type(settings)).items():
         value = getattr(settings, name)
         if "rule" not in field.metadata or not value or rule_of(field).path is None:
             continue
-        path = Path(value).expanduser()
+        path = expanded(value)
         if rule_of(field).path == "path" or ((path.suffix or "/" in value) and path.is_file()):
             setattr(settings, name, str(path.absolute()))
 

@@ -12,6 +12,7 @@ JOBS = {
     "check": "check gradients, data, initial loss and whether the network can learn, before training",
     "lr_range": "train for some steps with a rising learning rate, and suggest one",
     "report": "say what went wrong in a run or could be better, with evidence: job=report run=FOLDER",
+    "leaderboard": "rank the jobs of a sweep, while it runs or afterwards: job=leaderboard run=SWEEP",
     "summary": "print a network's parameters, operations and memory, layer by layer, before training",
     "optimizers": "compare optimizers on two test functions, a bowl and a saddle: pictures and a summary",
 }

@@ -63,6 +63,12 @@ class Trainer(Option):
         gt=0,
         resume="free",
     )
+    test: bool = setting(
+        True,
+        "evaluate the best network on the test split at the end; false by default in a sweep, whose jobs are "
+        "compared by validation",
+        resume="free",
+    )
     check: bool = setting(
         False,
         "make the checks of job=check before training; one that fails ends the run (exit code 5)",

@@ -22,6 +22,7 @@ from .metrics_rows import EpochMeans, epoch_row, step_row
 from .nonfinite import NonFinite
 from .progress_bar import progress_bar, show_on_bar
 from .settings import Trainer as Settings
+from .stop_rule import NEVER, StopRule
 from .throughput import Throughput
 from .training_step import StepResult, TrainingStep
 from .validate_average import evaluate_average
@@ -70,8 +71,11 @@ class Trainer:
         """The name of the primary metric."""
         return self.step.criterion.primary_metric_name
 
-    def train(self, signals: StopSignals) -> None:
-        """Train until the last epoch, an early stop, a signal (Interrupted) or divergence (Diverged)."""
+    def train(self, signals: StopSignals, stop_rule: StopRule = NEVER) -> None:
+        """Train until the last epoch, an early stop, a signal (Interrupted) or divergence (Diverged).
+
+        stop_rule: that of a search, which may end the run before an epoch (Stopped).
+        """
         progress, settings = self.progress, self.settings
         self._checkpoint_timer.start()
         self._throughput.start(progress)
@@ -79,6 +83,7 @@ class Trainer:
             self.save()
         try:
             while progress.epoch < settings.epochs and not progress.stopped_early:
+                stop_rule.check(progress, settings.epochs)
                 training_mode(self.network)
                 batches = self.train_batches.epoch(
                     progress.epoch, progress.step_in_epoch, self.steps_per_epoch
@@ -127,6 +132,7 @@ class Trainer:
         row = epoch_row(progress, means, validation, averaged, rates)
         row |= step.update.instruments.split_row()
         self._last_loss = row["train/loss"]
+        progress.after_loss(row["train/loss"])
         self.recorder.record(row)
         step.update.optimizers.schedule.after_epoch(None if validation is None else validation.error)
         keep_best(progress, self.checkpoints, self.trained_state(), validation, averaged)

@@ -1,0 +1,73 @@
+"""The summary of a run: summary.json, and the table printed at its end."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from ..assemble.parts import count_parameters
+from ..assemble.run import Assembled
+from ..metrics import format_metric
+from ..settings.config_tree import Config
+from ..training.memory_use import memory_row
+from ..version import __version__
+
+
+def run_summary(config: Config, assembled: Assembled, status: str, test: dict[str, float]) -> dict[str, Any]:
+    """Return the content of summary.json; test: the metrics on the test split, none where it was not read."""
+    trainer, step = assembled.trainer, assembled.trainer.step
+    progress = trainer.progress
+    without_validation = dict.fromkeys(("val/loss", f"val/{trainer.metric_name}"))
+    return {
+        "status": status,
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "stopped_early": progress.stopped_early,
+        "steps": progress.step,
+        **({"best_weights": progress.best_weights} if step.average is not None else {}),
+        **(progress.best_values or without_validation),
+        **test,
+        "parameters": count_parameters(step.network),
+        "wall_seconds": round(progress.wall_seconds, 3),
+        "images_per_second": round(progress.images / max(progress.training_seconds, 1e-9), 1),
+        **memory_row(step.compute.device),
+        "device": str(step.compute.device),
+        "precision": step.compute.precision,
+        "seed": config.seed,
+        "versions": versions(),
+    }
+
+
+def summary_table(summary: dict[str, Any]) -> str:
+    """Return the metrics of the summary as printed."""
+
+    def metrics(split: str) -> str:
+        values = {
+            name.removeprefix(split): value for name, value in summary.items() if name.startswith(split)
+        }
+        loss = values.pop("loss")
+        return ", ".join(format_metric(name, value) for name, value in (*values.items(), ("loss", loss)))
+
+    best = f"{summary['best_epoch']} of {summary['epochs']}"
+    if summary.get("best_weights") == "average":
+        best += ", the averaged weights"
+    rows = [("best epoch", best)]
+    if summary["val/loss"] is not None:
+        rows.append(("validation", metrics("val/")))
+    if "test/loss" in summary:
+        rows.append(("test", metrics("test/")))
+    speed = f"{summary['images_per_second']:.0f} images/s in training"
+    rows.append(("time", f"{summary['wall_seconds']:.1f} s, {speed}"))
+    return "\n" + "\n".join(f"  {name:<11}{value}" for name, value in rows) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that a run's results depend on."""
+    return {
+        "cnntrain": __version__,
+        "torch": torch.__version__,
+        "torchvision": version("torchvision"),
+        "numpy": version("numpy"),
+    }

@@ -1,0 +1,164 @@
+"""One job of a sweep, in a process of its own: trained as far as its task asks, its end noted in job.json."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..config import stored_config
+from ..config.check import Checked
+from ..config.resume_overrides import difference
+from ..data.splits import Splits
+from ..errors import DataError, Diverged, Interrupted, Stopped, UserError
+from ..machine_errors import machine_error
+from ..runs import file_names
+from ..runs.metrics_file import read_rows
+from ..runs.run_folder import InUse
+from ..runs.signals import signals_as_exceptions
+from ..runs.status import DIVERGED, FAILED, FINISHED, INTERRUPTED, PAUSED, STOPPED
+from ..runs.sweep_folder import JobRecord, SweepFolder
+from ..settings.config_tree import Config
+from ..training.stop_rule import StopRule
+from .dispatch import start
+from .train import InSearch, resume, train
+
+# Exit codes of the process of a job: another process trains it; the disk is full.
+TAKEN, DISK_FULL = 75, 74
+# The one signal by which a job is stopped: others, sent to all processes of a terminal or a scheduler, reach
+# the process that started it, which passes on a single one.
+STOP = signal.SIGUSR2
+IGNORED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process of a job is told.
+
+    sweep: the sweep's folder. epochs: after which the job pauses. objective: the metric that is noted, None
+    for the primary one. splits: the data if they are loaded already. device: the job's GPU, None for all.
+    """
+
+    sweep: Path
+    job: str
+    config: Config
+    record: JobRecord
+    epochs: int
+    stop_hopeless: bool
+    objective: str | None
+    splits: Splits | None = None
+    device: str | None = None
+
+
+def run_job(work: Work) -> None:
+    """Train a job, write its record and end the process."""
+    _separate(work)
+    began = time.monotonic()
+    code, record = _trained(work)
+    if record is not None:
+        record = replace(record, seconds=round(work.record.seconds + time.monotonic() - began, 3))
+        try:
+            SweepFolder(work.sweep).write(work.job, _with_curve(record, work))
+        except DataError as error:
+            print(f"cnntrain: {error}", file=sys.stderr)
+            code = DISK_FULL
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _separate(work: Work) -> None:
+    """Give the process its own output and signals, and let it end with the one that started it."""
+    log = os.open(work.sweep / work.job / file_names.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    for name in IGNORED:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, STOP)  # PR_SET_PDEATHSIG
+    if work.device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = work.device
+
+
+def _trained(work: Work) -> tuple[int, JobRecord | None]:
+    """Return the exit code and the job's new record, None for a job that is to be continued."""
+    record = work.record
+    try:
+        with signals_as_exceptions():
+            _train(work)
+    except Stopped as stop:
+        print(stop)
+        status = PAUSED if stop.may_go_on else STOPPED
+        return 0, replace(record, status=status, reason="" if stop.may_go_on else str(stop))
+    except Interrupted as stop:
+        print(f"cnntrain: {stop}", file=sys.stderr)
+        if stop.exit_code:
+            return stop.exit_code, None
+        return 0, replace(record, status=INTERRUPTED, reason=str(stop))
+    except InUse:
+        return TAKEN, None
+    except Exception as error:
+        in_words = error if isinstance(error, UserError) else machine_error(error)
+        if in_words is None:
+            traceback.print_exc()
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            print(f"cnntrain: {in_words}", file=sys.stderr)
+            reason = str(in_words)
+        if _disk_is_full(error, work.sweep):
+            return DISK_FULL, None
+        return 0, replace(record, status=DIVERGED if isinstance(error, Diverged) else FAILED, reason=reason)
+    return 0, replace(record, status=FINISHED, reason="")
+
+
+def _train(work: Work) -> None:
+    folder, config = work.sweep / work.job, work.config
+    in_search = InSearch(StopRule(work.epochs, work.stop_hopeless), work.splits)
+    if config.job != "train":
+        for name in (file_names.CONFIG, file_names.SUMMARY):  # of an attempt that did not end
+            (folder / name).unlink(missing_ok=True)
+        start(Checked(config, [], folder, named_by_user=True))
+    elif (folder / file_names.CONFIG).exists():
+        before = stored_config.read(folder)
+        if (found := difference(before, config)) is not None:
+            raise DataError(f"{folder}: holds a run of other settings ({found[0]})")
+        resume(folder, before, config, in_search)
+    else:
+        train(config, folder, named_by_user=True, in_search=in_search)
+
+
+def _with_curve(record: JobRecord, work: Work) -> JobRecord:
+    """Return a record with the epochs done and the objective after each, as metrics.jsonl has them."""
+    try:
+        rows = [row for row in read_rows(work.sweep / work.job / file_names.METRICS) if "lr" not in row]
+    except DataError:
+        return record
+    names = [name for row in rows[:1] for name in row if name.startswith("val/")]
+    if work.objective is not None and names and f"val/{work.objective}" not in names:
+        known = ", ".join(sorted(name.removeprefix("val/") for name in names))
+        reason = f"search.objective={work.objective}: is none of the validation metrics: {known}"
+        return replace(record, status=FAILED, reason=reason)
+    primary = next((name for name in names if name != "val/loss"), None)
+    name = f"val/{work.objective}" if work.objective is not None else primary
+    curve = [row.get(name) for row in rows] if name is not None else []
+    return replace(
+        record, epochs=len(rows), curve=curve, metric=None if name is None else name[len("val/") :]
+    )
+
+
+def _disk_is_full(error: BaseException | None, folder: Path) -> bool:
+    """Return whether an error, or one that it was raised from, says that no space is left."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "disk is full" in str(error):
+            return True
+        error = error.__cause__
+    return False

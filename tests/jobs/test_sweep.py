@@ -1,0 +1,334 @@
+"""Sweeps: continued by the same command, failures kept apart, the test split left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnntrain.cli import main
+
+QUICK = [
+    "model=linear",
+    "data.limit=200",
+    "trainer.epochs=2",
+    "trainer.precision=fp32",
+    "search.report=false",
+]
+NETWORK = """
+import os, signal
+from torch import nn
+
+class Net(nn.Linear):
+    calls = 0
+
+    def forward(self, images):
+        self.calls += 1
+        if self.training and self.calls > 4 and {condition}:
+            {action}
+        return super().forward(images.flatten(1))
+
+def make(in_channels, classes, width):
+    net = Net(64, classes)
+    net.width = width
+    return net
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def sweep(*overrides: str) -> int:
+    return main(["-m", "hydra.sweep.dir=sweep", *QUICK, *overrides])
+
+
+def records(path: str = "sweep") -> dict[str, dict[str, Any]]:
+    return {file.parent.name: json.loads(file.read_text()) for file in sorted(Path(path).glob("*/job.json"))}
+
+
+def results(path: str = "sweep") -> dict[str, Any]:
+    """What a sweep found, without times: records and rows of all jobs."""
+    found = {}
+    for name, record in records(path).items():
+        record.pop("seconds")
+        lines = (Path(path) / name / "metrics.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        for row in rows:
+            row.pop("images_per_second", None), row.pop("data_wait", None)
+        found[name] = (record, rows)
+    return found
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "cnntrain", "-m", *arguments]
+    return subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def output(process: subprocess.Popen[str]) -> str:
+    text = process.communicate(timeout=120)[0]
+    assert "Traceback" not in text
+    return text
+
+
+def wait_for(condition: Any, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def wait_for_another_job(folder: str, process: subprocess.Popen[str]) -> None:
+    before = len(list(Path(folder).glob("*/job.json")))
+    wait_for(lambda: len(list(Path(folder).glob("*/job.json"))) > before or process.poll() is not None)
+
+
+def test_a_sweep_killed_at_random_moments_and_continued_equals_one_that_was_not() -> None:
+    arguments = [
+        *QUICK,
+        "optim.lr=log(1e-2,1)",
+        "search.jobs=6",
+        "trainer.max_grad_norm=null",
+        "trainer.epochs=3",
+    ]
+    assert output(start(*arguments, "hydra.sweep.dir=whole")).count("\njob ") == 8
+    moments = random.Random(1)
+    for _ in range(4):
+        process = start(*arguments, "hydra.sweep.dir=killed")
+        wait_for_another_job("killed", process)
+        time.sleep(moments.uniform(0, 0.4))
+        with suppress(ProcessLookupError):  # it was through
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert "0 failed" in output(start(*arguments, "hydra.sweep.dir=killed"))
+    assert results("killed") == results("whole")
+
+
+def test_workers_share_a_folder_one_is_killed_and_another_joins_late() -> None:
+    arguments = [*QUICK, f"seed={','.join(map(str, range(10)))}"]
+    first = start(*arguments, "hydra.sweep.dir=shared")
+    wait_for(lambda: len(list(Path().glob("shared/*/job.json"))) > 1)
+    second = start("run=shared")
+    wait_for(
+        lambda: any(
+            json.loads(f.read_text())["status"] == "finished" for f in Path().glob("shared/*/job.json")
+        )
+    )
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    third = start("run=shared", "search.workers=2")
+    texts = [output(process) for process in (second, third)]
+    assert all(record["status"] == "finished" for record in records("shared").values())
+    assert len(records("shared")) == 10
+    # No job was trained twice: the rows of each are those of one run.
+    for name, (record, rows) in results("shared").items():
+        assert [row["epoch"] for row in rows if "lr" not in row] == [1, 2], name
+        assert record["epochs"] == 2
+    assert all("10 jobs in shared, 0 failed" in text for text in texts)
+
+
+def test_without_a_folder_the_same_command_goes_on_with_the_same_sweep(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["-m", *QUICK, "optim.lr=log(1e-2,1)", "search.pruning=none"]
+    assert main([*command, "search.jobs=1"]) == 0
+    (path,) = Path("outputs/multirun").iterdir()
+    before = results(str(path))
+    # In another order, and with more jobs.
+    assert main(["-m", "search.jobs=3", *command[:0:-1]]) == 0
+    assert [*Path("outputs/multirun").iterdir()] == [path]
+    assert list(records(str(path))) == ["0000", "0001", "0002"]
+    assert results(str(path))["0000"] == before["0000"]
+    assert "goes on after 1 jobs" in capsys.readouterr().out
+    assert main(["-m", *QUICK, "optim.lr=log(1e-3,1)", "search.jobs=1"]) == 0
+    assert len(list(Path("outputs/multirun").iterdir())) == 2
+
+
+def test_another_sweep_in_the_same_folder_is_refused_and_nothing_is_changed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert sweep("seed=0,1") == 0
+    before = {path: path.read_bytes() for path in Path("sweep").rglob("*") if path.is_file()}
+    for overrides, key in (
+        (["seed=0,1,2"], "seed"),
+        (["seed=0,1", "optim.lr=0.01"], "optim.lr"),
+        (["seed=0,1", "trainer.epochs=3"], "trainer.epochs"),
+        (["seed=0,1", "search=random"], "search"),
+        (["seed=0,1", "search.stop_hopeless=false"], "search.stop_hopeless"),
+    ):
+        assert sweep(*overrides) == 3
+        assert f"other settings ({key}: " in capsys.readouterr().err
+    assert main(["-m", "run=sweep", "optim.lr=0.01"]) == 2
+    assert "keeps the settings" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path("sweep").rglob("*") if path.is_file()} == before
+    assert main(["-m", "run=sweep"]) == 0
+
+
+def test_jobs_are_compared_by_validation_and_the_test_split_is_left_alone() -> None:
+    assert sweep("seed=0,1", "trainer.test=true") == 0
+    assert "test/accuracy" in json.loads(Path("sweep/0000/summary.json").read_text())
+    assert main(["-m", "hydra.sweep.dir=other", *QUICK, "seed=0,1"]) == 0
+    for number in range(2):
+        summary = json.loads(Path(f"other/000{number}/summary.json").read_text())
+        assert not [name for name in summary if name.startswith("test/")]
+        assert records("other")[f"000{number}"]["curve"][-1] == pytest.approx(
+            json.loads(Path(f"other/000{number}/metrics.jsonl").read_text().splitlines()[-1])["val/accuracy"]
+        )
+    assert main(["job=evaluate", "run=other/0001"]) == 0
+
+
+def test_the_objective_may_be_another_metric_of_the_validation_split(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert sweep("seed=0,1", "search.objective=loss") == 0
+    for record in records().values():
+        assert record["metric"] == "loss"
+        assert record["curve"][1] < record["curve"][0]
+    assert main(["-m", "hydra.sweep.dir=other", *QUICK, "seed=0,1", "search.objective=f1"]) == 1
+    assert "search.objective=f1: is none of the validation metrics: accuracy, loss" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        ("raise RuntimeError('on purpose')", "RuntimeError: on purpose"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by signal SIGKILL"),
+        ("os._exit(7)", "ended with 7"),
+        ("raise SystemExit(3)", "sys.exit(3)"),
+        ("raise MemoryError", "out of memory"),
+    ],
+)
+def test_a_job_that_fails_is_reported_and_the_others_go_on(
+    action: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("own_network.py").write_text(NETWORK.format(condition="self.width == 2", action=action))
+    overrides = ["model=custom", "model.factory=own_network:make", "model.arguments.width=1,2,3"]
+    assert sweep(*QUICK[1:], *overrides) == 1
+    found = records()
+    assert [record["status"] for record in found.values()] == ["finished", "failed", "finished"]
+    assert expected in found["0001"]["reason"]
+    captured = capsys.readouterr()
+    assert "job 0001 (model.arguments.width=2) failed: " in captured.err
+    assert "Traceback" not in captured.err
+    assert "3 jobs in sweep, 1 failed: 0001" in captured.out
+    # It is kept as failed, and trained again when that is asked for.
+    assert main(["-m", "run=sweep"]) == 1
+    Path("own_network.py").write_text(NETWORK.format(condition="False", action="pass"))
+    assert main(["-m", "run=sweep", "search.retry_failed=true"]) == 0
+    assert {record["status"] for record in records().values()} == {"finished"}
+
+
+def test_equal_failures_and_the_first_one_stop_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("own_network.py").write_text(
+        NETWORK.format(condition="True", action="raise RuntimeError('on purpose')")
+    )
+    overrides = [
+        *QUICK[1:],
+        "model=custom",
+        "model.factory=own_network:make",
+        "model.arguments.width=range(1,9)",
+    ]
+    assert sweep(*overrides, "search.max_equal_failures=3") == 1
+    assert len(records()) == 3
+    captured = capsys.readouterr()
+    assert "3 jobs in a row failed with the same message" in captured.err
+    assert "continue  cnntrain -m run=sweep" in captured.out
+    assert main(["-m", "hydra.sweep.dir=other", *overrides, "search.on_error=stop"]) == 1
+    assert len(records("other")) == 1
+
+
+def test_settings_that_contradict_each_other_fail_that_job_alone() -> None:
+    overrides = ["model=mlp", "schedule=step", "schedule.milestones=[1]", "search=random", "search.jobs=4"]
+    assert sweep(*overrides, "trainer.epochs=int(1,2)", "seed=int(0,1000)", "search.pruning=none") in (0, 1)
+    assert {record["status"] for record in records().values()} <= {"finished", "failed"}
+
+
+def test_a_hopeless_job_is_ended_early() -> None:
+    overrides = ["trainer.epochs=9", "optim.lr=1e-12,0.1", "regularization=none"]
+    assert sweep(*overrides) == 0
+    hopeless, sound = records().values()
+    assert (hopeless["status"], hopeless["epochs"]) == ("stopped", 3)
+    assert "hopeless" in hopeless["reason"]
+    assert (sound["status"], sound["epochs"]) == ("finished", 9)
+
+
+def test_no_job_is_started_once_the_time_is_up() -> None:
+    assert sweep("optim.lr=log(1e-2,1)", "search.minutes=0.00001") == 0
+    assert len(records()) == 1
+    assert main(["-m", "run=sweep", "search.minutes=100", "search.jobs=3"]) == 0
+    assert len(records()) == 3
+
+
+def test_jobs_that_train_nothing_are_done_once() -> None:
+    assert main(["-m", "hydra.sweep.dir=sweep", "job=summary", "model=linear", "seed=0,1"]) == 0
+    assert [record["status"] for record in records().values()] == ["finished", "finished"]
+    before = Path("sweep/0001/config.yaml").stat().st_mtime_ns
+    assert main(["-m", "run=sweep"]) == 0
+    assert Path("sweep/0001/config.yaml").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("sweep.yaml", "a: ["),
+        ("sweep.yaml", "overrides: 3"),
+        ("0001/job.json", "{"),
+        ("0001/job.json", "[]"),
+        ("0001/job.json", '{"status": "done"}'),
+        ("0001/job.json", '{"curve": ["a"]}'),
+        ("0001/job.json", '{"settings": {"seed": 1}}'),
+        ("0001/job.json", '{"other": 1}'),
+        ("0001/job.json", '{"epochs": null}'),
+    ],
+)
+def test_a_damaged_file_is_named(file: str, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep("seed=0,1") == 0
+    (Path("sweep") / file).write_text(content)
+    assert main(["-m", "run=sweep"]) == 3
+    assert f"sweep/{file}: " in capsys.readouterr().err
+
+
+def test_a_job_whose_record_is_lost_is_trained_again_to_the_same_end() -> None:
+    assert sweep("seed=0,1") == 0
+    before = results()
+    shutil.rmtree("sweep/0001")
+    assert main(["-m", "run=sweep"]) == 0
+    assert results() == before
+
+
+def test_a_stop_signal_saves_all_jobs_and_says_how_to_continue() -> None:
+    arguments = [*QUICK, "trainer.epochs=400", "seed=0,1", "search.workers=2", "hydra.sweep.dir=sweep"]
+    process = start(*arguments)
+    wait_for(lambda: len(list(Path().glob("sweep/*/checkpoints/best.pt"))) == 2)
+    process.send_signal(signal.SIGTERM)
+    text = output(process)
+    assert process.returncode == 143
+    assert "continue  cnntrain -m run=sweep" in text
+    for number in range(2):
+        assert "stopped after saving" in Path(f"sweep/000{number}/log.txt").read_text()
+        assert records()[f"000{number}"]["status"] == "open"
+
+
+def test_data_that_do_not_change_are_loaded_once_for_all_jobs(folder: Path) -> None:
+    text = output(start(*QUICK, "seed=0", "optim.lr=0.1,0.2,0.3", "hydra.sweep.dir=sweep"))
+    assert "0 failed" in text
+    alone = [*QUICK[:-1], "optim.lr=0.2", "hydra.run.dir=alone", "trainer.threads=1", "trainer.test=false"]
+    assert main([*alone, "trainer.pictures=false", "trainer.report=false"]) == 0
+    rows = [json.loads(line) for line in Path("alone/metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        row.pop("images_per_second", None), row.pop("data_wait", None)
+    assert results()["0001"][1] == rows

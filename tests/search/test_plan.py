@@ -1,0 +1,207 @@
+"""Plans of searches, asked with made-up results."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from cnntrain.runs.sweep_folder import JobRecord, JobResults
+from cnntrain.search.plan import Combinations, Plan, Task, rungs
+from cnntrain.search.ranges import Parameter, Range, Values
+from cnntrain.search.settings import CoarseToFine, Drawing, QuasiRandom, Random
+
+SPACE: dict[str, Parameter] = {"optim.lr": Range(1e-4, 1.0, log=True), "optim": Values(("sgd", "adam"))}
+EPOCHS = 9
+Curve = Callable[[str, dict[str, str]], list[float]]
+
+
+def results(jobs: dict[str, JobRecord]) -> JobResults:
+    return JobResults(jobs, frozenset(["loss"]))
+
+
+def accuracy(job: str, settings: dict[str, str]) -> list[float]:
+    """Accuracies that rise with the epochs to a height that depends on the settings."""
+    height = 1 - 0.1 * abs(math.log10(float(settings.get("optim.lr", 0.3))) + 2)
+    return [height * (1 - 0.5 ** (epoch + 1)) for epoch in range(EPOCHS)]
+
+
+def train(jobs: dict[str, JobRecord], task: Task, plan: Plan, curve: Curve) -> None:
+    """Do a task as a worker does it."""
+    if task.job not in jobs:
+        jobs[task.job] = JobRecord(plan.settings(task.job, results(jobs)))
+    record = jobs[task.job]
+    record.stage, record.metric = task.stage, record.metric or "accuracy"
+    record.curve = list(curve(task.job, record.settings)[: task.epochs])
+    record.epochs = task.epochs
+    record.status = "finished" if task.epochs == EPOCHS else "paused"
+
+
+def opened(plan: Plan, jobs: dict[str, JobRecord]) -> Iterator[Task]:
+    found = results(jobs)
+    return (task for task in plan.tasks(found) if not found.closed(task))
+
+
+def run(
+    plan: Plan, curve: Curve = accuracy, order: random.Random | None = None, limit: int = 1000
+) -> dict[str, JobRecord]:
+    """Do all tasks, in the plan's order or a random one of those that are open; asked anew for each."""
+    jobs: dict[str, JobRecord] = {}
+    for _ in range(limit):
+        tasks = list(opened(plan, jobs))
+        if not tasks:
+            return jobs
+        train(jobs, tasks[0] if order is None else order.choice(tasks), plan, curve)
+    return jobs
+
+
+SEARCHES = [
+    Random(jobs=13),
+    Random(jobs=10, pruning="none"),
+    QuasiRandom(jobs=20, reduction=2.0, retrain_best=2, retrain_seeds=3),
+    CoarseToFine(jobs=8, stages=[1, 4], retrain_best=1),
+]
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_results_do_not_depend_on_the_order_in_which_jobs_end(search: Drawing) -> None:
+    plan = search.plan(SPACE, EPOCHS, 0)
+    expected = run(plan)
+    for seed in range(5):
+        assert run(search.plan(SPACE, EPOCHS, 0), order=random.Random(seed)) == expected
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_first_job_has_the_default_settings(search: Drawing) -> None:
+    assert run(search.plan(SPACE, EPOCHS, 0))["0000"].settings == {}
+
+
+def test_a_grid_is_all_combinations_in_the_order_of_hydra() -> None:
+    plan = Combinations({"model": Values(("a", "b")), "seed": Values(("1", "2", "3"))}, EPOCHS)
+    jobs = run(plan)
+    assert [(record.settings["model"], record.settings["seed"]) for record in jobs.values()] == [
+        (model, seed) for model in "ab" for seed in "123"
+    ]
+    assert all(record.epochs == EPOCHS for record in jobs.values())
+
+
+@pytest.mark.parametrize(
+    ("epochs", "first", "reduction", "expected"),
+    [
+        (9, 1, 3, [1, 3, 9]),
+        (27, 1, 3, [1, 3, 9, 27]),
+        (27, 4, 3, [9, 27]),
+        (10, 1, 3, [1, 3, 10]),
+        (5, 1, 3, [1, 2, 5]),
+        (1, 1, 3, [1]),
+        (8, 1, 2, [1, 2, 4, 8]),
+        (3, 5, 3, [3]),
+    ],
+)
+def test_stages_grow_by_the_reduction_up_to_all_epochs(
+    epochs: int, first: int, reduction: float, expected: list[int]
+) -> None:
+    assert rungs(epochs, first, reduction) == expected
+
+
+def test_halving_trains_a_third_of_the_jobs_three_times_longer_and_the_best_to_the_end() -> None:
+    jobs = run(Random(jobs=27).plan(SPACE, EPOCHS, 0))
+    epochs = sorted(record.epochs for record in jobs.values())
+    assert epochs == [1] * 18 + [3] * 6 + [9] * 3
+    ranked = sorted(jobs.values(), key=lambda record: accuracy("", record.settings)[0], reverse=True)
+    assert [record.epochs for record in ranked] == epochs[::-1]
+
+
+def test_a_loss_is_better_the_lower_it_is() -> None:
+    def loss(job: str, settings: dict[str, str]) -> list[float]:
+        return [-value for value in accuracy(job, settings)]
+
+    jobs: dict[str, JobRecord] = {}
+    plan = Random(jobs=9).plan(SPACE, EPOCHS, 0)
+    while tasks := list(opened(plan, jobs)):
+        train(jobs, tasks[0], plan, loss)
+        jobs[tasks[0].job].metric = "loss"
+    by_accuracy = run(Random(jobs=9).plan(SPACE, EPOCHS, 0))
+    assert {job: record.epochs for job, record in jobs.items()} == {
+        job: record.epochs for job, record in by_accuracy.items()
+    }
+
+
+def test_more_jobs_keep_those_that_there_were() -> None:
+    fewer, more = (run(Random(jobs=jobs).plan(SPACE, EPOCHS, 0)) for jobs in (9, 18))
+    assert all(more[job].settings == record.settings for job, record in fewer.items())
+    # Added to a finished sweep, they change nothing that was done.
+    jobs = run(Random(jobs=9).plan(SPACE, EPOCHS, 0))
+    before = {job: record.curve for job, record in jobs.items()}
+    plan = Random(jobs=18).plan(SPACE, EPOCHS, 0)
+    while tasks := list(opened(plan, jobs)):
+        train(jobs, tasks[0], plan, accuracy)
+    assert len(jobs) == 18
+    assert all(jobs[job].curve[: len(curve)] == curve for job, curve in before.items())
+
+
+def test_a_job_that_diverges_in_a_later_stage_leaves_the_earlier_choice_as_it_was() -> None:
+    jobs: dict[str, JobRecord] = {}
+    plan = Random(jobs=9).plan(SPACE, EPOCHS, 0)
+    while tasks := list(opened(plan, jobs)):
+        task = tasks[0]
+        train(jobs, task, plan, accuracy)
+        if task.stage == 2:
+            jobs[task.job].status, jobs[task.job].curve, jobs[task.job].epochs = "diverged", [0.5], 1
+    assert sum(record.status == "diverged" for record in jobs.values()) == 3
+    assert all(record.epochs == 1 for record in jobs.values())
+
+
+def test_failed_jobs_are_none_of_the_best() -> None:
+    jobs: dict[str, JobRecord] = {}
+    plan = Random(jobs=6, retrain_best=6).plan(SPACE, EPOCHS, 0)
+    while tasks := list(opened(plan, jobs)):
+        train(jobs, tasks[0], plan, accuracy)
+        if "seed" not in tasks[0].job and tasks[0].job != "0002":
+            jobs[tasks[0].job] = JobRecord(jobs[tasks[0].job].settings, status="failed")
+    assert sorted(jobs) == ["0000", "0001", "0002", "0002-seed1", "0002-seed2", "0003", "0004", "0005"]
+
+
+def test_the_best_are_trained_again_with_other_seeds() -> None:
+    jobs = run(Random(jobs=9, pruning="none", retrain_best=2).plan(SPACE, EPOCHS, 40))
+    again = {job: record for job, record in jobs.items() if "seed" in job}
+    first = sorted(
+        (job for job in jobs if job not in again),
+        key=lambda job: max(jobs[job].curve[0:], default=0.0),  # type: ignore[type-var]
+    )[-2:]
+    assert sorted(again) == sorted(f"{job}-seed{seed}" for job in first for seed in (1, 2))
+    for job, record in again.items():
+        original, _, number = job.partition("-seed")
+        assert record.settings == jobs[original].settings | {"seed": str(40 + int(number))}
+
+
+def test_without_a_number_of_jobs_rounds_follow_each_other() -> None:
+    plan = Random(minutes=5.0).plan(SPACE, EPOCHS, 0)
+    jobs = run(plan, limit=75)
+    assert len(jobs) > 40
+    finished = [int(job) // 20 for job, record in jobs.items() if record.status == "finished"]
+    assert sorted(finished) == [0, 0, 0, 1, 1, 1]
+
+
+def test_coarse_to_fine_narrows_ranges_around_the_best_of_the_stage_before() -> None:
+    search = CoarseToFine(jobs=16, stages=[1, 3], keep=3, margin=0.05)
+    jobs = run(search.plan(SPACE, EPOCHS, 0))
+    counts = [sum(job.startswith(prefix) for job in jobs) for prefix in ("0", "stage2", "stage3")]
+    assert counts == [16, 8, 4]
+    stages = {}
+    for stage, prefix in ((1, "0"), (2, "stage2"), (3, "stage3")):
+        rates = [
+            float(r.settings["optim.lr"]) for job, r in jobs.items() if job.startswith(prefix) and r.settings
+        ]
+        stages[stage] = rates
+    best = sorted(stages[1], key=lambda rate: abs(math.log10(rate) + 2))[:3]
+    low, high = min(best) / 10**0.2, max(best) * 10**0.2
+    assert all(low * 0.999 <= rate <= high * 1.001 for rate in stages[2])
+    assert max(map(abs, (math.log10(r) + 2 for r in stages[3]))) < max(
+        map(abs, (math.log10(r) + 2 for r in stages[1]))
+    )
+    survivors = [record.epochs for job, record in jobs.items() if job.startswith("0")]
+    assert sorted(survivors)[:13] == [1] * 13
+    assert all(epochs > 1 for epochs in sorted(survivors)[13:])
