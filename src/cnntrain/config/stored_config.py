@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from .read_yaml import parse_yaml
 
 def to_yaml(config: Config, with_search: bool = False) -> str:
     """Return the configuration as YAML text: every setting, those of a search if with_search."""
-    tree = OmegaConf.structured(config)
+    tree = asdict(config)
     if not with_search:
-        tree = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != OF_SWEEPS])
-    return f"# cnntrain {__version__}\n" + OmegaConf.to_yaml(tree)
+        del tree[OF_SWEEPS]
+    return f"# cnntrain {__version__}\n" + OmegaConf.to_yaml(OmegaConf.create(tree))
 
 
 def from_yaml(text: str, source: str) -> Config:
