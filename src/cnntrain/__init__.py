@@ -8,17 +8,22 @@ TYPE_CHECKING = False  # importing typing takes longer than all else here
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .prediction.ensemble import Ensemble
     from .prediction.trained import TrainedNetwork
 
 __all__ = ["__version__", "load"]
 
 
-def load(folder: str | Path) -> TrainedNetwork:
+def load(folder: str | Path) -> TrainedNetwork | Ensemble:
     """Return the best network of the run in `folder`, with its preprocessing and class names.
+
+    Of a folder that job=ensemble wrote, the networks whose predictions are averaged.
 
     Raises DataError where the folder holds no run or its checkpoints are damaged.
     """
+    from .prediction.ensemble import is_ensemble, load_ensemble
     from .prediction.trained import load_trained
     from .settings.fields import expanded
 
-    return load_trained(expanded(folder))
+    path = expanded(folder)
+    return load_ensemble(path) if is_ensemble(path) else load_trained(path)

@@ -15,7 +15,7 @@ from .config.command_line import CommandLine, parse
 from .errors import ConfigError, DataError, Interrupted, UserError
 from .machine_errors import machine_error
 from .output_streams import output_failed, tolerant_output
-from .runs.file_names import SWEEP_FILE
+from .runs.file_names import ENSEMBLE, SWEEP_FILE
 from .settings.fields import shorten
 from .training.cpu_load import limit_spinning
 from .version import __version__
@@ -157,6 +157,12 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     if command.job in ("report", "leaderboard") and stored_config.is_sweep(run):
         _judge_sweep(run, command)
         return
+    if command.job == "ensemble":
+        _start_ensemble(run, command, choices)
+        return
+    if (run / ENSEMBLE).is_file():
+        _evaluate_ensemble(run, command)
+        return
     if command.job == "leaderboard":
         raise DataError(f"run={run}: is not the folder of a sweep, whose jobs could be ranked")
     before = stored_config.read(run)
@@ -183,6 +189,32 @@ def _judge_sweep(run: Path, command: CommandLine) -> None:
         from .jobs.leaderboard import print_leaderboard
 
         print_leaderboard(run)
+
+
+def _start_ensemble(run: Path, command: CommandLine, choices: Choices) -> None:
+    """Average the best jobs of a sweep."""
+    from .config import stored_config
+    from .config.pipeline import configure
+
+    if not stored_config.is_sweep(run):
+        raise ConfigError([f"run={run}: is no sweep; name runs by ensemble.members=[FOLDER,FOLDER]"])
+    checked = configure(command.overrides, choices)
+    from .jobs.dispatch import start_on_sweep
+
+    start_on_sweep(checked, run)
+
+
+def _evaluate_ensemble(run: Path, command: CommandLine) -> None:
+    """Evaluate the ensemble in a folder."""
+    splits = {
+        text: text.partition("=")[2] for text in command.overrides if text.startswith("evaluate.split=")
+    }
+    others = set(command.overrides) - {"job=evaluate", *splits}
+    if command.job != "evaluate" or others:
+        raise ConfigError([f"run={run}: is an ensemble; write job=evaluate, or cnntrain.load in Python"])
+    from .jobs.ensemble import evaluate_ensemble
+
+    evaluate_ensemble(run, next(iter(splits.values()), "test"))
 
 
 def _show_configuration(command: CommandLine, choices: Choices) -> None:

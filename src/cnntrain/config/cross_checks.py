@@ -8,7 +8,7 @@ from ..optim.settings import Sgd
 from ..preprocessing.settings import Projection
 from ..settings.config_tree import Config
 from ..settings.fields import default_of, format_value, settings_of
-from ..settings.job_settings import JOB_SETTINGS
+from ..settings.job_settings import JOB_SETTINGS, Ensemble
 from ..settings.option import Notice
 from .option_table import OPTIONS
 from .resolve_network_input import input_problems, resolve_network_input
@@ -70,6 +70,8 @@ def _job(config: Config) -> Iterator[str]:
     if config.job in ("evaluate", "report", "leaderboard") and config.run is None:
         yield f"job={config.job}: needs the folder of a run: run=FOLDER"
     yield from job_problems(config)
+    if config.job == "ensemble" and config.ensemble.members and config.ensemble.best != Ensemble().best:
+        yield "ensemble.best: applies to run=SWEEP only; leave it out"
     if config.job == "optimizers" and config.optim != Sgd():
         yield (
             f"optim={config.optim.name}: job=optimizers runs every optimizer with settings of its own; leave "

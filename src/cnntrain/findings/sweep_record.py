@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
+from ..config import stored_sweep
 from ..config.choice_files import Choices
 from ..config.equivalent_command import equivalent_overrides, written
 from ..errors import DataError
@@ -15,6 +16,7 @@ from ..metrics import LOWER_IS_BETTER
 from ..runs import file_names
 from ..runs.run_folder import RunFolder
 from ..runs.status import DIVERGED, FAILED
+from ..search.ranges import Range, parse_range
 from ..settings.config_tree import GROUPS
 from .run_record import RunRecord, read_evidence, read_record
 
@@ -65,11 +67,17 @@ class SweepJob:
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """A sweep as rules see it: its jobs in order; unreadable: the names of damaged ones, with the reason."""
+    """A sweep as rules see it: its jobs in order.
+
+    unreadable: the names of damaged jobs, with the reason. ranges: those that settings were drawn from, by
+    key. overrides: those of the sweep's command, None where Hydra ran it.
+    """
 
     folder: Path
     jobs: list[SweepJob]
     unreadable: dict[str, str]
+    ranges: dict[str, Range] = field(default_factory=dict)
+    overrides: list[str] | None = None
 
     @cached_property
     def metric(self) -> str | None:
@@ -139,7 +147,11 @@ def read_sweep(folder: Path) -> SweepRecord:
     if not jobs:
         reason = next(iter(unreadable.values()), "it has no folders of jobs (0, 1, 2, …)")
         raise DataError(f"run={folder}: no job of this sweep can be read: {reason}")
-    return SweepRecord(folder, jobs, unreadable)
+    if not (folder / file_names.SWEEP_FILE).is_file():
+        return SweepRecord(folder, jobs, unreadable)
+    stored = stored_sweep.read(folder)
+    ranges = {key: found for key, text in stored.space.items() if (found := parse_range(text)) is not None}
+    return SweepRecord(folder, jobs, unreadable, ranges, stored.overrides)
 
 
 def _job_folders(folder: Path) -> list[Path]:

@@ -16,6 +16,8 @@ from .sweep_record import SweepJob, SweepRecord, number_in
 SweepRule = Callable[[SweepRecord], Finding | None]
 # A setting needs so many numbers before the best of them says something about the range.
 LEAST_VALUES = 3
+# Of a range, on its own scale.
+EDGE = 0.1
 # Of deeper networks whose training accuracy is lower, too, by so much (He et al. 2016a, figure 1).
 DEEPER, WORSE = 1.3, 0.02
 # Standard errors between two means that differ for a reason.
@@ -45,11 +47,27 @@ def failed_jobs(sweep: SweepRecord) -> Finding | None:
 
 
 def best_at_the_edge(sweep: SweepRecord) -> Finding | None:
-    """The best job has the largest or smallest of the numbers tried, and its neighbor is worse."""
+    """The best job lies within a tenth of an end of a range, or has the largest or smallest number of a list.
+
+    Of a list, only where its neighbor is worse (H4).
+    """
     if not sweep.ranked:
         return None
     best = sweep.ranked[0]
+    for key, range_ in sweep.ranges.items():
+        fraction = range_.fraction(sweep.of(best, key))
+        if fraction is not None and not EDGE <= fraction <= 1 - EDGE:
+            wider, end = range_.widened(below=fraction < EDGE), "lower" if fraction < EDGE else "upper"
+            return Finding(
+                "best value at the edge of its range",
+                f"The best job has {key}={sweep.of(best, key)}, near the {end} end of {range_.written()}; "
+                "values beyond it may be better.",
+                {"key": key, "range": range_.written(), "fraction": fraction, "wider": wider.written()},
+                0.5,
+            )
     for key in sweep.varied:
+        if key in sweep.ranges:
+            continue
         numbers = sorted(
             {number for job in sweep.jobs if (number := number_in(sweep.of(job, key))) is not None}
         )

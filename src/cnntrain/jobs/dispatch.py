@@ -17,6 +17,16 @@ def start(checked: Checked) -> None:
         _start(checked.config, checked.folder, checked.named_by_user)
 
 
+def start_on_sweep(checked: Checked, sweep: Path) -> None:
+    """Run the job of a configuration, an ensemble, on the jobs of a sweep."""
+    import torch  # noqa: F401
+
+    from .ensemble import make_ensemble
+
+    with signals_as_exceptions():
+        make_ensemble(checked.config, sweep, checked.folder, checked.named_by_user)
+
+
 def start_on_run(folder: Path, stored: Config, config: Config) -> None:
     """Run the job of a configuration on an earlier run; job=train continues its training.
 
@@ -37,6 +47,10 @@ def _start(config: Config, folder: Path, named_by_user: bool) -> None:
         from .lr_range import lr_range
 
         lr_range(config, folder, named_by_user)
+    elif config.job == "ensemble":
+        from .ensemble import make_ensemble
+
+        make_ensemble(config, None, folder, named_by_user)
     elif config.job == "summary":
         from .summary import summarize
 

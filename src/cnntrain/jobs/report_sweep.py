@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 from ..config.choice_files import Choices
 from ..config.equivalent_command import equivalent_command
+from ..config.sweep import configure_sweep
+from ..errors import UserError
+from ..findings.finding import Finding
 from ..findings.remedy import Judged, try_command
 from ..findings.sweep_record import SweepRecord, read_sweep
 from ..findings.sweeps import sweep_findings
@@ -33,7 +37,10 @@ def report_sweep(folder: Path) -> None:
     sweep = read_sweep(folder)
     best = ordered(sweep)[0]
     findings = sweep_findings(sweep)
-    found = [Judged(finding, try_command(best.record.config, finding)) for finding in findings]
+    found = [
+        Judged(finding, _wider_sweep(sweep, finding) or try_command(best.record.config, finding))
+        for finding in findings
+    ]
     content = write_findings_file(folder, found)
     write_text(folder / JOBS, _csv(sweep))
     command = equivalent_command(_as_single_run(best.record.config), Choices())
@@ -44,6 +51,20 @@ def report_sweep(folder: Path) -> None:
     print_findings(content)
     print(f"best      {command}")
     print(f"{folder}: {JOBS}, {file_names.FINDINGS}, {file_names.REPORT}", flush=True)
+
+
+def _wider_sweep(sweep: SweepRecord, finding: Finding) -> str | None:
+    """Return the command of the sweep with the wider range that a finding suggests, None if it is invalid."""
+    key, wider = finding.evidence.get("key"), finding.evidence.get("wider")
+    if wider is None or sweep.overrides is None:
+        return None
+    kept = [text for text in sweep.overrides if text.lstrip("+").partition("=")[0] != key]
+    overrides = [*kept, f"{key}={wider}"]
+    try:
+        configure_sweep(overrides, Choices())
+    except UserError:
+        return None
+    return " ".join(["cnntrain -m", *map(shlex.quote, overrides)])
 
 
 def _as_single_run(config: Config) -> Config:

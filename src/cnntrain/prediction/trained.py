@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from ..errors import ConfigError, DataError
 from ..loss.class_losses import ClassCriterion, RejectingSoftmax
 from ..loss.criterion import Criterion
 from ..preprocessing.preprocess import Preprocess
-from ..runs.checkpoint import State
+from ..runs.checkpoint import State, read
+from ..runs.checkpoint_schema import TrainedState
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
 from ..settings.fields import describe_changes
@@ -31,7 +33,8 @@ Images = Tensor | NDArray[np.uint8]
 class TrainedNetwork:
     """The network of a run's best epoch, in evaluation mode on the CPU, with its preprocessing and loss.
 
-    names: of the classes, attributes or values. image_shape: (height, width, channels).
+    names: of the classes, attributes or values. image_shape: (height, width, channels). data: the fingerprint
+    of the run's data.
     """
 
     network: nn.Module
@@ -40,6 +43,7 @@ class TrainedNetwork:
     names: list[str]
     image_shape: tuple[int, int, int]
     config: Config
+    data: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         height, width, channels = self.image_shape
@@ -93,9 +97,12 @@ class TrainedNetwork:
 
 
 def load_trained(path: Path) -> TrainedNetwork:
-    """Return the best network of the run in a folder; raises DataError."""
+    """Return the best network of the run in a folder, or that of one of its checkpoints; raises DataError."""
+    if path.suffix == ".pt":
+        path, state = path.parent.parent, read(path, TrainedState)
+    else:
+        state = RunFolder(path).checkpoints.load_best()
     config = stored_config.read(path)
-    state = RunFolder(path).checkpoints.load_best()
     check_configuration(config, state, path)
     with torch.random.fork_rng(devices=[]):  # the initial weights, which the stored ones replace
         network, criterion = restore_network(config, state)
@@ -106,6 +113,7 @@ def load_trained(path: Path) -> TrainedNetwork:
         names=state["names"],
         image_shape=tuple(state["image_shape"]),
         config=config,
+        data=state["data"],
     )
 
 

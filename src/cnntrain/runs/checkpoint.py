@@ -57,6 +57,11 @@ class Checkpoints:
         with atomic_write(self.folder / BEST) as temporary:
             _write(temporary, state)
 
+    def save_epoch(self, state: State, epoch: int) -> None:
+        """Save `state` as a checkpoint that later epochs do not replace."""
+        with atomic_write(self.folder / f"epoch-{epoch:04d}.pt") as temporary:
+            _write(temporary, state)
+
     def load_last(self) -> tuple[State, str | None]:
         """Return the newest undamaged checkpoint, and a warning if that is previous.pt.
 

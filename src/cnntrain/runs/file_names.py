@@ -12,6 +12,8 @@ SWEEP_FILE, JOB, LOG = "sweep.yaml", "job.json", "log.txt"
 # What Hydra writes into the folder of a sweep that it runs.
 HYDRA_SWEEP = "multirun.yaml"
 HISTOGRAMS = "histograms.jsonl"
+# In the folder of an ensemble.
+ENSEMBLE = "ensemble.json"
 FINDINGS, EVIDENCE, REPORT = "findings.json", "evidence.json", "report.html"
 IMAGES, PREPROCESSING, SCHEDULE = "images.png", "preprocessing.png", "schedule.png"
 # What a run may write before its first checkpoint.

@@ -97,6 +97,13 @@ class Range:
             ends = [math.floor(ends[0]), math.ceil(ends[1])]
         return replace(self, low=max(ends[0], self.low), high=min(ends[1], self.high))
 
+    def widened(self, below: bool) -> Range:
+        """Return a range that reaches half of its length further, below or above; to two digits."""
+        start, end = self._scaled(self.low), self._scaled(self.high)
+        reach = self._unscaled(start - (end - start) / 2 if below else end + (end - start) / 2)
+        reach = round(reach) if self.whole else float(f"{reach:.2g}")
+        return replace(self, low=reach) if below else replace(self, high=reach)
+
     def _bounds(self) -> tuple[float, float]:
         """Return the ends on the range's scale; every whole number gets a part of its own around it."""
         margin = 0.5 if self.whole else 0.0

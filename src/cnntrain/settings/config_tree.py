@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from .fields import setting
-from .job_settings import JOBS, Check, Evaluate, LrRange, Optimizers, Report, Summary
+from .job_settings import JOBS, Check, Ensemble, Evaluate, LrRange, Optimizers, Report, Summary
 
 
 def group(package: str) -> Any:
@@ -49,6 +49,7 @@ class Config:
     check: Check = field(default_factory=Check)
     lr_range: LrRange = field(default_factory=LrRange)
     report: Report = field(default_factory=Report)
+    ensemble: Ensemble = field(default_factory=Ensemble)
     summary: Summary = field(default_factory=Summary)
     optimizers: Optimizers = field(default_factory=Optimizers)
 

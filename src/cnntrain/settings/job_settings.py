@@ -12,6 +12,7 @@ JOBS = {
     "check": "check gradients, data, initial loss and whether the network can learn, before training",
     "lr_range": "train for some steps with a rising learning rate, and suggest one",
     "report": "say what went wrong in a run or could be better, with evidence: job=report run=FOLDER",
+    "ensemble": "average the predictions of several runs: job=ensemble run=SWEEP, or ensemble.members=[…]",
     "leaderboard": "rank the jobs of a sweep, while it runs or afterwards: job=leaderboard run=SWEEP",
     "summary": "print a network's parameters, operations and memory, layer by layer, before training",
     "optimizers": "compare optimizers on two test functions, a bowl and a saddle: pictures and a summary",
@@ -117,6 +118,31 @@ class Report:
 
 
 @dataclass
+class Ensemble:
+    """Settings of job=ensemble."""
+
+    members: list[str] = setting(
+        [],
+        "folders of runs, also as patterns with * (E1), or checkpoints of one, RUN/checkpoints/epoch-*.pt "
+        "(E3, trainer.keep_epochs); run=SWEEP takes its best jobs (E2)",
+        resume="free",
+    )
+    best: int = setting(5, "run=SWEEP: how many of the best jobs", ge=2, le=1000, resume="free")
+    selection: str = setting(
+        "all",
+        "all members; or greedy: one after the other, while the validation accuracy of all together rises",
+        choices=("all", "greedy"),
+        resume="free",
+    )
+    soup: bool = setting(
+        True,
+        "also average the weights of members of one network, of all and of those that raise the validation "
+        "accuracy (E4), with batch-norm statistics computed anew",
+        resume="free",
+    )
+
+
+@dataclass
 class Summary:
     """Settings of job=summary."""
 
@@ -156,6 +182,7 @@ JOB_SETTINGS: dict[str, type] = {
     "check": Check,
     "lr_range": LrRange,
     "report": Report,
+    "ensemble": Ensemble,
     "summary": Summary,
     "optimizers": Optimizers,
 }

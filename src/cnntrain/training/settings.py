@@ -63,6 +63,13 @@ class Trainer(Option):
         gt=0,
         resume="free",
     )
+    keep_epochs: int | None = setting(
+        None,
+        "keep the weights after every so many epochs, as checkpoints/epoch-0010.pt, for job=ensemble (E3); "
+        "null: only the newest and the best",
+        ge=1,
+        resume="free",
+    )
     test: bool = setting(
         True,
         "evaluate the best network on the test split at the end; false by default in a sweep, whose jobs are "

@@ -136,6 +136,8 @@ class Trainer:
         self.recorder.record(row)
         step.update.optimizers.schedule.after_epoch(None if validation is None else validation.error)
         keep_best(progress, self.checkpoints, self.trained_state(), validation, averaged)
+        if self.settings.keep_epochs is not None and progress.epoch % self.settings.keep_epochs == 0:
+            self.checkpoints.save_epoch(self.trained_state(), progress.epoch)
         progress.stopped_early = progress.out_of_patience(self.settings.early_stopping_epochs)
         self.save()
         is_best = progress.best_epoch == progress.epoch

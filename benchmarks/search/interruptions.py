@@ -1,7 +1,7 @@
 """Attempts to break a sweep: kills at random moments, workers stopped and woken, full disks; and its cost.
 
-    python -m benchmarks.sweeps                     # all experiments
-    python -m benchmarks.sweeps kill --kills 100    # one of them
+    python -m benchmarks.search.interruptions                     # all experiments
+    python -m benchmarks.search.interruptions kill --kills 100    # one of them
 
 A sweep of 40 short jobs on the digits, of which 5 fail on purpose, is disturbed and continued by the same
 command, until it is through. It held if every job was trained to its end once, no epoch twice, and the table
@@ -176,9 +176,8 @@ def cost(root: Path) -> bool:
         began = time.monotonic()
         start(root / f"workers{workers}", *longer, f"search.workers={workers}").communicate()
         times.append(time.monotonic() - began)
-    print(
-        f"8 jobs one after the other {times[0]:.1f} s, two at once {times[1]:.1f} s, {times[1] / times[0]:.2f}"
-    )
+    one, two = times
+    print(f"8 jobs one after the other {one:.1f} s, two at once {two:.1f} s, ratio {two / one:.2f}")
     return seconds / loops <= 1.3 and times[1] / times[0] <= 0.75
 
 

@@ -1,0 +1,95 @@
+"""Several trained networks as one, whose prediction is the mean of theirs: `cnntrain.load` (E1 to E3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..data.fingerprint import normalized
+from ..errors import DataError
+from ..loss.class_losses import RejectingSoftmax
+from ..runs import file_names
+from ..settings.config_tree import Config
+from .trained import NONE_OF_THEM, Images, TrainedNetwork, load_trained
+
+
+@dataclass(repr=False)
+class Ensemble:
+    """Networks whose probabilities or values are averaged; they may differ but in labels and image size."""
+
+    members: list[TrainedNetwork]
+
+    def __repr__(self) -> str:
+        return f"Ensemble({len(self.members)} members: {self.members[0]!r}, …)"
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the classes, attributes or values."""
+        return self.members[0].names
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the images it takes."""
+        return self.members[0].image_shape
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the first member."""
+        return self.members[0].config
+
+    @torch.inference_mode()
+    def predict(self, images: Images) -> Tensor:
+        """Return the mean of the members' probabilities or values; images and errors as for one network."""
+        return torch.stack([member.predict(images) for member in self.members]).mean(0)
+
+    def classify(self, images: Images) -> Sequence[str]:
+        """Return the name of the most probable class of each image; raises ValueError as for one network."""
+        self.members[0].classify(images[:0])
+        probabilities, names = self.predict(images), self.names
+        if any(isinstance(member.criterion, RejectingSoftmax) for member in self.members):
+            names = [*names, NONE_OF_THEM]
+            probabilities = torch.cat([probabilities, 1 - probabilities.sum(1, keepdim=True)], 1)
+        return [names[index] for index in probabilities.argmax(1).tolist()]
+
+
+def is_ensemble(folder: Path) -> bool:
+    """Return whether a folder is one that job=ensemble wrote."""
+    return (folder / file_names.ENSEMBLE).is_file()
+
+
+def load_ensemble(folder: Path) -> Ensemble:
+    """Return the ensemble in a folder that job=ensemble wrote; raises DataError."""
+    file = folder / file_names.ENSEMBLE
+    try:
+        members = json.loads(file.read_text(encoding="utf-8"))["members"]
+        folders = [folder / str(member["folder"]) for member in members]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"{file}: is not that of an ensemble ({error}); make it anew by job=ensemble"
+        ) from error
+    ensemble = Ensemble([load_trained(path) for path in folders])
+    check_members(ensemble.members, [str(path) for path in folders])
+    return ensemble
+
+
+def check_members(members: list[TrainedNetwork], sources: list[str]) -> None:
+    """Raise DataError if networks cannot be averaged, naming the first that differs by its source."""
+    if not members:
+        raise DataError("ensemble.members: an ensemble needs at least two members")
+    first = members[0]
+    for member, source in zip(members, sources, strict=True):
+        if normalized(member.names) != normalized(first.names):
+            raise DataError(
+                f"{source}: predicts {', '.join(member.names[:5])}, … in place of "
+                f"{', '.join(first.names[:5])}, …; members need the same labels"
+            )
+        if member.image_shape != first.image_shape:
+            shapes = ["x".join(map(str, shape)) for shape in (member.image_shape, first.image_shape)]
+            raise DataError(f"{source}: takes images of {shapes[0]} in place of {shapes[1]}")
+        if member.config.data.target_kind() != first.config.data.target_kind():
+            raise DataError(f"{source}: predicts {member.config.data.target_kind()}; leave it out")
