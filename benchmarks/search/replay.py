@@ -19,7 +19,7 @@ import random
 import statistics
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class Trace:
 
     def epochs_to(self, accuracy: float) -> float:
         """Return after how many epochs the best was at least an accuracy, infinity if it never was."""
-        return next((number for number, best in enumerate(self.best, 1) if best >= accuracy), math.inf)
+        return next((number for number, best in enumerate(self.best, 1) if best >= accuracy - 1e-9), math.inf)
 
 
 def replay(table: Table, plan: Plan, limit: int = 10**6) -> Trace:
@@ -118,7 +118,8 @@ def replay(table: Table, plan: Plan, limit: int = 10**6) -> Trace:
 
 
 def planned(search: Drawing) -> Plan:
-    return search.plan(SPACE, EPOCHS, 0)
+    """Return the plan of a search, without the jobs that train the best again with other seeds."""
+    return replace(search, retrain_best=0).plan(SPACE, EPOCHS, 0)
 
 
 def one_epoch_then_best(table: Table, seed: int, keep: int = 5) -> Trace:
@@ -254,10 +255,10 @@ def compare(table: Table, seeds: int, chosen: list[str]) -> dict[str, list[Trace
         errors = [1 - trace.best[-1] for trace in traces]
         low, middle, high = np.quantile(errors, (0.25, 0.5, 0.75))
         to_goal = statistics.median(trace.epochs_to(goal) for trace in traces)
-        faster = JOBS * EPOCHS / to_goal
+        faster = f"{JOBS * EPOCHS / to_goal:.1f}" if to_goal < math.inf else "–"
         print(
             f"{name:32}{epochs:8.0f}{middle:8.2%} ({low:.2%} … {high:.2%})"[:68].ljust(62)
-            + f"{to_goal:20.0f}{faster:13.1f}",
+            + f"{to_goal:20.0f}{faster:>13}",
             flush=True,
         )
     print(f"(random itself was there after {of_random:.0f} of {JOBS * EPOCHS} epochs)")

@@ -23,7 +23,7 @@ QUICK = ["trainer.pictures=false", "trainer.report=false", "trainer.precision=fp
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with runs: a and b of one network, c of another, d of other seeds, k with all epochs."""
+    """Return a folder of runs: a and b of one network, c of another, d of another seed, k with all epochs."""
     root = tmp_path_factory.mktemp("members")
     short = ["trainer.max_steps_per_epoch=6", "trainer.epochs=2"]
     normalized = ["model=convnet", "model.normalization=batch", *short]

@@ -102,6 +102,7 @@ def test_a_sweep_killed_at_random_moments_and_continued_equals_one_that_was_not(
         *QUICK,
         "optim.lr=log(1e-2,1)",
         "search.jobs=6",
+        "search.retrain_best=0",
         "trainer.max_grad_norm=null",
         "trainer.epochs=3",
     ]
@@ -144,7 +145,7 @@ def test_workers_share_a_folder_one_is_killed_and_another_joins_late() -> None:
 def test_without_a_folder_the_same_command_goes_on_with_the_same_sweep(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = ["-m", *QUICK, "optim.lr=log(1e-2,1)", "search.pruning=none"]
+    command = ["-m", *QUICK, "optim.lr=log(1e-2,1)", "search.pruning=none", "search.retrain_best=0"]
     assert main([*command, "search.jobs=1"]) == 0
     (path,) = Path("outputs/multirun").iterdir()
     before = results(str(path))
@@ -269,7 +270,7 @@ def test_a_hopeless_job_is_ended_early() -> None:
 def test_no_job_is_started_once_the_time_is_up() -> None:
     assert sweep("optim.lr=log(1e-2,1)", "search.minutes=0.00001") == 0
     assert len(records()) == 1
-    assert main(["-m", "run=sweep", "search.minutes=100", "search.jobs=3"]) == 0
+    assert main(["-m", "run=sweep", "search.minutes=100", "search.jobs=3", "search.retrain_best=0"]) == 0
     assert len(records()) == 3
 
 

@@ -58,8 +58,8 @@ def run(
 
 
 SEARCHES = [
-    Random(jobs=13),
-    Random(jobs=10, pruning="none"),
+    Random(jobs=13, retrain_best=0),
+    Random(jobs=10, pruning="none", retrain_best=0),
     QuasiRandom(jobs=20, reduction=2.0, retrain_best=2, retrain_seeds=3),
     CoarseToFine(jobs=8, stages=[1, 4], retrain_best=1),
 ]
@@ -107,7 +107,7 @@ def test_stages_grow_by_the_reduction_up_to_all_epochs(
 
 
 def test_halving_trains_a_third_of_the_jobs_three_times_longer_and_the_best_to_the_end() -> None:
-    jobs = run(Random(jobs=27).plan(SPACE, EPOCHS, 0))
+    jobs = run(Random(jobs=27, retrain_best=0).plan(SPACE, EPOCHS, 0))
     epochs = sorted(record.epochs for record in jobs.values())
     assert epochs == [1] * 18 + [3] * 6 + [9] * 3
     ranked = sorted(jobs.values(), key=lambda record: accuracy("", record.settings)[0], reverse=True)
@@ -119,23 +119,23 @@ def test_a_loss_is_better_the_lower_it_is() -> None:
         return [-value for value in accuracy(job, settings)]
 
     jobs: dict[str, JobRecord] = {}
-    plan = Random(jobs=9).plan(SPACE, EPOCHS, 0)
+    plan = Random(jobs=9, retrain_best=0).plan(SPACE, EPOCHS, 0)
     while tasks := list(opened(plan, jobs)):
         train(jobs, tasks[0], plan, loss)
         jobs[tasks[0].job].metric = "loss"
-    by_accuracy = run(Random(jobs=9).plan(SPACE, EPOCHS, 0))
+    by_accuracy = run(Random(jobs=9, retrain_best=0).plan(SPACE, EPOCHS, 0))
     assert {job: record.epochs for job, record in jobs.items()} == {
         job: record.epochs for job, record in by_accuracy.items()
     }
 
 
 def test_more_jobs_keep_those_that_there_were() -> None:
-    fewer, more = (run(Random(jobs=jobs).plan(SPACE, EPOCHS, 0)) for jobs in (9, 18))
+    fewer, more = (run(Random(jobs=jobs, retrain_best=0).plan(SPACE, EPOCHS, 0)) for jobs in (9, 18))
     assert all(more[job].settings == record.settings for job, record in fewer.items())
     # Added to a finished sweep, they change nothing that was done.
-    jobs = run(Random(jobs=9).plan(SPACE, EPOCHS, 0))
+    jobs = run(Random(jobs=9, retrain_best=0).plan(SPACE, EPOCHS, 0))
     before = {job: record.curve for job, record in jobs.items()}
-    plan = Random(jobs=18).plan(SPACE, EPOCHS, 0)
+    plan = Random(jobs=18, retrain_best=0).plan(SPACE, EPOCHS, 0)
     while tasks := list(opened(plan, jobs)):
         train(jobs, tasks[0], plan, accuracy)
     assert len(jobs) == 18
@@ -144,7 +144,7 @@ def test_more_jobs_keep_those_that_there_were() -> None:
 
 def test_a_job_that_diverges_in_a_later_stage_leaves_the_earlier_choice_as_it_was() -> None:
     jobs: dict[str, JobRecord] = {}
-    plan = Random(jobs=9).plan(SPACE, EPOCHS, 0)
+    plan = Random(jobs=9, retrain_best=0).plan(SPACE, EPOCHS, 0)
     while tasks := list(opened(plan, jobs)):
         task = tasks[0]
         train(jobs, task, plan, accuracy)
@@ -178,7 +178,7 @@ def test_the_best_are_trained_again_with_other_seeds() -> None:
 
 
 def test_without_a_number_of_jobs_rounds_follow_each_other() -> None:
-    plan = Random(minutes=5.0).plan(SPACE, EPOCHS, 0)
+    plan = Random(minutes=5.0, retrain_best=0).plan(SPACE, EPOCHS, 0)
     jobs = run(plan, limit=75)
     assert len(jobs) > 40
     finished = [int(job) // 20 for job, record in jobs.items() if record.status == "finished"]
@@ -186,7 +186,7 @@ def test_without_a_number_of_jobs_rounds_follow_each_other() -> None:
 
 
 def test_coarse_to_fine_narrows_ranges_around_the_best_of_the_stage_before() -> None:
-    search = CoarseToFine(jobs=16, stages=[1, 3], keep=3, margin=0.05)
+    search = CoarseToFine(jobs=16, stages=[1, 3], keep=3, margin=0.05, retrain_best=0)
     jobs = run(search.plan(SPACE, EPOCHS, 0))
     counts = [sum(job.startswith(prefix) for job in jobs) for prefix in ("0", "stage2", "stage3")]
     assert counts == [16, 8, 4]

@@ -65,6 +65,8 @@ class SweepWorker:
         self._data: tuple[str, Splits] | None = None
         self._failures: list[str] = []
         self._bar: tqdm[Any] | None = None
+        # When to look for an open task again; at once when a job of this worker has ended.
+        self._look_at = 0.0
 
     def run(self) -> None:
         """Work until nothing is open; raises Interrupted after a signal, UserError to stop the sweep."""
@@ -73,7 +75,7 @@ class SweepWorker:
         with StopSignals().caught() as signals, tqdm(disable=None, unit="job", leave=False) as self._bar:
             try:
                 while signals.received is None and self._work():
-                    time.sleep(LOOK if self.running else WAIT)
+                    time.sleep(LOOK)
             except BaseException:
                 self._stop_jobs()
                 raise
@@ -86,6 +88,9 @@ class SweepWorker:
         for job in list(self.running):
             if self.running[job].process.exitcode is not None:
                 self._end(job)
+                self._look_at = 0.0
+        if time.monotonic() < self._look_at:
+            return True
         open_elsewhere = False
         while len(self.running) < self.search.workers and not self._time_is_up():
             with self.folder.locked():
@@ -93,6 +98,7 @@ class SweepWorker:
                 if task is not None and task.job not in self.folder.jobs():
                     self._create(task)
             if task is None:
+                self._look_at = time.monotonic() + WAIT
                 break
             self._start(task)
         return bool(self.running) or open_elsewhere

@@ -52,12 +52,15 @@ class Entry:
             return text
         return f"{text} ± {format_metric(self.metric, self.deviation).split()[-1]}"
 
-    def order(self) -> tuple[bool, float, float]:
-        """Return what entries are sorted by: those that finished before those that were trained for less."""
+    def order(self) -> tuple[bool, float, bool, float]:
+        """Return what entries are sorted by: how far they were trained, whether with several seeds, the mean.
+
+        A single result is higher by chance than a mean that it may not keep up with.
+        """
         sign = -1.0 if self.metric in LOWER_IS_BETTER else 1.0
         score = -math.inf if self.mean is None else sign * self.mean
         reached = math.inf if self.status == FINISHED else float(self.epochs)
-        return self.status not in (FAILED, DIVERGED), reached, score
+        return self.status not in (FAILED, DIVERGED), reached, len(self.values) > 1, score
 
 
 def leaderboard(jobs: dict[str, JobRecord]) -> list[Entry]:

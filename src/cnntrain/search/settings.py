@@ -139,8 +139,8 @@ class Drawing(Search):
         "setting → range, such as {optim.lr: log(1e-4,1)}; those of the command line replace these",
     )
     retrain_best: int = setting(
-        0,
-        "how many of the best settings are trained again with other seeds, before one is called the best",
+        2,
+        "how many of the best jobs are trained again with other seeds, before one is called the best; 0: none",
         ge=0,
         resume="free",
     )
