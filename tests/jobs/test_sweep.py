@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,9 @@ from typing import Any
 import pytest
 
 from cnntrain.cli import main
+from cnntrain.jobs.report_sweep import report_sweep
+from cnntrain.search.draw import random_settings
+from cnntrain.search.ranges import Range
 
 QUICK = [
     "model=linear",
@@ -333,3 +337,108 @@ def test_data_that_do_not_change_are_loaded_once_for_all_jobs(folder: Path) -> N
     for row in rows:
         row.pop("images_per_second", None), row.pop("data_wait", None)
     assert results()["0001"][1] == rows
+
+
+def test_a_leaderboard_is_printed_while_jobs_run_and_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
+    process = start(*QUICK, "trainer.epochs=60", "seed=0,1", "optim.lr=0.1,0.2", "hydra.sweep.dir=sweep")
+    wait_for(lambda: len(list(Path("sweep").glob("*/job.json"))) > 1)
+    assert main(["run=sweep", "job=leaderboard"]) == 0
+    assert "jobs, 1 finished" in capsys.readouterr().out
+    output(process)
+    assert main(["run=sweep", "job=leaderboard"]) == 0
+    assert "4 jobs, 4 finished" in capsys.readouterr().out
+    assert Path("sweep/leaderboard.csv").read_text().count("\n") == 3
+    assert main(["run=sweep", "job=leaderboard", "seed=1"]) == 2
+    assert main(["job=leaderboard"]) == 2
+
+
+def test_a_best_value_near_the_end_of_a_range_is_reported_with_a_wider_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Rates at which the highest is the best; a seed that draws one near the end.
+    range_ = Range(1e-4, 1e-2, log=True)
+    seed = next(
+        seed
+        for seed in range(100)
+        if any(
+            float(random_settings({"optim.lr": range_}, seed, number)["optim.lr"]) > 8e-5
+            for number in (1, 2, 3)
+        )
+    )
+    overrides = [
+        f"optim.lr={range_.written()}",
+        "search.jobs=4",
+        "search.pruning=none",
+        "search.retrain_best=0",
+    ]
+    assert sweep(*overrides, f"search.seed={seed}", "trainer.epochs=3") == 0
+    shutil.rmtree("sweep/0000")  # the default rate lies outside, and is better
+    report_sweep(Path("sweep"))
+    printed = capsys.readouterr().out
+    assert "near the upper end of log(0.0001,0.01)" in printed
+    command = next(line for line in printed.splitlines() if line.startswith("try ")).removeprefix("try")
+    assert "'optim.lr=log(0.0001,0.1)'" in command
+    assert main([*shlex.split(command)[1:], "search.jobs=1"]) == 0
+
+
+def test_a_range_in_a_file_is_searched_and_the_command_line_replaces_it() -> None:
+    Path("own/search").mkdir(parents=True)
+    Path("own/search/mine.yaml").write_text(
+        "defaults: [random, _self_]\njobs: 2\nretrain_best: 0\nspace:\n"
+        "  optim.lr: log(1e-3,1)\n  regularization.l2: [1e-4, 1e-3]\n"
+    )
+    command = ["--config-dir", "own", "-m", "search=mine", *QUICK]
+    assert main([*command, "hydra.sweep.dir=sweep"]) == 0
+    assert set(records()["0001"]["settings"]) == {"optim.lr", "regularization.l2"}
+    assert main([*command, "optim.lr=uniform(0.5,0.6)", "hydra.sweep.dir=other"]) == 0
+    assert 0.5 <= float(records("other")["0001"]["settings"]["optim.lr"]) <= 0.6
+    assert main(["-m", "run=sweep", "search.jobs=3"]) == 0
+    assert len(records()) == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["optim.lr=log(0,1)"], "optim.lr=log(0,1): log(0,1): a logarithmic range begins above 0"),
+        (["optim.lr=log(1e-3,1)", "search=grid"], "search=grid takes lists, as in optim.lr=0.001,1.0"),
+        (["search=random"], "nothing varies"),
+        (["optim.momentum=uniform(0,2)"], "optim.momentum=2.0: must"),
+        (["optim.lr=log(1e-3,1)", "search.jobs=2000"], "more than max_jobs=1000"),
+        (
+            ["optim.lr=log(1e-3,1)", "search.first_epochs=2", "search.pruning=none"],
+            "search.first_epochs=2: has no",
+        ),
+        (["seed=0,1", "hydra.sweep.subdir=x"], "jobs are numbered"),
+        (["seed=0,1", "search.seed=3"], "search.seed"),
+        (
+            ["hydra/launcher=basic", "seed=0,1", "search.workers=2"],
+            "search.workers=2: has no effect beside hydra/",
+        ),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_before_anything_is_made(
+    overrides: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-m", *QUICK[:3], *overrides]) == 2
+    assert expected in capsys.readouterr().err
+    assert list(Path().iterdir()) == []
+
+
+def test_settings_of_a_search_need_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
+    for override in ("search=random", "search.jobs=3"):
+        assert main([*QUICK[:3], override]) == 2
+        assert f"{override}: applies to sweeps only; add -m" in capsys.readouterr().err
+
+
+def test_settings_of_a_group_may_belong_to_the_choices_that_are_tried() -> None:
+    # The default network has no classifier whose units could be set.
+    assert sweep(*QUICK[1:], "model=mlp,lenet5", "trainer.max_steps_per_epoch=2") == 0
+    overrides = [
+        *QUICK[1:],
+        "model=mlp",
+        "model.hidden=[8],[16,8]",
+        "optim=adam,adamw",
+        "optim.betas=[0.8,0.9]",
+    ]
+    assert main(["-m", "hydra.sweep.dir=other", *overrides, "trainer.max_steps_per_epoch=2"]) == 0
+    assert len(records("other")) == 4

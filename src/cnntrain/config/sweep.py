@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..search.ranges import Parameter, Range, Values, parse_range, whole_numbers
 from ..search.settings import Drawing, Search
 from ..settings.config_tree import GROUPS, OF_SWEEPS, Config
-from ..settings.fields import is_fixed, rule_of, settings_of, shorten, type_of
+from ..settings.fields import is_fixed, rule_of, setting_problems, settings_of, shorten, type_of
 from .check import Checked
 from .choice_files import EXPERIMENT, Choices
 from .compose import SWEEP_FOLDER, compose
@@ -34,8 +34,8 @@ class CheckedSweep:
     """A checked sweep.
 
     overrides: all of them, as given. common: those that all jobs share. given: the settings that overrides or
-    the experiment set. space: what varies. base: the configuration of a job in which nothing is varied, with
-    the settings of the search.
+    the experiment set. space: what varies. base: the configuration that stands for those of all jobs, with
+    the first value of each list, and with the settings of the search.
     """
 
     overrides: list[str]
@@ -83,10 +83,15 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
     common, space = _split([*_swept_by_experiment(overrides, choices), *overrides], choices)
     if any(isinstance(parameter, Range) for parameter in space.values()):
         common = [f"{OF_SWEEPS}={DEFAULT_OF_RANGES}", *common]
-    selection = select(common, choices)
-    if selection.problems or selection.file_problems:
-        raise ConfigError(all_problems(selection))
+    # Settings of a group belong to one of the choices that are tried, so the first of each stands for them.
+    firsts = [f"{key}={found.ends()[0]}" for key, found in space.items() if isinstance(found, Values)]
+    selection = select([*common, *firsts], choices)
+    of_search = [line for line in selection.problems if line.startswith((f"{OF_SWEEPS}.", f"{OF_SWEEPS}="))]
+    if problems := [*selection.file_problems, *of_search]:
+        raise ConfigError(problems)
     base = compose(selection, choices).config
+    if problems := [*setting_problems(base.search, f"{OF_SWEEPS}."), *base.search.problems()]:
+        raise ConfigError(problems)
     common = [entry for entry in common if not _is_of_search(entry)]
     if isinstance(base.search, Drawing):
         space = _space_in_files(base.search, choices) | space
@@ -96,6 +101,8 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
     given = frozenset([*selection.settings, *space, *_trainer_of_experiment(overrides, choices)])
     sweep = CheckedSweep(overrides, common, given, space, base, folder, bool(named), [], choices)
     sweep.notices.extend(_check(sweep, max_jobs(overrides, choices)))
+    if selection.problems:
+        raise ConfigError(all_problems(selection))
     return sweep
 
 

@@ -140,7 +140,7 @@ class Drawing(Search):
     )
     retrain_best: int = setting(
         2,
-        "how many of the best jobs are trained again with other seeds, before one is called the best; 0: none",
+        "how many of the best jobs are trained again with other seeds before one is called the best; 0: none",
         ge=0,
         resume="free",
     )
