@@ -89,6 +89,8 @@ def test_a_run_is_continued_where_a_file_has_the_name_of_its_choice(write: Write
     quick = ["trainer.max_steps_per_epoch=2", "trainer.pictures=false", "trainer.report=false"]
     assert main(["model=linear", "trainer.epochs=1", "hydra.run.dir=run", *quick]) == 0
     write("optim/sgd.yaml", "defaults: [adam, _self_]\nlr: 0.002\n")
+    (notice,) = configure(["model=linear"], Choices(Path("own").resolve())).notices
+    assert "own/optim/sgd.yaml: is used in place of the optim sgd" in notice
     assert main(["--config-dir", "own", "run=run", "trainer.epochs=2"]) == 0
     assert main(["--config-dir", "own", "run=run", "job=evaluate"]) == 0
 

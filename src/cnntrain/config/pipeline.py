@@ -6,7 +6,7 @@ from ..errors import ConfigError
 from ..settings.config_tree import OF_SWEEPS
 from ..settings.fields import shorten
 from .check import Checked, check, problems_of
-from .choice_files import EXPERIMENT, Choices
+from .choice_files import EXPERIMENT, Choices, built_in_folder
 from .compose import RUN_FOLDER, SWEEP_FOLDER, compose, laid_over
 from .read_yaml import read_yaml
 from .select_choices import HYDRA_SWEEPS, Selection, select
@@ -55,7 +55,18 @@ def configure_job(overrides: list[str], choices: Choices, problems: list[str] | 
     if selection.problems or selection.file_problems:
         raise ConfigError(all_problems(selection))
     composed = compose(selection, choices)
-    return check(composed.config, composed.run_folder, RUN_FOLDER in selection.folders)
+    checked = check(composed.config, composed.run_folder, RUN_FOLDER in selection.folders)
+    checked.notices.extend(_replaced_choices(selection))
+    return checked
+
+
+def _replaced_choices(selection: Selection) -> list[str]:
+    """Return a notice for each chosen file of the user's that has the name of one of ours."""
+    return [
+        f"{choice.path}: is used in place of the {group} {choice.name} that comes with the program"
+        for group, choice in selection.chosen.items()
+        if choice.from_user and (built_in_folder() / group / f"{choice.name}.yaml").is_file()
+    ]
 
 
 def all_problems(selection: Selection) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..findings.sweep_record import SweepJob, SweepRecord
-from ..metrics import DISPLAY, format_metric
+from ..metrics import DISPLAY, LOWER_IS_BETTER, format_metric
 from ..runs import file_names
+from .importance import importances
 from .pictures import sweep_curves
 from .templates import render
 
@@ -75,10 +76,18 @@ def _link(sweep: SweepRecord, job: SweepJob) -> str | None:
 
 
 def _settings(sweep: SweepRecord) -> list[tuple[str, str]]:
-    """Return for each setting the metric of every job over its values."""
+    """Return the best so far, how much settings matter, and the metric of every job over each's values."""
     if sweep.metric is None:
         return []
     found = []
+    results = [value for job in sweep.jobs if (value := job.value(sweep.metric)) is not None]
+    if len(results) > 2:
+        lower = sweep.metric in LOWER_IS_BETTER
+        svg = sweep_curves.best_so_far(results, lower, _label(sweep.metric))
+        found.append(("The best job so far, in the order of the jobs", svg))
+    if important := importances(sweep):
+        caption = "How much each setting matters for the best jobs (PED-ANOVA)"
+        found.append((caption, sweep_curves.importance_bars(important)))
     settings = {key: values for key, values in sweep.varied.items() if key != "seed"}
     for key, values in list(settings.items())[:MAX_SETTINGS]:
         points = [
@@ -86,7 +95,7 @@ def _settings(sweep: SweepRecord) -> list[tuple[str, str]]:
             for job in sweep.ranked
             if (value := job.value(sweep.metric)) is not None
         ]
-        caption = f"{key}: every job, and the mean of each value"
+        caption = f"{key}: every job"
         if points and len(values) < 100:
             found.append((caption, sweep_curves.setting_plot(points, key, _label(sweep.metric))))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 
 from ...findings.sweep_record import number_in
@@ -9,6 +10,8 @@ from .run_curves import TRAIN, VAL, empty_axes, svg
 
 # More values of text than this would be written over each other.
 MAX_TICKS = 20
+# The means of values are drawn if there are less than so many values for each job.
+REPEATED = 0.7
 
 
 def job_curves(lines: dict[str, list[tuple[float, float]]], label: str, logarithmic: bool) -> str | None:
@@ -32,8 +35,30 @@ def job_curves(lines: dict[str, list[tuple[float, float]]], label: str, logarith
     return svg(figure)
 
 
+def best_so_far(values: list[float], lower_is_better: bool, label: str) -> str:
+    """Return the metric of each job in their order, and the best up to each."""
+    figure, axes = empty_axes("job", label)
+    best = list(itertools.accumulate(values, min if lower_is_better else max))
+    numbers = range(len(values))
+    axes.plot(numbers, values, color=TRAIN, marker="o", markersize=4, alpha=0.6, linestyle="", label="job")
+    axes.step(numbers, best, where="post", color=VAL, linewidth=1.4, label="best so far")
+    axes.legend(fontsize=7)
+    return svg(figure)
+
+
+def importance_bars(importances: dict[str, float]) -> str:
+    """Return a bar for each setting, the most important on top."""
+    figure, axes = empty_axes("part of what the settings explain", "")
+    keys = list(importances)[::-1]
+    leaves = [key.rpartition(".")[2] for key in keys]
+    names = leaves if len(set(leaves)) == len(leaves) else keys
+    axes.barh(names, [importances[key] for key in keys], color=TRAIN)
+    axes.tick_params(axis="y", labelsize=8)
+    return svg(figure)
+
+
 def setting_plot(points: list[tuple[str, float]], key: str, label: str) -> str:
-    """Return the metric over the values of a setting: a point for each job, and the mean of each value.
+    """Return the metric over the values of a setting: a point for each job, and the means of repeated values.
 
     Numbers have an axis of their own, logarithmic where they span a factor of 10; other values stand side by
     side in the order given.
@@ -58,9 +83,9 @@ def setting_plot(points: list[tuple[str, float]], key: str, label: str) -> str:
     axes.plot(x, y, color=TRAIN, marker="o", markersize=4, alpha=0.6, linestyle="")
     places = sorted(set(x))
     means = [statistics.fmean(v for at, v in zip(x, y, strict=True) if at == place) for place in places]
-    if are_numbers:
-        axes.plot(places, means, color=VAL, linewidth=1)
-    else:
+    if not are_numbers:
         axes.plot(places, means, color=VAL, marker="_", markersize=30, linestyle="")
         axes.set_xlim(-0.5, max(x) + 0.5)
+    elif len(places) < REPEATED * len(x):  # of values drawn from a range, hardly any occurs twice
+        axes.plot(places, means, color=VAL, linewidth=1)
     return svg(figure)
