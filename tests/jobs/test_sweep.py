@@ -105,6 +105,7 @@ def test_a_sweep_killed_at_random_moments_and_continued_equals_one_that_was_not(
     arguments = [
         *QUICK,
         "optim.lr=log(1e-2,1)",
+        "search=random",
         "search.jobs=6",
         "search.retrain_best=0",
         "trainer.max_grad_norm=null",
@@ -149,7 +150,14 @@ def test_workers_share_a_folder_one_is_killed_and_another_joins_late() -> None:
 def test_without_a_folder_the_same_command_goes_on_with_the_same_sweep(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = ["-m", *QUICK, "optim.lr=log(1e-2,1)", "search.pruning=none", "search.retrain_best=0"]
+    command = [
+        "-m",
+        *QUICK,
+        "optim.lr=log(1e-2,1)",
+        "search=random",
+        "search.pruning=none",
+        "search.retrain_best=0",
+    ]
     assert main([*command, "search.jobs=1"]) == 0
     (path,) = Path("outputs/multirun").iterdir()
     before = results(str(path))
@@ -272,7 +280,7 @@ def test_a_hopeless_job_is_ended_early() -> None:
 
 
 def test_no_job_is_started_once_the_time_is_up() -> None:
-    assert sweep("optim.lr=log(1e-2,1)", "search.minutes=0.00001") == 0
+    assert sweep("search=random", "optim.lr=log(1e-2,1)", "search.minutes=0.00001") == 0
     assert len(records()) == 1
     assert main(["-m", "run=sweep", "search.minutes=100", "search.jobs=3", "search.retrain_best=0"]) == 0
     assert len(records()) == 3
@@ -358,7 +366,7 @@ def test_a_best_value_near_the_end_of_a_range_is_reported_with_a_wider_one(
     range_ = Range(1e-4, 1e-2, log=True)
     drawn = (float(random_settings({"optim.lr": range_}, seed, 1)["optim.lr"]) for seed in range(100))
     seed = next(seed for seed, rate in enumerate(drawn) if rate > 8e-3)
-    settings = ["search.jobs=2", "search.pruning=none", "search.retrain_best=0"]
+    settings = ["search.jobs=2", "search=random", "search.pruning=none", "search.retrain_best=0"]
     overrides = [f"optim.lr={range_.written()}", *settings]
     assert sweep(*overrides, f"search.seed={seed}", "trainer.epochs=3") == 0
     shutil.rmtree("sweep/0000")  # which has the default rate
@@ -389,12 +397,13 @@ def test_a_range_in_a_file_is_searched_and_the_command_line_replaces_it() -> Non
     ("overrides", "expected"),
     [
         (["optim.lr=log(0,1)"], "optim.lr=log(0,1): log(0,1): a logarithmic range begins above 0"),
+        (["optim.lr=lg(1e-3,1)"], "optim.lr=lg(1e-3,1): is no function; ranges are log(low,high)"),
         (["optim.lr=log(1e-3,1)", "search=grid"], "search=grid takes lists, as in optim.lr=0.001,1.0"),
         (["search=random"], "nothing varies"),
         (["optim.momentum=uniform(0,2)"], "optim.momentum=2.0: must"),
         (["optim.lr=log(1e-3,1)", "search.jobs=2000"], "more than max_jobs=1000"),
         (
-            ["optim.lr=log(1e-3,1)", "search.first_epochs=2", "search.pruning=none"],
+            ["optim.lr=log(1e-3,1)", "search=random", "search.first_epochs=2", "search.pruning=none"],
             "search.first_epochs=2: has no",
         ),
         (["seed=0,1", "hydra.sweep.subdir=x"], "jobs are numbered"),
@@ -417,6 +426,9 @@ def test_settings_of_a_search_need_a_sweep(capsys: pytest.CaptureFixture[str]) -
     for override in ("search=random", "search.jobs=3"):
         assert main([*QUICK[:3], override]) == 2
         assert f"{override}: applies to sweeps only; add -m" in capsys.readouterr().err
+    for value in ("log(1e-3,1)", "uniform(0,1)", "int(1,2)"):
+        assert main([*QUICK[:3], f"optim.lr={value}"]) == 2
+        assert "a range is searched by a sweep; add -m" in capsys.readouterr().err
 
 
 def test_settings_of_a_group_may_belong_to_the_choices_that_are_tried() -> None:

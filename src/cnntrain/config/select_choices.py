@@ -5,6 +5,7 @@ Each override is parsed and checked against the effective choice; nothing is com
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,9 @@ HYDRA_SWEEPS = (
     *("hydra/launcher", "hydra/sweeper", "hydra/callbacks", "hydra.launcher.", "hydra.sweeper."),
     *("hydra.callbacks.", "hydra.job.env_set.", "hydra.job.env_copy"),
 )
+
+RANGE = re.compile(r"^(log|uniform|int)\(.*,.*\)$")
+CALL = re.compile(r"^[A-Za-z_]\w*\(.*\)$")
 
 
 @dataclass
@@ -193,8 +197,8 @@ def _select_setting(override: Override, choices: Choices, selection: Selection) 
         return f"{written}: {found}"
     if not found.inside and is_free_text(found.schema, found.name):
         value = override.literal()
-    elif override.error is not None:
-        return f"{written}: cannot be read ({shorten(override.error)})"
+    elif RANGE.match(override.written) or override.error is not None:
+        return f"{written}: {_unreadable(override)}"
     elif override.sweeps:
         if "list" in str(type_of(found.schema, found.name)):
             return f"{written}: a list is written {key}=[{shorten(override.written)}]; several runs need -m"
@@ -216,6 +220,15 @@ def _select_setting(override: Override, choices: Choices, selection: Selection) 
     else:
         wrong += f"; the default is {format_value(default_of(entry))}"
     return f"{written}: {wrong}"
+
+
+def _unreadable(override: Override) -> str:
+    """Return why a value cannot be read: it may be a range, which a single run cannot have."""
+    if RANGE.match(override.written):
+        return "a range is searched by a sweep; add -m"
+    if CALL.match(override.written):
+        return "is no function; ranges are log(low,high), uniform(low,high), int(low,high), lists choice(a,b)"
+    return f"cannot be read ({shorten(override.error)})"
 
 
 def _wrong_for_every_option(override: Override) -> str | None:

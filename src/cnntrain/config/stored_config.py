@@ -109,9 +109,11 @@ def read(folder: Path, setting: str = "run") -> Config:
             hint = f"; did you mean {folder.parent / near}?" if near else ""
             raise DataError(f"{setting}={shorten(folder)}: there is no such folder{hint}")
         if is_sweep(folder):
+            jobs = sorted(file.parent for file in folder.glob(f"*/{file_names.CONFIG}"))
+            job = jobs[0] if jobs else folder / "0000"
             raise DataError(
-                f"{setting}={folder}: is the folder of a sweep; name one of its jobs, as in "
-                f"{setting}={folder / '0'}, or compare them by job=report"
+                f"{setting}={folder}: is the folder of a sweep; name one of its jobs, as in {setting}={job}, or "
+                "go on with it by -m, compare its jobs by job=report"
             )
         if not file.is_file():
             raise DataError(

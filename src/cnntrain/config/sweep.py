@@ -22,8 +22,8 @@ from .read_yaml import read_yaml
 from .select_choices import HYDRA_SWEEPS, select
 from .sweep_values import max_jobs, run_folder_problems, too_many, values_of
 
-# The search where a range is given and no search is named.
-DEFAULT_OF_RANGES = "random"
+# The search where a range is given and none is named: it needs the fewest epochs (docs/search.md).
+DEFAULT_OF_RANGES = "coarse_to_fine"
 SWEEPS = Path("outputs/multirun")
 # Longest part of a sweep's folder that names what varies.
 MAX_NAME = 40

@@ -123,8 +123,8 @@ class Drawing(Search):
 
     jobs: int | None = setting(
         None,
-        f"settings that are tried, the default ones included; may be raised later; null: {JOBS}, or as many "
-        "as search.minutes allows",
+        f"settings that are tried, the default ones included; may be raised later; null: {JOBS}, or, but "
+        "for coarse_to_fine, as many as search.minutes allows",
         ge=1,
         resume="free",
     )
