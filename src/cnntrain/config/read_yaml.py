@@ -65,6 +65,23 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes settings so that _Loader reads the same: text that looks like a number is quoted."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
+
+
+def dump_yaml(content: Any) -> str:
+    """Return plain values as YAML text, in their order."""
+    text = yaml.dump(content, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+    assert isinstance(text, str)
+    return text
+
+
 def read_yaml(path: Path) -> tuple[Any, list[str]]:
     """Return a YAML file's content, None if it is empty, and a line for each problem of the file itself."""
     where = f"{path}: "

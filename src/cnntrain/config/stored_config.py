@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from ..errors import DataError
 from ..runs import file_names
 from ..settings.config_tree import GROUPS, OF_SWEEPS, Config
@@ -15,7 +13,7 @@ from ..settings.fields import convert, is_fixed, problem, rule_of, settings_of, 
 from ..settings.nearest_name import nearest
 from ..version import __version__
 from .option_table import OPTIONS, option
-from .read_yaml import parse_yaml
+from .read_yaml import dump_yaml, parse_yaml
 
 
 def to_yaml(config: Config, with_search: bool = False) -> str:
@@ -23,7 +21,7 @@ def to_yaml(config: Config, with_search: bool = False) -> str:
     tree = asdict(config)
     if not with_search:
         del tree[OF_SWEEPS]
-    return f"# cnntrain {__version__}\n" + OmegaConf.to_yaml(OmegaConf.create(tree))
+    return f"# cnntrain {__version__}\n" + dump_yaml(tree)
 
 
 def from_yaml(text: str, source: str) -> Config:
@@ -112,8 +110,8 @@ def read(folder: Path, setting: str = "run") -> Config:
             jobs = sorted(file.parent for file in folder.glob(f"*/{file_names.CONFIG}"))
             job = jobs[0] if jobs else folder / "0000"
             raise DataError(
-                f"{setting}={folder}: is the folder of a sweep; name one of its jobs, as in {setting}={job}, or "
-                "go on with it by -m, compare its jobs by job=report"
+                f"{setting}={folder}: is the folder of a sweep; name one of its jobs, as in {setting}={job}, "
+                "or go on with it by -m, compare its jobs by job=report"
             )
         if not file.is_file():
             raise DataError(

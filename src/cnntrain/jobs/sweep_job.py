@@ -17,7 +17,10 @@ from ..config.check import Checked
 from ..config.resume_overrides import difference
 from ..data.splits import Splits
 from ..errors import DataError, Diverged, Interrupted, Stopped, UserError
+from ..loss import label_statistics  # noqa: F401 - with those below, imported once for all jobs
 from ..machine_errors import machine_error
+from ..model import classifier, feature_map_sizes  # noqa: F401
+from ..regularization import plain_dropout, stochastic_depth  # noqa: F401
 from ..runs import file_names
 from ..runs.metrics_file import read_rows
 from ..runs.run_folder import InUse

@@ -34,7 +34,7 @@ from ..settings.config_tree import Config
 from .sweep_job import DISK_FULL, STOP, TAKEN, Work, run_job
 
 # Seconds between two looks at the processes of jobs, and at a folder in which others work.
-LOOK, WAIT = 0.01, 0.5
+LOOK, WAIT = 0.003, 0.5
 # Of a job's own trainer.…, unless the sweep sets them: its page and pictures are made by job=report, and the
 # test split is not for choosing among jobs.
 OF_JOBS = {"report": False, "pictures": False, "test": False}

@@ -212,7 +212,8 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     pictures: file names of the pictures drawn so far.
     """
     trainer, step = assembled.trainer, assembled.trainer.step
-    load_weights(step.network, folder.checkpoints.load_best())
+    if config.trainer.test or config.trainer.pictures or config.trainer.report:
+        load_weights(step.network, folder.checkpoints.load_best())
     progress, test = trainer.progress, {}
     if config.trainer.test:
         batches = evaluation_batches(assembled.parts.splits.test, config, step.compute)
