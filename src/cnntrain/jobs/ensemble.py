@@ -223,8 +223,10 @@ def _soup(
 ) -> dict[str, Any]:
     """Average weights: of all members, and greedily; store the better by validation as a run (Wortsman 2022).
 
-    Raises nothing where networks differ, but returns the reason.
+    Returns the reason where they cannot be averaged. Weights from different initial ones hardly ever can.
     """
+    if "val" not in parts:
+        return {"reason": "there are no validation images in common by which to choose them"}
     first = members[0].trained
     shapes = [
         {name: tensor.shape for name, tensor in member.trained.network.state_dict().items()}
@@ -247,21 +249,22 @@ def _soup(
     def accuracy(network: TrainedNetwork, split: str) -> float:
         return _accuracy(_probabilities(network, parts[split], compute), parts[split].labels)
 
-    best, chosen, content = averaged(everyone), everyone, dict[str, Any]()
-    if "val" in parts:
-        uniform = accuracy(best, "val")
-        greedy, chosen, highest = first, [0], accuracy(first, "val")
-        for number in everyone[1:]:
-            candidate = averaged([*chosen, number])
-            if (found := accuracy(candidate, "val")) >= highest:
-                greedy, chosen, highest = candidate, [*chosen, number], found
-        if highest >= uniform:
-            best = greedy
-        else:
-            chosen, highest = everyone, uniform
-        content = {"val_accuracy": highest, "uniform_val_accuracy": uniform}
+    uniform = averaged(everyone)
+    best, chosen, highest = first, [0], accuracy(first, "val")
+    for number in everyone[1:]:
+        candidate = averaged([*chosen, number])
+        if (found := accuracy(candidate, "val")) >= highest:
+            best, chosen, highest = candidate, [*chosen, number], found
+    if (of_all := accuracy(uniform, "val")) > highest:
+        best, chosen, highest = uniform, everyone, of_all
     _store_soup(best, folder)
-    return {"members": chosen, **content, "test_accuracy": accuracy(best, "test"), "folder": SOUP}
+    return {
+        "members": chosen,
+        "val_accuracy": highest,
+        "uniform_val_accuracy": of_all,
+        "test_accuracy": accuracy(best, "test"),
+        "folder": SOUP,
+    }
 
 
 def _mean_state(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -339,7 +342,7 @@ def _lines(members: list[Member], content: dict[str, Any]) -> list[str]:
         lines.append(f"averaged weights: none, as {soup['reason']}")
     elif soup:
         name = f"averaged weights of {len(soup['members'])} (soup)"
-        lines.append(_row(name, soup.get("val_accuracy"), soup["test_accuracy"]))
+        lines.append(_row(name, soup["val_accuracy"], soup["test_accuracy"]))
     if val is None:
         lines.append(
             "not compared in validation: the members, of other seeds, were validated on other images"
