@@ -84,6 +84,8 @@ def _separate(work: Work) -> None:
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
     for name in IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(STOP, signal.SIG_DFL)  # nothing is lost before training
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {STOP})
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, STOP)  # PR_SET_PDEATHSIG
     if work.device is not None:

@@ -98,9 +98,9 @@ class SweepWorker:
                 if task is not None and task.job not in self.folder.jobs():
                     self._create(task)
             if task is None:
-                self._look_at = time.monotonic() + WAIT
                 break
             self._start(task)
+        self._look_at = time.monotonic() + WAIT
         return bool(self.running) or open_elsewhere
 
     def _next(self) -> tuple[Task | None, bool]:
@@ -146,7 +146,12 @@ class SweepWorker:
         process = self._context.Process(target=run_job, args=(work,))
         sys.stdout.flush()
         sys.stderr.flush()
-        process.start()
+        # A stop that comes before the new process handles it waits until it does.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {STOP})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {STOP})
         self.running[task.job] = Running(process, task, time.monotonic(), device)
 
     def _config(self, settings: dict[str, str]) -> Config:
