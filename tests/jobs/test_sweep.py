@@ -400,6 +400,8 @@ def test_a_range_in_a_file_is_searched_and_the_command_line_replaces_it() -> Non
         (["optim.lr=lg(1e-3,1)"], "optim.lr=lg(1e-3,1): is no function; ranges are log(low,high)"),
         (["optim.lr=log(1e-3,1)", "search=grid"], "search=grid takes lists, as in optim.lr=0.001,1.0"),
         (["search=random"], "nothing varies"),
+        (["search=random,grid", "seed=0,1"], "search: has several values"),
+        (["optim.lr=log(1e-3,1)", "search.jobs=3,4"], "search.jobs: has several values"),
         (["optim.momentum=uniform(0,2)"], "optim.momentum=2.0: must"),
         (["optim.lr=log(1e-3,1)", "search.jobs=2000"], "more than max_jobs=1000"),
         (

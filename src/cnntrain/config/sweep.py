@@ -81,6 +81,8 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
     if problems := [*run_folder_problems(overrides), *_subfolder_problems(overrides)]:
         raise ConfigError(problems)
     common, space = _split([*_swept_by_experiment(overrides, choices), *overrides], choices)
+    if several := [key for key in space if key == OF_SWEEPS or key.startswith(f"{OF_SWEEPS}.")]:
+        raise ConfigError([f"{several[0]}: has several values; a sweep is one search, start one for each"])
     if any(isinstance(parameter, Range) for parameter in space.values()):
         common = [f"{OF_SWEEPS}={DEFAULT_OF_RANGES}", *common]
     # Settings of a group belong to one of the choices that are tried, so the first of each stands for them.
@@ -128,7 +130,7 @@ def _split(overrides: list[str], choices: Choices) -> tuple[list[str], dict[str,
         if found is not None:
             space[key] = found
             continue
-        if re.fullmatch(r"[\w./-]*", value):
+        if key.startswith("hydra.") or re.fullmatch(r"[\w./-]*", value):
             common.append(text)
             continue
         if parser is None:
