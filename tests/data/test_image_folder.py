@@ -7,6 +7,7 @@ import shutil
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -56,6 +57,18 @@ def test_two_classes_of_one_name_in_two_unicode_forms_are_refused(tmp_path: Path
     fill(tmp_path, 12, tuple(unicodedata.normalize(form, "Bären") for form in ("NFC", "NFD")))
     with pytest.raises(DataError, match="Bären: several classes have this name"):
         Folder(path=str(tmp_path), image_size=8).load(0)
+
+
+@pytest.mark.parametrize(("factor", "noticed"), [(1, True), (16, False)])
+def test_16_bit_images_that_use_12_bits_are_noticed(factor: int, noticed: bool, tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        for number in range(12):
+            values = np.linspace(0, 4095, 64).reshape(8, 8).astype(np.uint16) * factor
+            Image.fromarray(values).save(tmp_path / name / f"{number}.png")
+    splits = Folder(path=str(tmp_path), image_size=8, channels=1).load(0)
+    assert any("keep 16 grey levels of 256" in notice for notice in splits.notices) is noticed
+    assert bool(splits.notices) is noticed
 
 
 def test_images_are_decoded_in_inference_mode_too(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ..errors import DataError
 
+# Images in which unused bits are looked for.
+SAMPLE = 20
 MAX_PIXELS = 400_000_000
 MAX_NAMED = 10
 
@@ -84,6 +86,27 @@ def decode(path: str, size: int, resize: str, channels: int) -> Tensor:
     if converted.mode != mode:
         converted = converted.convert(mode)
     return torch.from_numpy(np.array(converted).reshape(size, size, channels))
+
+
+def unused_bits(paths: list[str]) -> str | None:
+    """Return a notice if 16-bit images among a sample use a small part of their range, None otherwise.
+
+    Cameras and scanners store 10 or 12 bits so; scaled to 8 bits, few grey levels are left.
+    """
+    largest = 0
+    for path in paths[:: max(1, len(paths) // SAMPLE)]:
+        try:
+            with Image.open(path) as image:
+                if image.mode.startswith("I"):
+                    largest = max(largest, int(np.asarray(image).max()))
+        except Exception:
+            continue  # what cannot be read is said when it is
+    if not 0 < largest < 65536 // 8:
+        return None
+    return (
+        f"16-bit images with values up to {largest} of 65535 keep {largest // 257 + 1} grey levels of 256; "
+        "multiply their values to use the range"
+    )
 
 
 def reason(path: str, error: Exception) -> str:

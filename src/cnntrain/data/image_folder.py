@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import DataError
 from ..settings.fields import expanded
 from .folder_scan import NotUsed, folders_in, images_below, images_of_classes, note_images_beside
-from .image_decoding import DamagedImages
+from .image_decoding import DamagedImages, unused_bits
 from .image_set import FileImages, ImageSet, concatenated
 from .label_table import LabelTable, read_table, values_as_float32
 from .splits import SPLITS, Splits, hashed_cut, stratified_cut
@@ -75,7 +75,8 @@ def read_folder(
         rest, cut = _test_cut(train, test_fraction, by_name)
         train, splits["test"] = train.subset(rest), train.subset(cut)
     val = splits.get("val", train.subset(torch.empty(0, dtype=torch.int64)))
-    return Splits(train, val, splits["test"], names, not_used.notices())
+    notices = [*not_used.notices(), *filter(None, [unused_bits(train.paths)])]
+    return Splits(train, val, splits["test"], names, notices)
 
 
 def read_part(
@@ -154,7 +155,8 @@ def read_labelled(
     if not len(test):
         rest, cut = _test_cut(train, test_fraction, by_name)
         train, test = train.subset(rest), train.subset(cut)
-    return Splits(train, val, test, table.names, _without_line(root, table, table_file))
+    notices = [*_without_line(root, table, table_file), *filter(None, [unused_bits(train.paths)])]
+    return Splits(train, val, test, table.names, notices)
 
 
 def read_imagenet(root: str, size: int, workers: int) -> Splits:
