@@ -457,3 +457,45 @@ def test_a_stop_signal_at_any_moment_of_a_job_ends_it_soon(number: int) -> None:
     assert process.returncode == 143
     assert "continue  cnntrain -m run=sweep" in text
     assert {record["status"] for record in records().values()} == {"open"}
+
+
+SBATCH = """#!/bin/sh
+for argument; do case "$argument" in
+    --wrap=*) wrap="${argument#--wrap=}" ;;
+    --array=0-*) last="${argument#--array=0-}" ;;
+    --partition=none) echo "sbatch: error: invalid partition specified: none" >&2; exit 1 ;;
+esac; done
+for number in $(seq 0 "$last"); do sh -c "$wrap" > "slurm-$number.txt" 2>&1 & echo $! >> pids; done
+echo "17;cluster"
+"""
+SQUEUE = """#!/bin/sh
+for pid in $(cat pids); do if kill -0 "$pid" 2> /dev/null; then echo 17; fi; done
+"""
+
+
+def test_workers_are_placed_by_slurm_and_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["hydra.sweep.dir=sweep", *QUICK, "seed=0,1,2,3", "search.on=slurm", "search.workers=2"]
+    path = os.environ["PATH"]
+    monkeypatch.setenv("PATH", str(folder))
+    assert main(["-m", *command]) == 2
+    assert "there is no sbatch here" in capsys.readouterr().err
+    commands = folder / "bin"
+    commands.mkdir()
+    for name, text in (("sbatch", SBATCH), ("squeue", SQUEUE)):
+        (commands / name).write_text(text)
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{path}")
+    assert main(["-m", *command, "search.slurm=--partition=none"]) == 2
+    assert "invalid partition specified" in capsys.readouterr().err
+    assert main(["-m", *command]) == 0
+    assert "slurm     job 17, 2 workers" in capsys.readouterr().out
+    assert [record["status"] for record in records().values()] == ["finished"] * 4
+    assert "job 000" in Path("slurm-0.txt").read_text() + Path("slurm-1.txt").read_text()
+    # Workers that end before the sweep are noticed.
+    monkeypatch.setenv("PYTHONPATH", "nowhere")
+    (commands / "sbatch").write_text("#!/bin/sh\necho 18\n")
+    Path("pids").write_text("")
+    assert main(["-m", *command, "seed=5,6", "hydra.sweep.dir=other"]) == 1
+    assert "job 18 ended before the sweep" in capsys.readouterr().err

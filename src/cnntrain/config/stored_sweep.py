@@ -20,6 +20,12 @@ from .read_yaml import parse_yaml
 from .resume_overrides import difference
 from .sweep import CheckedSweep
 
+# Of an override's keys: how a sweep is run, which each command says anew, not what it searches.
+NOT_STORED = (
+    SWEEP_FOLDER,
+    *(f"{OF_SWEEPS}.{name}" for name in ("on", "slurm", "workers", "retry_failed", "on_error", "report")),
+)
+
 
 @dataclass(frozen=True)
 class StoredSweep:
@@ -38,7 +44,7 @@ class StoredSweep:
 
 def stored(sweep: CheckedSweep, threads: int) -> StoredSweep:
     """Return the content of sweep.yaml for a new sweep."""
-    overrides = [text for text in sweep.overrides if not _names_folder(text)]
+    overrides = [text for text in sweep.overrides if text.lstrip("+").partition("=")[0] not in NOT_STORED]
     space = {key: parameter.written() for key, parameter in sweep.space.items()}
     return StoredSweep(overrides, sweep.choices.user_folder, threads, space, sweep.base)
 
@@ -114,7 +120,3 @@ def _other(folder: Path, key: str, before: Any, now: Any) -> DataError:
         f"{folder}: holds a sweep with other settings ({key}: {text(before)}, now {text(now)}); "
         "name another folder"
     )
-
-
-def _names_folder(override: str) -> bool:
-    return override.lstrip("+").startswith(f"{SWEEP_FOLDER}=")

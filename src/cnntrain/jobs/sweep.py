@@ -16,6 +16,7 @@ from ..runs.run_folder import create_folder
 from ..runs.status import DIVERGED, FAILED, OPEN
 from ..runs.sweep_folder import SweepFolder
 from .report_sweep import report_sweep
+from .sweep_on_slurm import run_on_slurm
 from .sweep_worker import SweepWorker
 
 
@@ -28,7 +29,10 @@ def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
     folder = SweepFolder(create_folder(sweep.folder, named_by_user=True))
     threads = _prepare(sweep, folder)
     try:
-        SweepWorker(sweep, folder, threads, fork).run()
+        if sweep.search.on == "slurm":
+            run_on_slurm(sweep, folder)
+        else:
+            SweepWorker(sweep, folder, threads, fork).run()
     except (Interrupted, KeyboardInterrupt, UserError):
         print(f"continue  cnntrain -m {shlex.quote(f'run={folder.path}')}", flush=True)
         raise

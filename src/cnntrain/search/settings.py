@@ -32,6 +32,16 @@ class Search(Option):
         le=256,
         resume="free",
     )
+    on: str = setting(
+        "local",
+        "where jobs are trained: by this process, or by search.workers jobs of Slurm on nodes that see the "
+        "sweep's folder",
+        choices=("local", "slurm"),
+        resume="free",
+    )
+    slurm: str = setting(
+        "", "on=slurm: options of sbatch, such as --partition=gpu --gres=gpu:1", resume="free"
+    )
     objective: str | None = setting(
         None,
         "validation metric by which jobs are compared, as in metrics.jsonl without val/; null: the primary "
@@ -68,6 +78,10 @@ class Search(Option):
         "write jobs.csv, findings.json and report.html into the sweep's folder at its end",
         resume="free",
     )
+
+    def problems(self) -> Iterator[str]:
+        if self.slurm and self.on != "slurm":
+            yield f"search.slurm={self.slurm}: has no effect with search.on={self.on}"
 
     def space_problems(self, space: dict[str, Parameter]) -> Iterator[str]:
         """Yield an error for what this search cannot search over."""
@@ -147,6 +161,7 @@ class Drawing(Search):
     retrain_seeds: int = setting(2, "retrain_best: other seeds of each", ge=1, resume="free")
 
     def problems(self) -> Iterator[str]:
+        yield from super().problems()
         if not self.retrain_best and self.retrain_seeds != type(self)().retrain_seeds:
             yield f"search.retrain_seeds={self.retrain_seeds}: has no effect with search.retrain_best=0"
 
