@@ -64,6 +64,10 @@ def prepare(settings: Trainer, threads: int | None = None) -> Compute:
     if precision == "auto":
         unit = bf16_unit(device)
         precision, reason = ("bf16", f" (auto: {unit})") if unit else ("fp32", " (auto: no bf16 unit)")
+        if unit and device.type == "cpu" and os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE":
+            # bf16 kernels are more and shorter, and threads that sleep in between have to be woken for each:
+            # VGG-11 trains 2.2 times slower in bf16 than in fp32 then.
+            precision, reason = "fp32", " (auto: with OMP_WAIT_POLICY=PASSIVE, bf16 is slower)"
     if precision == "fp16" and device.type != "cuda":
         raise ConfigError([f"trainer.precision=fp16: needs a CUDA device, this run is on {device}"])
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
