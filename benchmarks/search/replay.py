@@ -205,7 +205,7 @@ def searches(table: Table, budget: int) -> dict[str, Callable[[int], Trace]]:
     }
 
     def shuffled_grid(seed: int) -> Trace:
-        plan = Combinations(grid, EPOCHS)
+        plan = Combinations(grid)
         random.Random(seed).shuffle(plan.combinations)
         return replay(table, plan)
 

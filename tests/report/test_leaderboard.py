@@ -9,8 +9,9 @@ import statistics
 
 import pytest
 
-from cnntrain.report.leaderboard import leaderboard, leaderboard_csv, leaderboard_lines
+from cnntrain.report.leaderboard import leaderboard_csv, leaderboard_lines
 from cnntrain.runs.sweep_folder import JobRecord
+from cnntrain.runs.sweep_ranking import leaderboard
 
 
 def job(

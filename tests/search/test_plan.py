@@ -35,8 +35,8 @@ def train(jobs: dict[str, JobRecord], task: Task, plan: Plan, curve: Curve) -> N
     record = jobs[task.job]
     record.stage, record.metric = task.stage, record.metric or "accuracy"
     record.curve = list(curve(task.job, record.settings)[: task.epochs])
-    record.epochs = task.epochs
-    record.status = "finished" if task.epochs == EPOCHS else "paused"
+    record.epochs = len(record.curve)
+    record.status = "finished" if record.epochs == EPOCHS else "paused"
 
 
 def opened(plan: Plan, jobs: dict[str, JobRecord]) -> Iterator[Task]:
@@ -84,7 +84,7 @@ def test_the_first_job_has_the_default_settings(search: Drawing) -> None:
 
 
 def test_a_grid_is_all_combinations_in_the_order_of_hydra() -> None:
-    plan = Combinations({"model": Values(("a", "b")), "seed": Values(("1", "2", "3"))}, EPOCHS)
+    plan = Combinations({"model": Values(("a", "b")), "seed": Values(("1", "2", "3"))})
     jobs = run(plan)
     assert [(record.settings["model"], record.settings["seed"]) for record in jobs.values()] == [
         (model, seed) for model in "ab" for seed in "123"

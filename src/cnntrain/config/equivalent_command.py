@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from ..settings.config_tree import GROUPS, Config
+from ..settings.config_tree import GROUPS, OF_SWEEPS, Config
 from ..settings.fields import convert, format_value, is_fixed, settings_of, type_of
 from .choice_files import Choice, Choices
 
@@ -33,6 +33,8 @@ def equivalent_overrides(config: Config, choices: Choices) -> dict[str, str]:
     """
     overrides: dict[str, str] = {}
     for group in GROUPS:
+        if group == OF_SWEEPS:
+            continue
         settings = getattr(config, group)
         name, different = _nearest_choice(settings, choices.all(group), choices.defaults[group])
         if name != choices.defaults[group]:

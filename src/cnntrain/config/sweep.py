@@ -14,7 +14,7 @@ from ..search.settings import Drawing, Search
 from ..settings.config_tree import GROUPS, OF_SWEEPS, Config
 from ..settings.fields import is_fixed, rule_of, setting_problems, settings_of, shorten, type_of
 from .check import Checked
-from .choice_files import EXPERIMENT, Choices
+from .choice_files import EXPERIMENT, Choices, overridden_groups
 from .compose import SWEEP_FOLDER, compose
 from .option_table import OPTIONS
 from .pipeline import all_problems, configure_job
@@ -83,7 +83,8 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
     common, space = _split([*_swept_by_experiment(overrides, choices), *overrides], choices)
     if several := [key for key in space if key == OF_SWEEPS or key.startswith(f"{OF_SWEEPS}.")]:
         raise ConfigError([f"{several[0]}: has several values; a sweep is one search, start one for each"])
-    if any(isinstance(parameter, Range) for parameter in space.values()):
+    chosen = OF_SWEEPS in overridden_groups(_of_experiment(overrides, choices))
+    if any(isinstance(parameter, Range) for parameter in space.values()) and not chosen:
         common = [f"{OF_SWEEPS}={DEFAULT_OF_RANGES}", *common]
     # Settings of a group belong to one of the choices that are tried, so the first of each stands for them.
     firsts = [f"{key}={found.ends()[0]}" for key, found in space.items() if isinstance(found, Values)]
@@ -94,6 +95,11 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
     base = compose(selection, choices).config
     if problems := [*setting_problems(base.search, f"{OF_SWEEPS}."), *base.search.problems()]:
         raise ConfigError(problems)
+    splits_own = base.data.name in ("folder", "npz")  # which may have validation images
+    if isinstance(base.search, Drawing) and base.data.val_fraction == 0 and not splits_own:
+        raise ConfigError(
+            [f"search={base.search.name}: compares jobs by validation; write data.val_fraction=0.2"]
+        )
     common = [entry for entry in common if not _is_of_search(entry)]
     if isinstance(base.search, Drawing):
         space = _space_in_files(base.search, choices) | space

@@ -16,6 +16,8 @@ from ..metrics import LOWER_IS_BETTER
 from ..runs import file_names
 from ..runs.run_folder import RunFolder
 from ..runs.status import DIVERGED, FAILED
+from ..runs.sweep_folder import SweepFolder
+from ..runs.sweep_ranking import best_of, leaderboard
 from ..search.ranges import Range, parse_range
 from ..settings.config_tree import GROUPS
 from .run_record import RunRecord, read_evidence, read_record
@@ -26,14 +28,20 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One job: its folder's name, all its overrides by key, its record."""
+    """One job: its folder's name, all its overrides by key, its record.
+
+    result: its best objective as job.json has it, None where Hydra ran the sweep.
+    """
 
     name: str
     overrides: dict[str, str]
     record: RunRecord
+    result: float | None = None
 
     def value(self, metric: str | None) -> float | None:
         """Return the validation metric of its best epoch, None where it finished none."""
+        if self.result is not None:
+            return self.result
         epochs = [row for row in self.record.epochs if row.get(f"val/{metric}") is not None]
         best = self.record.summary.get("best_epoch") or 0
         found = next((row for row in epochs if row["epoch"] == best), None)
@@ -70,7 +78,8 @@ class SweepRecord:
     """A sweep as rules see it: its jobs in order.
 
     unreadable: the names of damaged jobs, with the reason. ranges: those that settings were drawn from, by
-    key. overrides: those of the sweep's command, None where Hydra ran it.
+    key. overrides: those of the sweep's command, objective: what jobs are compared by, order: the jobs with a
+    result, best first, as the leaderboard has them; None where Hydra ran it.
     """
 
     folder: Path
@@ -78,10 +87,14 @@ class SweepRecord:
     unreadable: dict[str, str]
     ranges: dict[str, Range] = field(default_factory=dict)
     overrides: list[str] | None = None
+    objective: str | None = None
+    order: list[str] | None = None
 
     @cached_property
     def metric(self) -> str | None:
-        """The primary metric, None without validation."""
+        """What jobs are compared by: the objective of the search or the primary metric, None without any."""
+        if self.objective is not None:
+            return self.objective
         names = [
             name.removeprefix("val/")
             for job in self.jobs
@@ -112,6 +125,10 @@ class SweepRecord:
     @cached_property
     def ranked(self) -> list[SweepJob]:
         """The jobs with a validation metric that neither diverged nor failed, best first."""
+        if self.order is not None:
+            places = {name: place for place, name in enumerate(self.order)}
+            known_jobs = [job for job in self.jobs if job.name in places]
+            return sorted(known_jobs, key=lambda job: places[job.name])
         sound = [job for job in self.jobs if job.record.status not in (DIVERGED, FAILED)]
         scored = [(job.score(self.metric), job) for job in sound]
         known = [(score, job) for score, job in scored if score is not None]
@@ -135,6 +152,8 @@ def number_in(text: str) -> float | None:
 
 def read_sweep(folder: Path) -> SweepRecord:
     """Return the record of the sweep in a folder; raises DataError where no job can be read."""
+    is_ours = (folder / file_names.SWEEP_FILE).is_file()
+    records = SweepFolder(folder).jobs() if is_ours else {}
     jobs, unreadable, choices = [], {}, Choices()
     for path in _job_folders(folder):
         name = path.relative_to(folder).as_posix()
@@ -143,15 +162,19 @@ def read_sweep(folder: Path) -> SweepRecord:
         except DataError as error:
             unreadable[name] = str(error)
         else:
-            jobs.append(SweepJob(name, equivalent_overrides(record.config, choices), record))
+            result = best_of(records[name]) if name in records else None
+            jobs.append(SweepJob(name, equivalent_overrides(record.config, choices), record, result))
     if not jobs:
-        reason = next(iter(unreadable.values()), "it has no folders of jobs (0, 1, 2, …)")
+        failed = [f"all jobs failed; see {folder / name / file_names.LOG}" for name in list(records)[:1]]
+        reason = next(iter([*unreadable.values(), *failed]), "it has no folders of jobs (0, 1, 2, …)")
         raise DataError(f"run={folder}: no job of this sweep can be read: {reason}")
-    if not (folder / file_names.SWEEP_FILE).is_file():
+    if not is_ours:
         return SweepRecord(folder, jobs, unreadable)
     stored = stored_sweep.read(folder)
     ranges = {key: found for key, text in stored.space.items() if (found := parse_range(text)) is not None}
-    return SweepRecord(folder, jobs, unreadable, ranges, stored.overrides)
+    objective = next((record.metric for record in records.values() if record.metric is not None), None)
+    order = [name for entry in leaderboard(records) if entry.values for name in entry.jobs]
+    return SweepRecord(folder, jobs, unreadable, ranges, stored.overrides, objective, order)
 
 
 def _job_folders(folder: Path) -> list[Path]:

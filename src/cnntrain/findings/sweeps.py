@@ -80,13 +80,13 @@ def best_at_the_edge(sweep: SweepRecord) -> Finding | None:
         ):
             continue
         neighbor = numbers[1] if own == numbers[0] else numbers[-2]
-        if not _mean_score(sweep, key, own) > _mean_score(sweep, key, neighbor):
+        if not _mean_score(sweep, key, own) > _mean_score(sweep, key, neighbor) > -math.inf:
             continue
         return Finding(
             "best value at the edge of its range",
             f"The best job has {key}={own:g}, the {'smallest' if own == numbers[0] else 'largest'} of the "
             f"values tried; values beyond it may be better.",
-            {"key": key, "values": numbers, "means": {f"{n:g}": _mean_score(sweep, key, n) for n in numbers}},
+            {"key": key, "values": numbers, "means": _finite_means(sweep, key, numbers)},
             0.5,
             {key: _beyond(own, neighbor)},
         )
@@ -183,6 +183,12 @@ def described(sweep: SweepRecord, job: SweepJob) -> str:
     value = job.value(sweep.metric)
     metric = "" if sweep.metric is None or value is None else f", val {format_metric(sweep.metric, value)}"
     return f"job {job.name} ({values}){metric}"
+
+
+def _finite_means(sweep: SweepRecord, key: str, numbers: list[float]) -> dict[str, float]:
+    """Return the mean score of each value at which a job has one."""
+    means = {f"{number:g}": _mean_score(sweep, key, number) for number in numbers}
+    return {number: mean for number, mean in means.items() if math.isfinite(mean)}
 
 
 def _mean_score(sweep: SweepRecord, key: str, number: float) -> float:

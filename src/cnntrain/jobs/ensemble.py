@@ -25,11 +25,11 @@ from ..model.fine_tuning import training_mode
 from ..output_streams import print_labelled
 from ..prediction.ensemble import check_members, load_ensemble
 from ..prediction.trained import TrainedNetwork, load_trained
-from ..report.leaderboard import leaderboard
 from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.run_folder import RunFolder, create
 from ..runs.sweep_folder import SweepFolder
+from ..runs.sweep_ranking import leaderboard
 from ..seeding import seed_torch
 from ..settings.config_tree import Config
 from ..settings.fields import expanded

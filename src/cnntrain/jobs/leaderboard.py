@@ -6,10 +6,11 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import DataError
-from ..report.leaderboard import leaderboard, leaderboard_csv, leaderboard_lines
+from ..report.leaderboard import leaderboard_csv, leaderboard_lines
 from ..runs.atomic_write import write_text
 from ..runs.status import OPEN, PAUSED
 from ..runs.sweep_folder import ENDED, SweepFolder
+from ..runs.sweep_ranking import leaderboard
 
 FILE = "leaderboard.csv"
 MAX_PRINTED = 20

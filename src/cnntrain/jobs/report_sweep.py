@@ -38,18 +38,22 @@ def report_sweep(folder: Path) -> None:
     best = ordered(sweep)[0]
     findings = sweep_findings(sweep)
     found = [
-        Judged(finding, _wider_sweep(sweep, finding) or try_command(best.record.config, finding))
+        Judged(
+            finding, _wider_sweep(sweep, finding) or try_command(_as_single_run(best.record.config), finding)
+        )
         for finding in findings
     ]
     content = write_findings_file(folder, found)
     write_text(folder / JOBS, _csv(sweep))
-    command = equivalent_command(_as_single_run(best.record.config), Choices())
+    command = ""
+    if sweep.ranked:
+        command = equivalent_command(_as_single_run(best.record.config), Choices())
     write_text(folder / file_names.REPORT, sweep_page(sweep, content, command))
     print("\n".join(_table(sweep)))
     for name, reason in sweep.unreadable.items():
         print(f"warning   job {name} is not compared: {reason}")
     print_findings(content)
-    print(f"best      {command}")
+    print(f"best      {command or 'none, as no job has a result in validation'}")
     print(f"{folder}: {JOBS}, {file_names.FINDINGS}, {file_names.REPORT}", flush=True)
 
 

@@ -32,7 +32,11 @@ def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
         if sweep.search.on == "slurm":
             run_on_slurm(sweep, folder)
         else:
-            SweepWorker(sweep, folder, threads, fork).run()
+            worker = SweepWorker(sweep, folder, threads, fork)
+            worker.run()
+            if worker.out_of_time:
+                minutes = f"search.minutes={sweep.search.minutes:g}"
+                print(f"stopped   {minutes} are over; with more, it goes on")
     except (Interrupted, KeyboardInterrupt, UserError):
         print(f"continue  cnntrain -m {shlex.quote(f'run={folder.path}')}", flush=True)
         raise

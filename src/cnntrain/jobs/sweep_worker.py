@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 from ..config.check import store_absolute_paths
+from ..config.option_table import OPTIONS
 from ..config.sweep import CheckedSweep
 from ..data.splits import Splits
 from ..errors import ConfigError, UserError
@@ -30,11 +32,13 @@ from ..runs.status import DIVERGED, FAILED, OPEN
 from ..runs.sweep_folder import JobRecord, JobResults, SweepFolder
 from ..search.plan import Task
 from ..settings.accelerators import cuda_devices
-from ..settings.config_tree import Config
+from ..settings.config_tree import OF_SWEEPS, Config
 from .sweep_job import DISK_FULL, STOP, TAKEN, Work, run_job
 
 # Seconds between two looks at the processes of jobs, and at a folder in which others work.
 LOOK, WAIT = 0.003, 0.5
+# In messages that are compared: files of jobs, rates, losses.
+NUMBER = re.compile(r"[\d.]+(e[+-]?\d+)?")
 # Of a job's own trainer.…, unless the sweep sets them: its page and pictures are made by job=report, and the
 # test split is not for choosing among jobs.
 OF_JOBS = {"report": False, "pictures": False, "test": False}
@@ -65,6 +69,8 @@ class SweepWorker:
         self._data: tuple[str, Splits] | None = None
         self._failures: list[str] = []
         self._bar: tqdm[Any] | None = None
+        # Whether jobs were left open as search.minutes were over.
+        self.out_of_time = False
         # When to look for an open task again; at once when a job of this worker has ended.
         self._look_at = 0.0
 
@@ -101,6 +107,8 @@ class SweepWorker:
                 break
             self._start(task)
         self._look_at = time.monotonic() + WAIT
+        if not self.running and not open_elsewhere and self._time_is_up():
+            self.out_of_time = self._next()[0] is not None
         return bool(self.running) or open_elsewhere
 
     def _next(self) -> tuple[Task | None, bool]:
@@ -160,6 +168,7 @@ class SweepWorker:
         for name, value in {**OF_JOBS, "threads": self.threads}.items():
             if f"trainer.{name}" not in self.sweep.given:
                 setattr(config.trainer, name, value)
+        config.search = OPTIONS[OF_SWEEPS][0]()  # that of an experiment is no part of a run
         store_absolute_paths(config)
         return config
 
@@ -194,7 +203,7 @@ class SweepWorker:
         if record.status in (FAILED, DIVERGED):
             first_sentence = record.reason.partition(". ")[0]
             self._print(f"cnntrain: job {job} ({settings}) failed: {first_sentence}", sys.stderr)
-            self._failures.append(record.reason.replace(job, ""))  # which files it names
+            self._failures.append(NUMBER.sub("", record.reason))
             self._check_failures(job)
             return
         self._failures.clear()

@@ -1,91 +1,15 @@
-"""The ranking of a sweep's jobs: those that differ in their seed alone are one entry, mean ± deviation."""
+"""The ranking of a sweep's jobs as a table and as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
-import statistics
-from dataclasses import dataclass
 
-from ..metrics import DISPLAY, LOWER_IS_BETTER, format_metric
-from ..runs.status import DIVERGED, FAILED, FINISHED
-from ..runs.sweep_folder import JobRecord
+from ..metrics import DISPLAY
+from ..runs.sweep_ranking import Entry
 from ..settings.fields import shorten
 
-MISSING = "–"
 MAX_REASON = 60
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Jobs with the same settings but for the seed.
-
-    values: the best objective of each, of those that were trained longest. epochs: how long that was. status:
-    that of the job that got farthest.
-    """
-
-    settings: dict[str, str]
-    jobs: list[str]
-    metric: str | None
-    values: list[float]
-    epochs: int
-    status: str
-    reason: str
-
-    @property
-    def mean(self) -> float | None:
-        """The mean of the objective over seeds, None where no job has one."""
-        return statistics.fmean(self.values) if self.values else None
-
-    @property
-    def deviation(self) -> float | None:
-        """The standard deviation over seeds, None for a single one."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
-
-    def result(self) -> str:
-        """Return the objective as printed."""
-        if self.mean is None or self.metric is None:
-            return MISSING
-        text = format_metric(self.metric, self.mean).split()[-1]
-        if self.deviation is None:
-            return text
-        return f"{text} ± {format_metric(self.metric, self.deviation).split()[-1]}"
-
-    def order(self) -> tuple[bool, float, bool, float]:
-        """Return what entries are sorted by: how far they were trained, whether with several seeds, the mean.
-
-        A single result is higher by chance than a mean that it may not keep up with.
-        """
-        sign = -1.0 if self.metric in LOWER_IS_BETTER else 1.0
-        score = -math.inf if self.mean is None else sign * self.mean
-        reached = math.inf if self.status == FINISHED else float(self.epochs)
-        return self.status not in (FAILED, DIVERGED), reached, len(self.values) > 1, score
-
-
-def leaderboard(jobs: dict[str, JobRecord]) -> list[Entry]:
-    """Return the entries of a sweep's jobs, best first."""
-    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for name, record in jobs.items():
-        key = tuple((key, value) for key, value in record.settings.items() if key != "seed")
-        groups.setdefault(key, []).append(name)
-    entries = [_entry(dict(key), names, jobs) for key, names in groups.items()]
-    return sorted(entries, key=Entry.order, reverse=True)
-
-
-def _entry(settings: dict[str, str], names: list[str], jobs: dict[str, JobRecord]) -> Entry:
-    sound = [name for name in names if jobs[name].status not in (FAILED, DIVERGED)]
-    finished = [name for name in sound if jobs[name].status == FINISHED]
-    epochs = max((jobs[name].epochs for name in sound or names), default=0)
-    counted = finished or [name for name in sound if jobs[name].epochs == epochs]
-    values = []
-    for name in counted:
-        record = jobs[name]
-        known = [value for value in record.curve if value is not None]
-        if known:
-            values.append(min(known) if record.metric in LOWER_IS_BETTER else max(known))
-    first = jobs[(counted or names)[0]]
-    return Entry(settings, names, first.metric, values, epochs, first.status, first.reason)
 
 
 def leaderboard_lines(entries: list[Entry], limit: int | None = None) -> list[str]:

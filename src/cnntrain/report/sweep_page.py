@@ -46,7 +46,7 @@ def ordered(sweep: SweepRecord) -> list[SweepJob]:
 
 
 def sweep_page(sweep: SweepRecord, findings: list[dict[str, Any]], command: str) -> str:
-    """Return the page; findings: as in findings.json, command: that of the best job."""
+    """Return the page; findings: as in findings.json, command: that of the best job, if any."""
     curves, settings = _curves(sweep), _settings(sweep)
     sections = [("findings", "Findings"), ("jobs", "Jobs")]
     sections += [("settings", "Settings")] if settings else []
@@ -55,7 +55,7 @@ def sweep_page(sweep: SweepRecord, findings: list[dict[str, Any]], command: str)
         "sweep_page.html.j2",
         title=f"Sweep {sweep.folder.name}",
         subtitle=f"{sweep.folder}, {len(sweep.jobs)} jobs",
-        sections=[*sections, ("command", "Best job")],
+        sections=[*sections, *([("command", "Best job")] if command else [])],
         findings=findings,
         columns=columns(sweep),
         jobs=[

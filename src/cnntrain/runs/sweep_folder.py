@@ -104,6 +104,8 @@ class SweepFolder:
 def _parsed(content: Any) -> JobRecord:
     """Return the record that a job.json holds; raises ValueError or TypeError for other content."""
     record = JobRecord(**content)
+    if missing := [entry.name for entry in fields(JobRecord) if entry.name not in content]:
+        raise ValueError(f"it lacks {missing[0]}")
     for entry in fields(JobRecord):
         expected = type(getattr(JobRecord(), entry.name))
         value = getattr(record, entry.name)

@@ -15,6 +15,8 @@ from typing import Protocol
 
 from .ranges import Parameter, Range, Values
 
+# Of a task: all epochs of a job, which may vary between jobs.
+ALL_EPOCHS = 2**31
 # Between the name of a job and the number of another seed of it.
 SEED = "-seed"
 # Job number → its settings, as overrides by key.
@@ -70,13 +72,12 @@ def combinations(space: dict[str, Parameter]) -> list[dict[str, str]]:
 class Combinations:
     """All combinations of lists of values, the last key varying fastest, as Hydra orders them."""
 
-    def __init__(self, space: dict[str, Parameter], epochs: int):
-        self.epochs = epochs
+    def __init__(self, space: dict[str, Parameter]):
         self.combinations = combinations(space)
 
     def tasks(self, results: Results) -> Iterator[Task]:
         for number in range(len(self.combinations)):
-            yield Task(job_name(number), self.epochs)
+            yield Task(job_name(number), ALL_EPOCHS)
 
     def settings(self, job: str, results: Results) -> dict[str, str]:
         return self.combinations[int(job)]

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 # Jobs where neither their number nor a time is given; with a time, as many as it allows are drawn.
 JOBS = 20
+# What may be recorded of a validation split; which of them depends on the targets.
+OBJECTIVES = (
+    *("loss", "accuracy", "top5_accuracy", "rejected", "average_precision", "mean_absolute_error", "r2"),
+)
 
 
 @dataclass
@@ -80,6 +84,8 @@ class Search(Option):
     )
 
     def problems(self) -> Iterator[str]:
+        if self.objective is not None and self.objective not in OBJECTIVES:
+            yield f"search.objective={self.objective}: must be one of {', '.join(OBJECTIVES)}"
         if self.slurm and self.on != "slurm":
             yield f"search.slurm={self.slurm}: has no effect with search.on={self.on}"
 
@@ -128,7 +134,7 @@ class Grid(Search):
     def plan(self, space: dict[str, Parameter], epochs: int, seed: int) -> Plan:
         from .plan import Combinations
 
-        return Combinations(space, epochs)
+        return Combinations(space)
 
 
 @dataclass
@@ -166,6 +172,8 @@ class Drawing(Search):
             yield f"search.retrain_seeds={self.retrain_seeds}: has no effect with search.retrain_best=0"
 
     def space_problems(self, space: dict[str, Parameter]) -> Iterator[str]:
+        if "trainer.epochs" in space:
+            yield "trainer.epochs: a search trains jobs in stages up to one number of epochs; write one value"
         if not space:
             yield f"search={self.name}: nothing varies; give ranges, as in optim.lr=log(1e-4,1)"
 
