@@ -188,7 +188,10 @@ class SweepWorker:
             killed = (
                 f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
             )
-            reason = f"its process {killed}; if memory was short, lower data.batch_size or search.workers"
+            reason = (
+                f"its process {killed}; if memory was short, lower data.batch_size or search.workers; "
+                "search.retry_failed=true goes on with it"
+            )
             self._close(job, replace(record, status=FAILED, reason=reason))
             return
         self._report(job, record)
