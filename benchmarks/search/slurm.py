@@ -91,7 +91,7 @@ def main() -> None:
             start(root / "local", *COMMAND).communicate()
             expected = table(root / "local")
             began = time.monotonic()
-            driver = start(root / "slurm", *COMMAND, "search.on=slurm", "search.workers=2")
+            driver = start(root / "slurm", *COMMAND, "search.launcher=slurm", "search.workers=2")
             while len(table(root / "slurm")) < 15 and driver.poll() is None:
                 time.sleep(0.2)
             lose("node2", processes["node2"])

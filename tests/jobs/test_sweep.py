@@ -522,7 +522,7 @@ for pid in $(cat pids); do if kill -0 "$pid" 2> /dev/null; then echo 17; fi; don
 def test_workers_are_placed_by_slurm_and_waited_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["hydra.sweep.dir=sweep", *QUICK, "seed=0,1,2,3", "search.on=slurm", "search.workers=2"]
+    command = ["hydra.sweep.dir=sweep", *QUICK, "seed=0,1,2,3", "search.launcher=slurm", "search.workers=2"]
     path = os.environ["PATH"]
     monkeypatch.setenv("PATH", str(folder))
     assert main(["-m", *command]) == 2

@@ -23,7 +23,10 @@ from .sweep import CheckedSweep
 # Of an override's keys: how a sweep is run, which each command says anew, not what it searches.
 NOT_STORED = (
     SWEEP_FOLDER,
-    *(f"{OF_SWEEPS}.{name}" for name in ("on", "slurm", "workers", "retry_failed", "on_error", "report")),
+    *(
+        f"{OF_SWEEPS}.{name}"
+        for name in ("launcher", "slurm", "workers", "retry_failed", "on_error", "report")
+    ),
 )
 
 

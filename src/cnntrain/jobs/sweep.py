@@ -29,7 +29,7 @@ def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
     folder = SweepFolder(create_folder(sweep.folder, named_by_user=True))
     threads = _prepare(sweep, folder)
     try:
-        if sweep.search.on == "slurm":
+        if sweep.search.launcher == "slurm":
             run_on_slurm(sweep, folder)
         else:
             worker = SweepWorker(sweep, folder, threads, fork)

@@ -49,8 +49,18 @@ def run_on_slurm(sweep: CheckedSweep, folder: SweepFolder) -> None:
 def _submit(sweep: CheckedSweep, folder: Path) -> str:
     """Submit an array of workers; return its number."""
     if shutil.which("sbatch") is None:
-        raise ConfigError(["search.on=slurm: there is no sbatch here; start it where Slurm's commands are"])
-    worker = [sys.executable, "-m", "cnntrain", "-m", f"run={folder}", "search.on=local", "search.workers=1"]
+        raise ConfigError(
+            ["search.launcher=slurm: there is no sbatch here; start it where Slurm's commands are"]
+        )
+    worker = [
+        sys.executable,
+        "-m",
+        "cnntrain",
+        "-m",
+        f"run={folder}",
+        "search.launcher=local",
+        "search.workers=1",
+    ]
     command = [
         "sbatch",
         "--parsable",
@@ -64,7 +74,7 @@ def _submit(sweep: CheckedSweep, folder: Path) -> str:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ConfigError([f"search.on=slurm: {' '.join(done.stderr.split())}"])
+        raise ConfigError([f"search.launcher=slurm: {' '.join(done.stderr.split())}"])
     return done.stdout.strip().partition(";")[0]
 
 

@@ -36,7 +36,7 @@ class Search(Option):
         le=256,
         resume="free",
     )
-    on: str = setting(
+    launcher: str = setting(
         "local",
         "where jobs are trained: by this process, or by search.workers jobs of Slurm on nodes that see the "
         "sweep's folder",
@@ -44,7 +44,7 @@ class Search(Option):
         resume="free",
     )
     slurm: str = setting(
-        "", "on=slurm: options of sbatch, such as --partition=gpu --gres=gpu:1", resume="free"
+        "", "launcher=slurm: options of sbatch, such as --partition=gpu --gres=gpu:1", resume="free"
     )
     objective: str | None = setting(
         None,
@@ -86,8 +86,8 @@ class Search(Option):
     def problems(self) -> Iterator[str]:
         if self.objective is not None and self.objective not in OBJECTIVES:
             yield f"search.objective={self.objective}: must be one of {', '.join(OBJECTIVES)}"
-        if self.slurm and self.on != "slurm":
-            yield f"search.slurm={self.slurm}: has no effect with search.on={self.on}"
+        if self.slurm and self.launcher != "slurm":
+            yield f"search.slurm={self.slurm}: has no effect with search.launcher={self.launcher}"
 
     def space_problems(self, space: dict[str, Parameter]) -> Iterator[str]:
         """Yield an error for what this search cannot search over."""
