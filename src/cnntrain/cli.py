@@ -16,7 +16,8 @@ from .errors import ConfigError, DataError, Interrupted, UserError
 from .machine_errors import machine_error
 from .output_streams import output_failed, tolerant_output
 from .runs.file_names import ENSEMBLE, SWEEP_FILE
-from .settings.fields import shorten
+from .settings.fields import problem, rule_of, settings_of, shorten
+from .settings.job_settings import Evaluate
 from .training.cpu_load import limit_spinning
 from .version import __version__
 
@@ -212,9 +213,12 @@ def _evaluate_ensemble(run: Path, command: CommandLine) -> None:
     others = set(command.overrides) - {"job=evaluate", *splits}
     if command.job != "evaluate" or others:
         raise ConfigError([f"run={run}: is an ensemble; write job=evaluate, or cnntrain.load in Python"])
+    split = next(iter(splits.values()), "test")
+    if wrong := problem(str, rule_of(settings_of(Evaluate)["split"]), split):
+        raise ConfigError([f"evaluate.split={shorten(split)}: {wrong}"])
     from .jobs.ensemble import evaluate_ensemble
 
-    evaluate_ensemble(run, next(iter(splits.values()), "test"))
+    evaluate_ensemble(run, split)
 
 
 def _show_configuration(command: CommandLine, choices: Choices) -> None:

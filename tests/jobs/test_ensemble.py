@@ -84,6 +84,9 @@ def test_its_prediction_is_the_mean_of_its_members_whatever_their_networks(
     )
     assert main(["job=evaluate", "run=ensemble", "evaluate.split=train"]) == 0
     assert main(["run=ensemble"]) == 2
+    capsys.readouterr()
+    assert main(["job=evaluate", "run=ensemble", "evaluate.split=tset"]) == 2
+    assert "evaluate.split=tset: must be one of train, val, test, all" in capsys.readouterr().err
 
 
 def test_members_are_compared_by_the_numbers_that_evaluation_reports(trained: Path) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from cnntrain.metrics import DISPLAY
 from cnntrain.runs.sweep_folder import JobRecord, JobResults
 from cnntrain.search.plan import Combinations, Plan, Task, rungs
 from cnntrain.search.ranges import Parameter, Range, Values
-from cnntrain.search.settings import Bayesian, CoarseToFine, Drawing, QuasiRandom, Random
+from cnntrain.search.settings import OBJECTIVES, Bayesian, CoarseToFine, Drawing, QuasiRandom, Random
 
 SPACE: dict[str, Parameter] = {"optim.lr": Range(1e-4, 1.0, log=True), "optim": Values(("sgd", "adam"))}
 EPOCHS = 9
@@ -117,6 +118,10 @@ def test_halving_trains_a_third_of_the_jobs_three_times_longer_and_the_best_to_t
     assert epochs == [1] * 18 + [3] * 6 + [9] * 3
     ranked = sorted(jobs.values(), key=lambda record: accuracy("", record.settings)[0], reverse=True)
     assert [record.epochs for record in ranked] == epochs[::-1]
+
+
+def test_every_metric_that_is_recorded_may_be_the_objective() -> None:
+    assert set(OBJECTIVES) == set(DISPLAY)
 
 
 def test_a_loss_is_better_the_lower_it_is() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
 from pathlib import Path
+
+import torch
 
 from ..config import stored_sweep
 from ..config.choice_files import Choices
@@ -67,7 +67,7 @@ def _prepare(sweep: CheckedSweep, folder: SweepFolder) -> int:
                 raise DataError(f"{folder.path}: holds a run; name another folder for a sweep")
             if any(folder.path.glob(f"*/{file_names.CONFIG}")):
                 raise DataError(f"{folder.path}: holds runs that are not of this sweep; name another folder")
-            threads = sweep.base.trainer.threads or max(1, _cores() // sweep.search.workers)
+            threads = sweep.base.trainer.threads or max(1, torch.get_num_threads() // sweep.search.workers)
             stored_sweep.write(folder.path, stored_sweep.stored(sweep, threads))
             print(f"sweep     {folder.path}", flush=True)
             return threads
@@ -77,10 +77,3 @@ def _prepare(sweep: CheckedSweep, folder: SweepFolder) -> int:
         done = sum(record.status != OPEN for record in folder.jobs().values())
         print(f"sweep     {folder.path}: goes on after {done} jobs", flush=True)
         return stored.threads
-
-
-def _cores() -> int:
-    """Return the number of cores this process may use."""
-    if "OMP_NUM_THREADS" in os.environ:
-        return int(os.environ["OMP_NUM_THREADS"])
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -30,6 +30,7 @@ from ..runs import file_names
 from ..runs.signals import StopSignals
 from ..runs.status import DIVERGED, FAILED, OPEN
 from ..runs.sweep_folder import JobRecord, JobResults, SweepFolder
+from ..runs.sweep_ranking import best_of
 from ..search.plan import Task
 from ..settings.accelerators import cuda_devices
 from ..settings.config_tree import OF_SWEEPS, Config
@@ -210,8 +211,7 @@ class SweepWorker:
             self._check_failures(job)
             return
         self._failures.clear()
-        values = [value for value in record.curve if value is not None]
-        best = (min if record.metric in LOWER_IS_BETTER else max)(values, default=None)
+        best = best_of(record)
         result = "" if best is None else f"  val {format_metric(str(record.metric), best)}"
         epochs = f"  {record.epochs} epochs" if record.epochs != 1 else "  1 epoch"
         reason = f"  {record.reason}" if record.reason else ""

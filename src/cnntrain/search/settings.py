@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 JOBS = 20
 # What may be recorded of a validation split; which of them depends on the targets.
 OBJECTIVES = (
-    *("loss", "accuracy", "top5_accuracy", "rejected", "average_precision", "mean_absolute_error", "r2"),
+    "loss",
+    "accuracy",
+    "top5_accuracy",
+    "rejected",
+    "average_precision",
+    "mean_absolute_error",
+    "r2",
 )
 
 
@@ -180,6 +186,10 @@ class Drawing(Search):
     def size(self, space: dict[str, Parameter]) -> int:
         return self.jobs or JOBS
 
+    def _limit(self) -> int | None:
+        """Return the number of jobs, None for as many as search.minutes allows."""
+        return self.jobs or (JOBS if self.minutes is None else None)
+
     def draw(self, space: dict[str, Parameter], number: int) -> dict[str, str]:
         """Return the settings of a job, the same whatever the number of jobs."""
         raise NotImplementedError
@@ -223,10 +233,9 @@ class Halving(Drawing):
     def plan(self, space: dict[str, Parameter], epochs: int, seed: int) -> Plan:
         from .plan import Retrained, SuccessiveHalving
 
-        unlimited = self.jobs is None and self.minutes is not None
         plan = SuccessiveHalving(
             partial(self.draw, space),
-            None if unlimited else self.jobs or JOBS,
+            self._limit(),
             JOBS,
             self.stages(epochs),
             self.reduction,
@@ -333,11 +342,10 @@ class Bayesian(Halving):
         from .bayesian import Bayesian as BayesianPlan
         from .plan import Retrained
 
-        unlimited = self.jobs is None and self.minutes is not None
         plan = BayesianPlan(
             space,
             self.draw,
-            None if unlimited else self.jobs or JOBS,
+            self._limit(),
             self.start,
             self.stages(epochs),
             self.reduction,
