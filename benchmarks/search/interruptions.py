@@ -59,7 +59,7 @@ def table(folder: Path) -> dict[str, Any]:
     found = {}
     for file in sorted(folder.glob("*/job.json")):
         record = json.loads(file.read_text().replace(str(folder), "SWEEP"))  # in messages
-        record.pop("seconds")
+        record.pop("seconds"), record.pop("seconds_per_epoch")
         metrics = file.parent / "metrics.jsonl"
         rows = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
         found[file.parent.name] = (record, [row["epoch"] for row in rows if "lr" not in row])

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from cnntrain.data.image_set import MemoryImages
-from cnntrain.data.splits import Splits, divide, stratified_cut, stratified_subset
+from cnntrain.data.splits import (
+    Splits,
+    Validation,
+    divide,
+    hashed_folds,
+    stratified_cut,
+    stratified_folds,
+    stratified_subset,
+)
+from cnntrain.errors import ConfigError
 
 
 def labels_of(*counts: int) -> Tensor:
@@ -74,7 +83,7 @@ def test_splits_depend_on_the_seed_and_not_on_torchs_random_state() -> None:
 
 def test_the_limit_applies_before_the_validation_split_and_not_to_the_test_split() -> None:
     labels = labels_of(100, 60, 40)
-    splits = divide(indexed_splits(labels), val_fraction=0.25, limit=40, seed=3)
+    splits = divide(indexed_splits(labels), Validation(0.25), limit=40, seed=3)
     assert torch.bincount(splits.train.labels).tolist() == [15, 9, 6]
     assert torch.bincount(splits.val.labels).tolist() == [5, 3, 2]
     assert len(splits.test) == 7
@@ -88,15 +97,49 @@ def test_the_limit_applies_before_the_validation_split_and_not_to_the_test_split
 
 
 def test_a_limit_above_the_number_of_images_keeps_all_of_them() -> None:
-    assert len(divide(indexed_splits(labels_of(9, 9, 9)), 0.0, 1000, 0).train) == 27
+    assert len(divide(indexed_splits(labels_of(9, 9, 9)), Validation(0.0), 1000, 0).train) == 27
 
 
 def test_a_validation_fraction_of_0_gives_no_validation_images() -> None:
-    splits = divide(indexed_splits(labels_of(9, 9, 9)), 0.0, None, 0)
+    splits = divide(indexed_splits(labels_of(9, 9, 9)), Validation(0.0), None, 0)
     assert (len(splits.train), len(splits.val)) == (27, 0)
     assert splits.val.shape == (1, 1, 1)
 
 
 def test_a_validation_split_of_the_data_set_is_kept() -> None:
-    splits = divide(indexed_splits(labels_of(9, 9, 9), val=6), 0.5, None, 0)
+    splits = divide(indexed_splits(labels_of(9, 9, 9), val=6), Validation(0.5), None, 0)
     assert (len(splits.train), len(splits.val)) == (27, 6)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 7])
+def test_folds_are_even_in_every_class_and_together_all_images(folds: int) -> None:
+    labels = labels_of(13, 101, 57, 2)
+    assigned = stratified_folds(labels, folds, 1)
+    for chosen in (assigned, *(assigned[labels == label] for label in range(4))):
+        counts = [(chosen == fold).sum().item() for fold in range(folds)]
+        assert max(counts) - min(counts) <= 1
+    assert not torch.equal(assigned, stratified_folds(labels, folds, 2))
+    assert torch.equal(assigned, stratified_folds(labels, folds, 1))
+
+
+def test_each_image_is_validated_on_in_one_fold_and_trained_on_in_the_others() -> None:
+    labels = labels_of(9, 10, 11)
+    seen = Counter[int]()
+    for fold in range(4):
+        splits = divide(indexed_splits(labels), Validation(0.1, folds=4, fold=fold), None, 0)
+        val, train = (part.images.flatten().tolist() for part in (splits.val, splits.train))  # type: ignore[attr-defined]
+        assert sorted(val + train) == list(range(30))
+        seen.update(val)
+    assert seen == Counter(range(30))
+
+
+def test_the_fold_of_a_file_does_not_change_when_others_are_added() -> None:
+    names = [f"a/{number}.png" for number in range(200)]
+    before, after = hashed_folds(names[:100], 5, 0), hashed_folds(names, 5, 0)
+    assert torch.equal(before, after[:100])
+    assert all(20 <= (after == fold).sum() <= 60 for fold in range(5))
+
+
+def test_folds_of_a_data_set_with_its_own_validation_split_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data.folds=3: the data set has a validation split of its own"):
+        divide(indexed_splits(labels_of(9, 9, 9), val=6), Validation(0.1, folds=3), None, 0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
 import shlex
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -67,7 +69,7 @@ def results(path: str = "sweep") -> dict[str, Any]:
     """What a sweep found, without times: records and rows of all jobs."""
     found = {}
     for name, record in records(path).items():
-        record.pop("seconds")
+        record.pop("seconds"), record.pop("seconds_per_epoch")
         lines = (Path(path) / name / "metrics.jsonl").read_text().splitlines()
         rows = [json.loads(line) for line in lines]
         for row in rows:
@@ -545,3 +547,37 @@ def test_workers_are_placed_by_slurm_and_waited_for(
     Path("pids").write_text("")
     assert main(["-m", *command, "seed=5,6", "hydra.sweep.dir=other"]) == 1
     assert "job 18 ended before the sweep" in capsys.readouterr().err
+
+
+def test_cross_validation_trains_on_every_fold_and_ranks_by_the_mean(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert sweep("optim.lr=0.001,0.1", "search.folds=3") == 0
+    assert list(records()) == [f"000{job}-fold{fold}" for job in (0, 1) for fold in (0, 1, 2)]
+    alone = [*QUICK[:-1], "optim.lr=0.1", "data.folds=3", "data.fold=2", "trainer.threads=1"]
+    assert main([*alone, "hydra.run.dir=alone", "trainer.pictures=false", "trainer.report=false"]) == 0
+    rows = [json.loads(line) for line in Path("alone/metrics.jsonl").read_text().splitlines()]
+    expected = [row["val/accuracy"] for row in rows if "val/accuracy" in row]
+    assert records()["0001-fold2"]["curve"] == expected
+    capsys.readouterr()
+    assert main(["job=leaderboard", "run=sweep"]) == 0
+    best = next(csv.DictReader(Path("sweep/leaderboard.csv").read_text().splitlines()))
+    assert (best["optim.lr"], best["seeds"]) == ("0.1", "3")
+    of_folds = [max(records()[f"0001-fold{fold}"]["curve"]) for fold in range(3)]
+    assert float(best["mean"]) == pytest.approx(sum(of_folds) / 3)
+    assert float(best["deviation"]) == pytest.approx(statistics.stdev(of_folds))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.fold=1"], "data.fold: search.folds sets it for every job; leave it out"),
+        (["data.val_fraction=0.3"], "data.val_fraction=0.3: has no effect with data.folds=3"),
+    ],
+)
+def test_folds_that_contradict_other_settings_are_refused(
+    overrides: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep("optim.lr=0.1,0.2", "search.folds=3", *overrides) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("sweep").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -187,12 +188,58 @@ def test_the_best_are_trained_again_with_other_seeds() -> None:
         assert record.settings == jobs[original].settings | {"seed": str(40 + int(number))}
 
 
-def test_without_a_number_of_jobs_rounds_follow_each_other() -> None:
+@pytest.mark.parametrize(
+    "search",
+    [
+        Random(retrain_best=2),
+        QuasiRandom(pruning="none", retrain_best=0),
+        CoarseToFine(stages=[1, 4]),
+        Bayesian(start=4, pruning="none"),
+    ],
+)
+def test_without_a_number_of_jobs_as_many_are_trained_as_the_time_allows(search: Drawing) -> None:
+    seconds_per_epoch, minutes, workers = 2.0, 10.0, 2
+    timed = replace(search, minutes=minutes, workers=workers)
+    jobs: dict[str, JobRecord] = {}
+    for _ in range(2000):
+        tasks = list(opened(timed.plan(SPACE, EPOCHS, 0), jobs))
+        if not tasks:
+            break
+        train(jobs, tasks[0], timed.plan(SPACE, EPOCHS, 0), accuracy)
+        if tasks[0].job == "0000" and tasks[0].stage == 1:
+            assert len(tasks) == 1  # the others wait for its time
+            jobs["0000"].seconds_per_epoch = seconds_per_epoch
+    spent = seconds_per_epoch * sum(record.epochs for record in jobs.values())
+    assert 0.85 < spent / (60 * minutes * workers) <= 0.91
+    if search.retrain_best:
+        assert len([name for name in jobs if "-seed" in name]) == 4
+    first = [name for name in jobs if name.isdecimal()]
+    assert run(replace(search, jobs=len(first)).plan(SPACE, EPOCHS, 0)).keys() == jobs.keys()
+
+
+def test_a_first_job_that_fails_leaves_the_number_of_jobs_at_its_default() -> None:
     plan = Random(minutes=5.0, retrain_best=0).plan(SPACE, EPOCHS, 0)
-    jobs = run(plan, limit=75)
-    assert len(jobs) > 40
-    finished = [int(job) // 20 for job, record in jobs.items() if record.status == "finished"]
-    assert sorted(finished) == [0, 0, 0, 1, 1, 1]
+    jobs = {"0000": JobRecord({}, status="failed")}
+    assert len({task.job for task in plan.tasks(results(jobs))}) == 20
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_with_folds_the_same_is_found_as_with_the_mean_over_them(search: Drawing) -> None:
+    def of_fold(job: str, settings: dict[str, str]) -> list[float]:
+        shift = 0.05 * (int(settings.pop("data.fold")) - 1)
+        return [value + shift for value in accuracy(job, settings)]
+
+    def with_all_settings(job: str, settings: dict[str, str]) -> list[float]:
+        return of_fold(job, dict(settings))
+
+    folded = run(replace(search, folds=3).plan(SPACE, EPOCHS, 0), with_all_settings)
+    single = run(search.plan(SPACE, EPOCHS, 0))
+    assert len(folded) == 3 * len(single)
+    for job, record in single.items():
+        for fold in range(3):
+            of_job = folded[f"{job}-fold{fold}"]
+            assert of_job.settings == record.settings | {"data.fold": str(fold)}
+            assert (of_job.stage, of_job.epochs) == (record.stage, record.epochs)
 
 
 def test_coarse_to_fine_narrows_ranges_around_the_best_of_the_stage_before() -> None:

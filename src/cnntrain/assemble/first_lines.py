@@ -60,7 +60,7 @@ def _optimizer_changes(optimizers: OptimizerStages, steps_per_epoch: int) -> lis
 def _data_notices(config: Config, splits: Splits, train: Batches) -> list[str]:
     """Return notices of splits or classes without images, and of processes that cannot read images."""
     notices = list(splits.notices)
-    if config.data.val_fraction > 0 and not len(splits.val):
+    if config.data.val_fraction > 0 and config.data.folds is None and not len(splits.val):
         notices.append(
             f"no validation images, as data.val_fraction={config.data.val_fraction:g} of the "
             f"{len(splits.train)} training images is less than one"

@@ -63,7 +63,7 @@ def training_images(config: Config) -> int | None:
     if info is None or info.train_images is None:
         return None
     images: int = min(info.train_images, config.data.limit or info.train_images)
-    return images - round(images * float(config.data.val_fraction))
+    return images - int(config.data.validation_images(images))
 
 
 def _job(config: Config) -> Iterator[str]:
@@ -109,8 +109,13 @@ def _batch_size(config: Config) -> Iterator[str]:
     steps = config.trainer.accumulate_steps
     if images is not None and images < steps:
         of_steps = f", fewer than trainer.accumulate_steps={steps}" if images else ""
+        cut = (
+            f"val_fraction={config.data.val_fraction:g}"
+            if config.data.folds is None
+            else f"folds={config.data.folds}"
+        )
         yield (
-            f"data.val_fraction={config.data.val_fraction:g}: leaves {images} images for training{of_steps}; "
+            f"data.{cut}: leaves {images} images for training{of_steps}; "
             "write a smaller one, or a larger data.limit"
         )
     elif images is not None and config.data.batch_size * steps > images:

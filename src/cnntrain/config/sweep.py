@@ -95,8 +95,13 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
     base = compose(selection, choices).config
     if problems := [*setting_problems(base.search, f"{OF_SWEEPS}."), *base.search.problems()]:
         raise ConfigError(problems)
-    splits_own = base.data.name in ("folder", "npz")  # which may have validation images
-    if isinstance(base.search, Drawing) and base.data.val_fraction == 0 and not splits_own:
+    if base.search.folds is not None:
+        set_by_user = {*selection.settings, *space} & {"data.folds", "data.fold"}
+        if set_by_user:
+            raise ConfigError([f"{min(set_by_user)}: search.folds sets it for every job; leave it out"])
+        common.append(f"data.folds={base.search.folds}")
+        base.data.folds = base.search.folds
+    if isinstance(base.search, Drawing) and not base.data.may_have_validation():
         raise ConfigError(
             [f"search={base.search.name}: compares jobs by validation; write data.val_fraction=0.2"]
         )

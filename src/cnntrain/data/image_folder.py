@@ -199,9 +199,8 @@ def into_memory(splits: Splits, limit_gb: float) -> Splits:
         return splits
     decoded, damaged = [], []
     for part in parts:
-        assert isinstance(part, FileImages)
         try:
-            decoded.append(part.to_memory(progress=True))
+            decoded.append(part.to_memory(progress=True) if isinstance(part, FileImages) else part)
         except DamagedImages as error:
             damaged.extend(error.files)
     if damaged:

@@ -32,6 +32,11 @@ class ImageSet(ABC):
     def shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of every image."""
 
+    @property
+    @abstractmethod
+    def names(self) -> list[str] | None:
+        """The path of each image's file in the folder of the data set; None where there are no files."""
+
     @abstractmethod
     def subset(self, indices: Tensor) -> ImageSet:
         """Return the images at these indices, in the order of the indices."""
@@ -46,15 +51,20 @@ class ImageSet(ABC):
 
 
 class MemoryImages(ImageSet):
-    """Images stored in memory: uint8 (N, H, W, C), contiguous."""
+    """Images stored in memory: uint8 (N, H, W, C), contiguous. names: of their files, if they have any."""
 
-    def __init__(self, images: Tensor, labels: Tensor):
+    def __init__(self, images: Tensor, labels: Tensor, names: list[str] | None = None):
         assert images.dtype == torch.uint8
         assert images.ndim == 4
         assert images.is_contiguous()
         _check_labels(labels, len(images))
         self.images = images
         self.labels = labels
+        self._names = names
+
+    @property
+    def names(self) -> list[str] | None:
+        return self._names
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -62,10 +72,11 @@ class MemoryImages(ImageSet):
         return height, width, channels
 
     def subset(self, indices: Tensor) -> MemoryImages:
-        return MemoryImages(self.images[indices], self.labels[indices])
+        names = None if self._names is None else [self._names[index] for index in indices.tolist()]
+        return MemoryImages(self.images[indices], self.labels[indices], names)
 
     def relabelled(self, labels: Tensor) -> MemoryImages:
-        return MemoryImages(self.images, labels)
+        return MemoryImages(self.images, labels, self._names)
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         for start in range(0, len(self), size):
@@ -138,7 +149,7 @@ class FileImages(ImageSet):
         images, damaged = self.decode_all(range(len(self)), progress)
         if damaged:
             raise DamagedImages.of(damaged)
-        return MemoryImages(images, self.labels)
+        return MemoryImages(images, self.labels, self.names)
 
     def decode_all(self, indices: Sequence[int], progress: bool) -> tuple[Tensor, list[tuple[str, str]]]:
         """Return the images at these indices, uint8 (N, H, W, C), and (file, reason) of each unreadable one.

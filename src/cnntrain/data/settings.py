@@ -52,6 +52,25 @@ class Data(Option):
         None, "maximum number of training images, including validation images; null: all", ge=1
     )
 
+    folds: int | None = setting(
+        None,
+        "cross-validation: divide the training images into so many folds, one of which is the validation "
+        "split; null: data.val_fraction",
+        ge=2,
+        le=1000,
+    )
+    fold: int = setting(0, "folds: which of them is the validation split, counted from 0", ge=0)
+
+    def problems(self) -> Iterator[str]:
+        if self.folds is None:
+            if self.fold:
+                yield f"data.fold={self.fold}: has no effect without data.folds"
+            return
+        if self.fold >= self.folds:
+            yield f"data.fold={self.fold}: data.folds={self.folds} are counted from 0 to {self.folds - 1}"
+        if self.val_fraction != type(self)().val_fraction:
+            yield f"data.val_fraction={self.val_fraction:g}: has no effect with data.folds={self.folds}"
+
     def target_kind(self) -> str:
         """Return the type of the labels: "classes", "attributes" or "values" (D7)."""
         return str(getattr(self, "target", "classes"))
@@ -62,7 +81,11 @@ class Data(Option):
 
     def may_have_validation(self) -> bool:
         """Return whether there may be validation images, split off training images or stored separately."""
-        return self.val_fraction > 0
+        return self.val_fraction > 0 or self.folds is not None
+
+    def validation_images(self, images: int) -> int:
+        """Return about how many of so many training images are the validation split."""
+        return images // self.folds if self.folds is not None else round(images * float(self.val_fraction))
 
     def default_augmentation(self) -> str:
         """Return the augmentation used for augmentation=auto: "crop", "crop_flip" or "none"."""
@@ -80,9 +103,21 @@ class Data(Option):
 
         Raises DataError where the files cannot be used.
         """
-        from .splits import divide
+        return self.divided(self.stored(), seed)
 
-        return divide(self.read(), self.val_fraction, self.limit, seed, self.split_by_name())
+    def stored(self) -> Splits:
+        """Return the splits as stored, in memory if they fit: the same for all seeds and folds.
+
+        Raises DataError where the files cannot be used.
+        """
+        return self.read()
+
+    def divided(self, stored: Splits, seed: int) -> Splits:
+        """Return the splits of a run, from those as stored."""
+        from .splits import Validation, divide
+
+        validation = Validation(self.val_fraction, self.split_by_name(), self.folds, self.fold)
+        return divide(stored, validation, self.limit, seed)
 
     def load_split(self, split: str, seed: int) -> tuple[ImageSet, list[str]]:
         """Return the images of one split, or "all", to evaluate on, and the names of their labels.
@@ -250,10 +285,16 @@ class ImageNet(Data):
 
         return read_imagenet(self.root, self.image_size, self.workers)
 
-    def load(self, seed: int) -> Splits:
+    def stored(self) -> Splits:
         from .image_folder import into_memory
 
-        return into_memory(super().load(seed), self.memory_limit_gb)
+        # Which images of a limited number are read depends on the seed.
+        return self.read() if self.limit else into_memory(self.read(), self.memory_limit_gb)
+
+    def divided(self, stored: Splits, seed: int) -> Splits:
+        from .image_folder import into_memory
+
+        return into_memory(super().divided(stored, seed), self.memory_limit_gb)
 
 
 @dataclass
@@ -270,7 +311,11 @@ class Npz(Data):
     )
 
     def problems(self) -> Iterator[str]:
+        yield from super().problems()
         yield from _path_problems(self.name, self.path)
+
+    def may_have_validation(self) -> bool:
+        return True
 
     def default_augmentation(self) -> str:
         return "crop"
@@ -329,6 +374,7 @@ class Folder(Data):
     workers: int = setting(2, WORKERS_HELP, ge=0, le=256, resume="free")
 
     def problems(self) -> Iterator[str]:
+        yield from super().problems()
         if self.target != "classes" and not self.csv:
             yield f"data.target={self.target}: needs a CSV file with them; write data.csv=FILE.csv"
         if self.target == "classes" and self.csv:
@@ -374,10 +420,16 @@ class Folder(Data):
     def split_by_name(self) -> bool:
         return self.split_by == "name"
 
-    def load(self, seed: int) -> Splits:
+    def stored(self) -> Splits:
         from .image_folder import into_memory
 
-        return into_memory(super().load(seed), self.memory_limit_gb)
+        # Which images of a limited number are read depends on the seed.
+        return self.read() if self.limit else into_memory(self.read(), self.memory_limit_gb)
+
+    def divided(self, stored: Splits, seed: int) -> Splits:
+        from .image_folder import into_memory
+
+        return into_memory(super().divided(stored, seed), self.memory_limit_gb)
 
 
 @dataclass
@@ -429,6 +481,7 @@ class Toy2d(Data):
         return DatasetInfo(channels=2, height=1, width=1, outputs=self.classes, train_images=self.points)
 
     def problems(self) -> Iterator[str]:
+        yield from super().problems()
         if self.shape != "spiral" and self.classes != 2:
             yield (
                 f"data.classes={self.classes}: data.shape={self.shape} has 2 classes; write data.classes=2 "

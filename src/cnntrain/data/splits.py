@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..seeding import derive, generator
 from ..settings.fields import has_control_characters, shorten
-from .image_set import FileImages, ImageSet
+from .image_set import ImageSet
 
 SPLITS = ("train", "val", "test")
 
@@ -62,24 +62,75 @@ class Splits:
         return missing
 
 
-def divide(
-    stored: Splits, val_fraction: float, limit: int | None, seed: int, by_name: bool = False
-) -> Splits:
+@dataclass(frozen=True)
+class Validation:
+    """Which training images are the validation split.
+
+    fraction: of the training images. by_name: whether images of files are chosen by a hash of their names.
+    folds, fold: one of so many parts of equal size in place of the fraction, None for the fraction.
+    """
+
+    fraction: float
+    by_name: bool = False
+    folds: int | None = None
+    fold: int = 0
+
+
+def divide(stored: Splits, validation: Validation, limit: int | None, seed: int) -> Splits:
     """Return the splits of a run: at most `limit` training images, and validation cut from these.
 
-    A validation split stored in the data set is used unchanged. The test split is never changed. by_name:
-    whether validation images of files are chosen by a hash of their names.
+    A validation split stored in the data set is used unchanged; ConfigError is raised for folds of such a
+    data set. The test split is never changed.
     """
     train, val = stored.train, stored.val
     if limit is not None and limit < len(train):
         train = train.subset(stratified_subset(train.labels, limit, seed, "limit"))
-    if not len(val) and val_fraction > 0:
-        if by_name and isinstance(train, FileImages):
-            rest, cut = hashed_cut(train.names, val_fraction, seed, "val")
-        else:
-            rest, cut = stratified_cut(train.labels, val_fraction, seed, "val")
+    if len(val) and validation.folds is not None:
+        raise ConfigError(
+            [f"data.folds={validation.folds}: the data set has a validation split of its own; leave it out"]
+        )
+    if not len(val) and (validation.fraction > 0 or validation.folds is not None):
+        rest, cut = _validation_cut(train, validation, seed)
         train, val = train.subset(rest), train.subset(cut)
     return replace(stored, train=train, val=val)
+
+
+def _validation_cut(train: ImageSet, validation: Validation, seed: int) -> tuple[Tensor, Tensor]:
+    names = train.names if validation.by_name else None
+    if validation.folds is not None:
+        folds = (
+            hashed_folds(names, validation.folds, seed)
+            if names is not None
+            else stratified_folds(train.labels, validation.folds, seed)
+        )
+        is_cut = folds == validation.fold
+        if not is_cut.any():
+            raise DataError(f"data.fold={validation.fold}: is empty; write a smaller data.folds")
+        return (~is_cut).nonzero().flatten(), is_cut.nonzero().flatten()
+    if names is not None:
+        return hashed_cut(names, validation.fraction, seed, "val")
+    return stratified_cut(train.labels, validation.fraction, seed, "val")
+
+
+def stratified_folds(labels: Tensor, folds: int, seed: int) -> Tensor:
+    """Return the fold of each image, 0 … folds - 1, int64 (N,): k-fold cross-validation.
+
+    Folds differ by one image at most, in every class and in all. A pure function of its arguments. labels:
+    int64 (N,); attributes and values (N, V) have no classes and are divided evenly.
+    """
+    if labels.ndim > 1:
+        labels = torch.zeros(len(labels), dtype=torch.int64)
+    order = torch.randperm(len(labels), generator=generator(seed, "folds"))
+    order = order[labels[order].argsort(stable=True)]
+    assigned = torch.empty(len(labels), dtype=torch.int64)
+    # Dealt out class after class without a break, so that what a class leaves over is made up by the next.
+    assigned[order] = torch.arange(len(labels)) % folds
+    return assigned
+
+
+def hashed_folds(names: list[str], folds: int, seed: int) -> Tensor:
+    """Return the fold of each image by a hash of its name, int64 (N,), whatever the other names."""
+    return torch.tensor([derive(seed, "folds", name) % folds for name in names], dtype=torch.int64)
 
 
 def stratified_cut(labels: Tensor, fraction: float, seed: int, purpose: str) -> tuple[Tensor, Tensor]:

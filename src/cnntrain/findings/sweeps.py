@@ -10,6 +10,7 @@ from typing import Any
 
 from ..metrics import format_metric
 from ..runs.status import DIVERGED, FAILED
+from ..search.plan import REPEATED
 from .finding import Finding
 from .sweep_record import SweepJob, SweepRecord, number_in
 
@@ -73,7 +74,7 @@ def best_at_the_edge(sweep: SweepRecord) -> Finding | None:
         )
         own = number_in(sweep.of(best, key))
         if (
-            key == "seed"
+            key in REPEATED
             or own is None
             or len(numbers) < LEAST_VALUES
             or own not in (numbers[0], numbers[-1])
@@ -96,7 +97,7 @@ def best_at_the_edge(sweep: SweepRecord) -> Finding | None:
 def within_noise(sweep: SweepRecord) -> Finding | None:
     """The best two settings differ by no more than seeds of the same setting do."""
     groups: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    keys = [key for key in sweep.varied if key != "seed"]
+    keys = [key for key in sweep.varied if key not in REPEATED]
     for job in sweep.ranked:
         score = job.score(sweep.metric)
         assert score is not None

@@ -65,9 +65,12 @@ def run_job(work: Work) -> None:
     began = time.monotonic()
     code, record = _trained(work)
     if record is not None:
-        record = replace(record, seconds=round(work.record.seconds + time.monotonic() - began, 3))
+        seconds = work.record.seconds + time.monotonic() - began
+        record = _with_curve(replace(record, seconds=round(seconds, 3)), work)
+        if not record.seconds_per_epoch and record.epochs:
+            record = replace(record, seconds_per_epoch=round(seconds / record.epochs, 4))
         try:
-            SweepFolder(work.sweep).write(work.job, _with_curve(record, work))
+            SweepFolder(work.sweep).write(work.job, record)
         except DataError as error:
             print(f"cnntrain: {error}", file=sys.stderr)
             code = DISK_FULL

@@ -17,7 +17,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from ..config.check import store_absolute_paths
@@ -34,6 +33,7 @@ from ..runs.sweep_ranking import best_of
 from ..search.plan import Task
 from ..settings.accelerators import cuda_devices
 from ..settings.config_tree import OF_SWEEPS, Config
+from .shared_data import SharedData
 from .sweep_job import DISK_FULL, STOP, TAKEN, Work, run_job
 
 # Seconds between two looks at the processes of jobs, and at a folder in which others work.
@@ -67,7 +67,7 @@ class SweepWorker:
         self.running: dict[str, Running] = {}
         self._context = _context(fork)
         self._devices = _devices(self.search.workers)
-        self._data: tuple[str, Splits] | None = None
+        self._data = SharedData()
         self._failures: list[str] = []
         self._bar: tqdm[Any] | None = None
         # Whether jobs were left open as search.minutes were over.
@@ -250,18 +250,9 @@ class SweepWorker:
         return seconds >= 60 * self.search.minutes * self.search.workers
 
     def _splits(self, config: Config) -> Splits | None:
-        """Return the data of a job, loaded once for all jobs with the same; None where nothing is shared."""
-        if self._context.get_start_method() != "fork" or config.job != "train":
-            return None
-        key = repr((config.data, config.seed))
-        if self._data is None or self._data[0] != key:
-            # More threads than one would be lost in the copies of this process, and waited for.
-            torch.set_num_threads(1)
-            try:
-                self._data = key, config.data.load(config.seed)
-            except (UserError, OSError):
-                return None  # the job says why
-        return self._data[1]
+        """Return the data of a job if processes of jobs are copies of this one, which hold them."""
+        copied = self._context.get_start_method() == "fork" and config.job == "train"
+        return self._data.splits(config) if copied else None
 
     def _results(self) -> JobResults:
         return JobResults(self.folder.jobs(), frozenset(LOWER_IS_BETTER))

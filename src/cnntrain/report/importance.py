@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from ..findings.sweep_record import SweepJob, SweepRecord, number_in
+from ..search.plan import REPEATED
 
 # Of fewer jobs, the importances of settings would be chance.
 LEAST_JOBS = 12
@@ -19,7 +20,7 @@ def importances(sweep: SweepRecord) -> dict[str, float]:
 
     Empty where jobs are few, one setting varies, or Optuna is not installed.
     """
-    keys = [key for key in sweep.varied if key != "seed"]
+    keys = [key for key in sweep.varied if key not in REPEATED]
     jobs = [job for job in sweep.ranked if job.score(sweep.metric) is not None]
     if len(keys) < 2 or len(jobs) < LEAST_JOBS or importlib.util.find_spec("optuna") is None:
         return {}

@@ -7,6 +7,7 @@ from typing import Any
 from ..findings.sweep_record import SweepJob, SweepRecord
 from ..metrics import DISPLAY, LOWER_IS_BETTER, format_metric
 from ..runs import file_names
+from ..search.plan import REPEATED
 from .importance import importances
 from .pictures import sweep_curves
 from .templates import render
@@ -88,7 +89,7 @@ def _settings(sweep: SweepRecord) -> list[tuple[str, str]]:
     if important := importances(sweep):
         caption = "How much each setting matters for the best jobs (PED-ANOVA)"
         found.append((caption, sweep_curves.importance_bars(important)))
-    settings = {key: values for key, values in sweep.varied.items() if key != "seed"}
+    settings = {key: values for key, values in sweep.varied.items() if key not in REPEATED}
     for key, values in list(settings.items())[:MAX_SETTINGS]:
         points = [
             (sweep.of(job, key), value)

@@ -34,6 +34,7 @@ class JobRecord:
     settings: what varies, as overrides by key. stage: in which it was trained last. status: open before its
     end, paused after the epochs of a stage, or one of ENDED. epochs: those done. metric: the objective,
     curve: its value after each epoch. reason: why it ended, where that is no success. seconds: in training.
+    seconds_per_epoch: those of its first stage over its epochs, 0 before its end.
     """
 
     settings: dict[str, str] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class JobRecord:
     curve: list[float | None] = field(default_factory=list)
     reason: str = ""
     seconds: float = 0.0
+    seconds_per_epoch: float = 0.0
 
 
 class SweepFolder:
@@ -152,3 +154,6 @@ class JobResults:
 
     def settings(self, job: str) -> dict[str, str]:
         return self.jobs[job].settings
+
+    def seconds_per_epoch(self, job: str) -> float | None:
+        return self.jobs[job].seconds_per_epoch or None

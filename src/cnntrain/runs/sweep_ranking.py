@@ -1,4 +1,4 @@
-"""The ranking of a sweep's jobs: those that differ in their seed alone are one entry, mean ± deviation."""
+"""The ranking of a sweep's jobs: those that differ in seed or fold alone are one entry, mean ± deviation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import statistics
 from dataclasses import dataclass
 
 from ..metrics import LOWER_IS_BETTER, format_metric
+from ..search.plan import REPEATED
 from .status import DIVERGED, FAILED, FINISHED
 from .sweep_folder import JobRecord
 
@@ -15,7 +16,7 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class Entry:
-    """Jobs with the same settings but for the seed.
+    """Jobs with the same settings but for the seed or the fold.
 
     values: the best objective of each, of those that were trained longest. epochs: how long that was. status:
     that of the job that got farthest.
@@ -31,12 +32,12 @@ class Entry:
 
     @property
     def mean(self) -> float | None:
-        """The mean of the objective over seeds, None where no job has one."""
+        """The mean of the objective over seeds and folds, None where no job has one."""
         return statistics.fmean(self.values) if self.values else None
 
     @property
     def deviation(self) -> float | None:
-        """The standard deviation over seeds, None for a single one."""
+        """The standard deviation over seeds and folds, None for a single one."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     def result(self) -> str:
@@ -63,7 +64,7 @@ def leaderboard(jobs: dict[str, JobRecord]) -> list[Entry]:
     """Return the entries of a sweep's jobs, best first."""
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for name, record in jobs.items():
-        key = tuple((key, value) for key, value in record.settings.items() if key != "seed")
+        key = tuple((key, value) for key, value in record.settings.items() if key not in REPEATED)
         groups.setdefault(key, []).append(name)
     entries = [_entry(dict(key), names, jobs) for key, names in groups.items()]
     return sorted(entries, key=Entry.order, reverse=True)

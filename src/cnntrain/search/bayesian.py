@@ -33,7 +33,7 @@ class Bayesian:
         self,
         space: dict[str, Parameter],
         draw: DrawFrom,
-        jobs: int | None,
+        jobs: int,
         start: int,
         stages: list[int],
         reduction: float,
@@ -45,7 +45,7 @@ class Bayesian:
 
     def tasks(self, results: Results) -> Iterator[Task]:
         number, all_closed = 0, 0  # of the jobs from the first on without a gap
-        while self.jobs is None or number < self.jobs:
+        while number < self.jobs:
             if number - self.lag >= all_closed:
                 return
             is_closed = True

@@ -7,18 +7,25 @@ been none.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
+import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .ranges import Parameter, Range, Values
 
 # Of a task: all epochs of a job, which may vary between jobs.
 ALL_EPOCHS = 2**31
-# Between the name of a job and the number of another seed of it.
-SEED = "-seed"
+# Between the name of a job and the number of another seed or fold of it.
+SEED, FOLD = "-seed", "-fold"
+# Settings in which repetitions of the same settings differ.
+REPEATED = ("seed", "data.fold")
+# The part of search.minutes that is planned for; jobs differ in how long they take.
+PLANNED = 0.9
+MAX_JOBS = 100_000
 # Job number → its settings, as overrides by key.
 Draw = Callable[[int], dict[str, str]]
 
@@ -46,6 +53,9 @@ class Results(Protocol):
 
     def settings(self, job: str) -> dict[str, str]:
         """Return the settings of a job that exists."""
+
+    def seconds_per_epoch(self, job: str) -> float | None:
+        """Return how long an epoch of a job took in its first stage, with all else; None if it had none."""
 
 
 class Plan(Protocol):
@@ -87,25 +97,20 @@ class SuccessiveHalving:
     """All jobs for the epochs of the first stage, the best of them for those of the next (Jamieson &
     Talwalkar 2016). With one stage, every job is trained for all epochs.
 
-    jobs: None for rounds of `per_round` without end. stages: epochs of each. Ties are decided by job number.
+    stages: epochs of each. Ties are decided by job number.
     """
 
-    def __init__(self, draw: Draw, jobs: int | None, per_round: int, stages: list[int], reduction: float):
-        self.draw = draw
-        self.jobs = jobs
-        self.per_round = per_round if jobs is None else jobs
-        self.stages = stages
-        self.reduction = reduction
+    def __init__(self, draw: Draw, jobs: int, stages: list[int], reduction: float):
+        self.draw, self.jobs, self.stages, self.reduction = draw, jobs, stages, reduction
 
     def tasks(self, results: Results) -> Iterator[Task]:
-        for first in itertools.count(step=self.per_round) if self.jobs is None else [0]:
-            jobs = [job_name(number) for number in range(first, first + self.per_round)]
-            for stage, epochs in enumerate(self.stages, 1):
-                tasks = [Task(job, epochs, stage) for job in jobs]
-                yield from tasks
-                if not all(results.closed(task) for task in tasks):
-                    return
-                jobs = best_jobs(jobs, epochs, results, math.ceil(len(jobs) / self.reduction))
+        jobs = [job_name(number) for number in range(self.jobs)]
+        for stage, epochs in enumerate(self.stages, 1):
+            tasks = [Task(job, epochs, stage) for job in jobs]
+            yield from tasks
+            if not all(results.closed(task) for task in tasks):
+                return
+            jobs = best_jobs(jobs, epochs, results, math.ceil(len(jobs) / self.reduction))
 
     def settings(self, job: str, results: Results) -> dict[str, str]:
         return {} if int(job) == 0 else self.draw(int(job))
@@ -190,6 +195,77 @@ class Retrained:
             return self.plan.settings(job, results)
         settings = results.settings(original)
         return settings | {"seed": str(int(settings.get("seed", self.seed)) + int(number))}
+
+
+class Folded:
+    """Another plan, each of whose jobs is trained once for each fold; the mean over them counts (H5)."""
+
+    def __init__(self, plan: Plan, folds: int):
+        self.plan, self.folds = plan, folds
+
+    def tasks(self, results: Results) -> Iterator[Task]:
+        for task in self.plan.tasks(_OverFolds(results, self.folds)):
+            for fold in range(self.folds):
+                yield replace(task, job=f"{task.job}{FOLD}{fold}")
+
+    def settings(self, job: str, results: Results) -> dict[str, str]:
+        original, _, fold = job.rpartition(FOLD)
+        return self.plan.settings(original, _OverFolds(results, self.folds)) | {"data.fold": fold}
+
+
+class _OverFolds:
+    """Results of jobs, each the mean over its folds."""
+
+    def __init__(self, results: Results, folds: int):
+        self.results, self.folds = results, folds
+
+    def closed(self, task: Task) -> bool:
+        return all(self.results.closed(replace(task, job=job)) for job in self._folds_of(task.job))
+
+    def score(self, job: str, epochs: int) -> float:
+        return statistics.fmean(self.results.score(fold, epochs) for fold in self._folds_of(job))
+
+    def settings(self, job: str) -> dict[str, str]:
+        settings = self.results.settings(self._folds_of(job)[0])
+        return {key: value for key, value in settings.items() if key != "data.fold"}
+
+    def seconds_per_epoch(self, job: str) -> float | None:
+        seconds = [self.results.seconds_per_epoch(fold) for fold in self._folds_of(job)]
+        known = [of_fold for of_fold in seconds if of_fold is not None]
+        return sum(known) if len(known) == self.folds else None
+
+    def _folds_of(self, job: str) -> list[str]:
+        return [f"{job}{FOLD}{fold}" for fold in range(self.folds)]
+
+
+class WithinMinutes:
+    """As many jobs as a time allows, judged by the first stage of the first job.
+
+    of: number of jobs → plan, epochs: number of jobs → the epochs of all of them. seconds: the time for them
+    all. default: the number where the first job's time is unknown, as it failed.
+    """
+
+    def __init__(self, of: Callable[[int], Plan], epochs: Callable[[int], int], seconds: float, default: int):
+        self.of, self.epochs, self.seconds, self.default = of, epochs, seconds, default
+
+    def tasks(self, results: Results) -> Iterator[Task]:
+        first = next(self.of(1).tasks(results))
+        if results.closed(first):
+            yield from self.of(self.jobs(results)).tasks(results)
+        else:
+            yield first
+
+    def settings(self, job: str, results: Results) -> dict[str, str]:
+        first = job == job_name(0)
+        return self.of(1 if first else self.jobs(results)).settings(job, results)
+
+    def jobs(self, results: Results) -> int:
+        """Return how many jobs there are in all, once the first stage of the first one is done."""
+        seconds = results.seconds_per_epoch(job_name(0))
+        if seconds is None:
+            return self.default
+        allowed = PLANNED * self.seconds / seconds
+        return bisect.bisect_right(range(1, MAX_JOBS + 1), allowed, key=self.epochs) or 1
 
 
 def stage_job(stage: int, number: int) -> str:

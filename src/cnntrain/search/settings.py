@@ -59,10 +59,18 @@ class Search(Option):
     )
     minutes: float | None = setting(
         None,
-        "no job is started once all jobs together have been trained for search.workers times these minutes; "
+        "time for the sweep: without search.jobs, so many settings are tried that it suffices, judged by the "
+        "first; and no job is started once all have been trained for search.workers times these minutes; "
         "null: no limit",
         gt=0,
         resume="free",
+    )
+    folds: int | None = setting(
+        None,
+        "cross-validation: train each settings once for each of so many folds of the training images, of "
+        "which one is the validation split (data.folds), and compare the means; null: one validation split",
+        ge=2,
+        le=1000,
     )
     stop_hopeless: bool = setting(
         True,
@@ -110,6 +118,13 @@ class Search(Option):
 
     def plan(self, space: dict[str, Parameter], epochs: int, seed: int) -> Plan:
         """Return what the jobs of a sweep over `space` are; epochs, seed: those of each."""
+        from .plan import Folded
+
+        plan = self.searched(space, epochs, seed)
+        return plan if self.folds is None else Folded(plan, self.folds)
+
+    def searched(self, space: dict[str, Parameter], epochs: int, seed: int) -> Plan:
+        """Return the plan without folds."""
         raise NotImplementedError
 
 
@@ -137,7 +152,7 @@ class Grid(Search):
 
         return combinations(space)
 
-    def plan(self, space: dict[str, Parameter], epochs: int, seed: int) -> Plan:
+    def searched(self, space: dict[str, Parameter], epochs: int, seed: int) -> Plan:
         from .plan import Combinations
 
         return Combinations(space)
@@ -149,8 +164,8 @@ class Drawing(Search):
 
     jobs: int | None = setting(
         None,
-        f"settings that are tried, the default ones included; may be raised later; null: {JOBS}, or, but "
-        "for coarse_to_fine, as many as search.minutes allows",
+        f"settings that are tried, the default ones included; may be raised later; null: {JOBS}, or as many "
+        "as search.minutes allows",
         ge=1,
         resume="free",
     )
@@ -186,9 +201,27 @@ class Drawing(Search):
     def size(self, space: dict[str, Parameter]) -> int:
         return self.jobs or JOBS
 
-    def _limit(self) -> int | None:
-        """Return the number of jobs, None for as many as search.minutes allows."""
-        return self.jobs or (JOBS if self.minutes is None else None)
+    def searched(self, space: dict[str, Parameter], epochs: int, seed: int) -> Plan:
+        from .plan import Retrained, WithinMinutes
+
+        def of(jobs: int) -> Plan:
+            plan = self.trials(space, epochs, jobs)
+            return Retrained(plan, self.retrain_best, self.retrain_seeds, epochs, seed)
+
+        def epochs_of(jobs: int) -> int:
+            return self.total_epochs(epochs, jobs) + self.retrain_best * self.retrain_seeds * epochs
+
+        if self.jobs is not None or self.minutes is None:
+            return of(self.jobs or JOBS)
+        return WithinMinutes(of, epochs_of, 60 * self.minutes * self.workers, JOBS)
+
+    def trials(self, space: dict[str, Parameter], epochs: int, jobs: int) -> Plan:
+        """Return the plan for so many settings, without the seeds of the best."""
+        raise NotImplementedError
+
+    def total_epochs(self, epochs: int, jobs: int) -> int:
+        """Return about how many epochs such a plan trains in all."""
+        raise NotImplementedError
 
     def draw(self, space: dict[str, Parameter], number: int) -> dict[str, str]:
         """Return the settings of a job, the same whatever the number of jobs."""
@@ -230,17 +263,17 @@ class Halving(Drawing):
 
         return rungs(epochs, self.first_epochs, self.reduction) if self.pruning == "halving" else [epochs]
 
-    def plan(self, space: dict[str, Parameter], epochs: int, seed: int) -> Plan:
-        from .plan import Retrained, SuccessiveHalving
+    def trials(self, space: dict[str, Parameter], epochs: int, jobs: int) -> Plan:
+        from .plan import SuccessiveHalving
 
-        plan = SuccessiveHalving(
-            partial(self.draw, space),
-            self._limit(),
-            JOBS,
-            self.stages(epochs),
-            self.reduction,
-        )
-        return Retrained(plan, self.retrain_best, self.retrain_seeds, epochs, seed)
+        return SuccessiveHalving(partial(self.draw, space), jobs, self.stages(epochs), self.reduction)
+
+    def total_epochs(self, epochs: int, jobs: int) -> int:
+        total = before = 0
+        for stage in self.stages(epochs):
+            total += jobs * (stage - before)
+            jobs, before = math.ceil(jobs / self.reduction), stage
+        return total
 
 
 @dataclass
@@ -304,14 +337,26 @@ class CoarseToFine(Drawing):
 
         return random_settings(space, self.seed, number)
 
-    def plan(self, space: dict[str, Parameter], epochs: int, seed: int) -> Plan:
+    def trials(self, space: dict[str, Parameter], epochs: int, jobs: int) -> Plan:
         from .plan import CoarseToFine as Stages
-        from .plan import Retrained
 
-        stages = [*(stage for stage in self.stages if stage < epochs), epochs]
-        jobs = [max(1, round((self.jobs or JOBS) / self.shrink**number)) for number in range(len(stages))]
-        plan = Stages(space, self.draw, stages, jobs, self.keep, self.margin)
-        return Retrained(plan, self.retrain_best, self.retrain_seeds, epochs, seed)
+        stages, numbers = self._stages(epochs), self._jobs_by_stage(epochs, jobs)
+        return Stages(space, self.draw, stages, numbers, self.keep, self.margin)
+
+    def total_epochs(self, epochs: int, jobs: int) -> int:
+        total = before = 0
+        for number, (stage, new) in enumerate(
+            zip(self._stages(epochs), self._jobs_by_stage(epochs, jobs), strict=True)
+        ):
+            total += new * stage + (min(self.keep, jobs) * (stage - before) if number else 0)
+            before = stage
+        return total
+
+    def _stages(self, epochs: int) -> list[int]:
+        return [*(stage for stage in self.stages if stage < epochs), epochs]
+
+    def _jobs_by_stage(self, epochs: int, jobs: int) -> list[int]:
+        return [max(1, round(jobs / self.shrink**number)) for number in range(len(self._stages(epochs)))]
 
 
 @dataclass
@@ -338,18 +383,8 @@ class Bayesian(Halving):
 
         return quasi_random_settings(space, self.seed, number)
 
-    def plan(self, space: dict[str, Parameter], epochs: int, seed: int) -> Plan:
+    def trials(self, space: dict[str, Parameter], epochs: int, jobs: int) -> Plan:
         from .bayesian import Bayesian as BayesianPlan
-        from .plan import Retrained
 
-        plan = BayesianPlan(
-            space,
-            self.draw,
-            self._limit(),
-            self.start,
-            self.stages(epochs),
-            self.reduction,
-            self.lag,
-            self.seed,
-        )
-        return Retrained(plan, self.retrain_best, self.retrain_seeds, epochs, seed)
+        stages = self.stages(epochs)
+        return BayesianPlan(space, self.draw, jobs, self.start, stages, self.reduction, self.lag, self.seed)
