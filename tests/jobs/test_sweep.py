@@ -13,8 +13,13 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -546,7 +551,51 @@ def test_workers_are_placed_by_slurm_and_waited_for(
     (commands / "sbatch").write_text("#!/bin/sh\necho 18\n")
     Path("pids").write_text("")
     assert main(["-m", *command, "seed=5,6", "hydra.sweep.dir=other"]) == 1
-    assert "job 18 ended before the sweep" in capsys.readouterr().err
+    assert "the workers ended before the sweep" in capsys.readouterr().err
+
+
+class ThreadsAsRay(ModuleType):
+    """The functions of Ray that are called, on threads of this process."""
+
+    def __init__(self) -> None:
+        super().__init__("ray")
+        self.__spec__ = ModuleSpec("ray", None)
+        self.options: dict[str, int] = {}
+        self.pool = ThreadPoolExecutor()
+
+    def init(self, **options: Any) -> None: ...
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 4.0}
+
+    def nodes(self) -> list[dict[str, bool]]:
+        return [{"Alive": True}, {"Alive": True}, {"Alive": False}]
+
+    def remote(self, **options: int) -> Callable[[Any], Any]:
+        self.options = options
+        return lambda function: SimpleNamespace(remote=partial(self.pool.submit, function))
+
+    def wait(self, tasks: list[Any], **_: int) -> tuple[list[Any], list[Any]]:
+        return [task for task in tasks if task.done()], [task for task in tasks if not task.done()]
+
+
+def test_workers_are_placed_by_ray_and_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["hydra.sweep.dir=sweep", *QUICK, "seed=0,1,2,3", "search.launcher=ray", "search.workers=2"]
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["-m", *command]) == 2
+    assert "needs Ray; pip install 'cnntrain[ray]'" in capsys.readouterr().err
+    ray = ThreadsAsRay()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    assert main(["-m", *command, "trainer.threads=1"]) == 0
+    assert ray.options == {"num_cpus": 1, "num_gpus": 0, "max_retries": -1, "max_calls": 1}
+    assert "ray       2 workers on 2 nodes" in capsys.readouterr().out
+    assert [record["status"] for record in records().values()] == ["finished"] * 4
+    assert "job 000" in Path("sweep/ray-0.txt").read_text() + Path("sweep/ray-1.txt").read_text()
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert main(["-m", *command, "seed=5,6", "hydra.sweep.dir=other"]) == 1
+    assert "the workers ended before the sweep" in capsys.readouterr().err
 
 
 def test_cross_validation_trains_on_every_fold_and_ranks_by_the_mean(

@@ -15,8 +15,10 @@ from ..runs import file_names
 from ..runs.run_folder import create_folder
 from ..runs.status import DIVERGED, FAILED, OPEN
 from ..runs.sweep_folder import SweepFolder
+from .cluster_workers import run_on_cluster
+from .ray_workers import RayWorkers
 from .report_sweep import report_sweep
-from .sweep_on_slurm import run_on_slurm
+from .slurm_workers import SlurmWorkers
 from .sweep_worker import SweepWorker
 
 
@@ -27,15 +29,17 @@ def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
     Interrupted after a signal.
     """
     folder = SweepFolder(create_folder(sweep.folder, named_by_user=True))
-    threads = _prepare(sweep, folder)
+    threads, search = _prepare(sweep, folder), sweep.search
     try:
-        if sweep.search.launcher == "slurm":
-            run_on_slurm(sweep, folder)
+        if search.launcher == "slurm":
+            run_on_cluster(sweep, folder, SlurmWorkers(search.workers, search.slurm))
+        elif search.launcher == "ray":
+            run_on_cluster(sweep, folder, RayWorkers(search.workers, threads))
         else:
             worker = SweepWorker(sweep, folder, threads, fork)
             worker.run()
             if worker.out_of_time:
-                minutes = f"search.minutes={sweep.search.minutes:g}"
+                minutes = f"search.minutes={search.minutes:g}"
                 print(f"stopped   {minutes} are over; with more, it goes on")
     except (Interrupted, KeyboardInterrupt, UserError):
         print(f"continue  cnntrain -m {shlex.quote(f'run={folder.path}')}", flush=True)
@@ -44,7 +48,7 @@ def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
     failed = [name for name, record in jobs.items() if record.status in (FAILED, DIVERGED)]
     names = f": {', '.join(failed)}" if failed else ""
     print(f"\nsweep     {len(jobs)} jobs in {folder.path}, {len(failed)} failed{names}", flush=True)
-    if sweep.base.job == "train" and sweep.search.report:
+    if sweep.base.job == "train" and search.report:
         try:
             report_sweep(folder.path)
         except DataError as error:

@@ -44,9 +44,9 @@ class Search(Option):
     )
     launcher: str = setting(
         "local",
-        "where jobs are trained: by this process, or by search.workers jobs of Slurm on nodes that see the "
-        "sweep's folder",
-        choices=("local", "slurm"),
+        "where jobs are trained: by this process, or by search.workers workers that Slurm or Ray places on "
+        "nodes that see the sweep's folder",
+        choices=("local", "slurm", "ray"),
         resume="free",
     )
     slurm: str = setting(
@@ -100,6 +100,8 @@ class Search(Option):
     def problems(self) -> Iterator[str]:
         if self.objective is not None and self.objective not in OBJECTIVES:
             yield f"search.objective={self.objective}: must be one of {', '.join(OBJECTIVES)}"
+        if self.launcher == "ray" and importlib.util.find_spec("ray") is None:
+            yield "search.launcher=ray: needs Ray; pip install 'cnntrain[ray]'"
         if self.slurm and self.launcher != "slurm":
             yield f"search.slurm={self.slurm}: has no effect with search.launcher={self.launcher}"
 
