@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import optuna
 import pytest
 
 from cnntrain.cli import main
@@ -630,3 +631,41 @@ def test_folds_that_contradict_other_settings_are_refused(
     assert sweep("optim.lr=0.1,0.2", "search.folds=3", *overrides) == 2
     assert message in capsys.readouterr().err
     assert not Path("sweep").exists()
+
+
+def test_a_sweep_is_written_into_an_optuna_storage(capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"sqlite:///{Path('study.db').absolute()}"
+    command = ["search=random", "optim.lr=log(1e-3,0.05)", "optim=choice(sgd,adam)", "search.jobs=6"]
+    command += ["trainer.epochs=3", "search.retrain_best=0"]
+    for _ in range(2):  # the second time, the study is replaced
+        assert sweep(*command, f"search.export={url}") == 0
+    assert "optuna    study sweep in sqlite" in capsys.readouterr().out
+    study = optuna.load_study(study_name="sweep", storage=url)
+    trials = {trial.user_attrs["job"]: trial for trial in study.trials}
+    assert trials.keys() == records().keys()
+    assert study.direction.name == "MAXIMIZE"
+    states = {"finished": "COMPLETE", "paused": "PRUNED"}
+    for name, record in records().items():
+        trial = trials[name]
+        assert trial.state.name == states[record["status"]]
+        assert list(trial.intermediate_values.values()) == record["curve"]
+        assert trial.value == max(record["curve"])
+        if name != "0000":
+            assert trial.params["optim.lr"] == float(record["settings"]["optim.lr"])
+    assert trials["0000"].params == {"optim.lr": 0.1, "optim": "sgd"}  # the defaults, beyond the range
+    assert trials["0001"].distributions["optim.lr"] == optuna.distributions.FloatDistribution(
+        1e-3, 0.1, log=True
+    )
+    Path("other").mkdir()
+    shutil.move("sweep", "other")
+    assert main(["-m", "run=other/sweep", f"search.export={url}"]) == 2
+    assert "has a study sweep that is not of this sweep" in capsys.readouterr().err
+
+
+def test_a_storage_that_cannot_be_is_refused_before_anything_is_made(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for url in ("study.db", "nothing://x", "sqlite:////nowhere/study.db"):
+        assert sweep("optim.lr=0.1,0.2", f"search.export={url}") == 2
+        assert f"search.export={url}: " in capsys.readouterr().err
+        assert not Path("sweep").exists()

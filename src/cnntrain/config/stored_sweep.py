@@ -25,7 +25,7 @@ NOT_STORED = (
     SWEEP_FOLDER,
     *(
         f"{OF_SWEEPS}.{name}"
-        for name in ("launcher", "slurm", "workers", "retry_failed", "on_error", "report")
+        for name in ("launcher", "slurm", "workers", "retry_failed", "on_error", "report", "export")
     ),
 )
 

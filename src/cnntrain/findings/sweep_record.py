@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -24,6 +25,8 @@ from .run_record import RunRecord, read_evidence, read_record
 
 # In the table, of a setting that a job's option does not have.
 NONE = "–"
+# Positive numbers that span this factor are shown on a logarithmic scale.
+LOGARITHMIC = 10
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,13 @@ class SweepRecord:
         options = getattr(job.record.config, group)
         return written(getattr(options, name)) if hasattr(options, name) else NONE
 
+    def is_logarithmic(self, key: str) -> bool:
+        """Return whether a setting is shown on a logarithmic scale: that of its range, else by its values."""
+        if key in self.ranges:
+            return self.ranges[key].log
+        numbers = [number for text in self.varied[key] if (number := number_in(text)) is not None]
+        return len(numbers) > 1 and min(numbers) > 0 and max(numbers) >= LOGARITHMIC * min(numbers)
+
     @cached_property
     def ranked(self) -> list[SweepJob]:
         """The jobs with a validation metric that neither diverged nor failed, best first."""
@@ -150,6 +160,12 @@ def number_in(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def mostly_numbers(texts: Iterable[str]) -> bool:
+    """Return whether values of a setting are numbers, but for a few such as null."""
+    found = [number_in(text) for text in texts]
+    return sum(number is not None for number in found) > len(found) / 2
+
+
 def read_sweep(folder: Path) -> SweepRecord:
     """Return the record of the sweep in a folder; raises DataError where no job can be read."""
     is_ours = (folder / file_names.SWEEP_FILE).is_file()
@@ -164,6 +180,9 @@ def read_sweep(folder: Path) -> SweepRecord:
         else:
             result = best_of(records[name]) if name in records else None
             jobs.append(SweepJob(name, equivalent_overrides(record.config, choices), record, result))
+    for name, one in records.items():
+        if one.epochs and not (folder / name / file_names.CONFIG).is_file():
+            unreadable[name] = f"{folder / name / file_names.CONFIG} is missing"
     if not jobs:
         failed = [f"all jobs failed; see {folder / name / file_names.LOG}" for name in list(records)[:1]]
         reason = next(iter([*unreadable.values(), *failed]), "it has no folders of jobs (0, 1, 2, …)")

@@ -11,6 +11,8 @@ from ..config import stored_sweep
 from ..config.choice_files import Choices
 from ..config.sweep import CheckedSweep, configure_sweep
 from ..errors import DataError, Interrupted, UserError
+from ..findings.sweep_record import read_sweep
+from ..report.optuna_study import open_storage, write_study
 from ..runs import file_names
 from ..runs.run_folder import create_folder
 from ..runs.status import DIVERGED, FAILED, OPEN
@@ -28,8 +30,11 @@ def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
     fork: whether this process may be copied for jobs. Raises DataError if the folder holds another sweep,
     Interrupted after a signal.
     """
+    search = sweep.search
+    if search.export:
+        open_storage(search.export).engine.dispose()  # refused before anything is made
     folder = SweepFolder(create_folder(sweep.folder, named_by_user=True))
-    threads, search = _prepare(sweep, folder), sweep.search
+    threads = _prepare(sweep, folder)
     try:
         if search.launcher == "slurm":
             run_on_cluster(sweep, folder, SlurmWorkers(search.workers, search.slurm))
@@ -53,6 +58,9 @@ def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
             report_sweep(folder.path)
         except DataError as error:
             print(f"warning   {error}")
+    if search.export:
+        name = write_study(search.export, read_sweep(folder.path), jobs, sweep.space)
+        print(f"optuna    study {name} in {search.export}", flush=True)
     return 1 if failed else 0
 
 

@@ -6,13 +6,11 @@ import importlib.util
 import warnings
 from typing import Any
 
-from ..findings.sweep_record import SweepJob, SweepRecord, number_in
+from ..findings.sweep_record import SweepJob, SweepRecord, mostly_numbers, number_in
 from ..search.plan import REPEATED
 
 # Of fewer jobs, the importances of settings would be chance.
 LEAST_JOBS = 12
-# A range of positive numbers over this factor is compared on a logarithmic scale.
-LOGARITHMIC = 10
 
 
 def importances(sweep: SweepRecord) -> dict[str, float]:
@@ -21,7 +19,10 @@ def importances(sweep: SweepRecord) -> dict[str, float]:
     Empty where jobs are few, one setting varies, or Optuna is not installed.
     """
     keys = [key for key in sweep.varied if key not in REPEATED]
-    jobs = [job for job in sweep.ranked if job.score(sweep.metric) is not None]
+    scored = [job for job in sweep.ranked if job.score(sweep.metric) is not None]
+    # A job without a number, such as dropout=null of the defaults, has no place on the setting's scale.
+    numeric = [key for key in keys if mostly_numbers(sweep.of(job, key) for job in scored)]
+    jobs = [job for job in scored if all(number_in(sweep.of(job, key)) is not None for key in numeric)]
     if len(keys) < 2 or len(jobs) < LEAST_JOBS or importlib.util.find_spec("optuna") is None:
         return {}
     import optuna
@@ -29,7 +30,10 @@ def importances(sweep: SweepRecord) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # called experimental
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        distributions = {key: _distribution([sweep.of(job, key) for job in jobs]) for key in keys}
+        distributions = {
+            key: _distribution([sweep.of(job, key) for job in jobs], sweep.is_logarithmic(key))
+            for key in keys
+        }
         study = optuna.create_study(direction="maximize")
         for job in jobs:
             study.add_trial(
@@ -45,7 +49,7 @@ def importances(sweep: SweepRecord) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda entry: entry[1], reverse=True))
 
 
-def _distribution(values: list[str]) -> Any:
+def _distribution(values: list[str], logarithmic: bool) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     numbers = [number_in(value) for value in values]
@@ -53,7 +57,7 @@ def _distribution(values: list[str]) -> Any:
     if len(known) < len(values) or len(set(known)) < 2:
         return CategoricalDistribution(sorted(set(values)))
     low, high = min(known), max(known)
-    return FloatDistribution(low, high, log=low > 0 and high >= LOGARITHMIC * low)
+    return FloatDistribution(low, high, log=logarithmic and low > 0)
 
 
 def _value(sweep: SweepRecord, job: SweepJob, key: str, distribution: Any) -> Any:

@@ -10,11 +10,14 @@ from ..runs import file_names
 from ..search.plan import REPEATED
 from .importance import importances
 from .pictures import sweep_curves
+from .pictures.parallel_coordinates import parallel_coordinates
 from .templates import render
 
 # Curves of more jobs could not be told apart.
 MAX_CURVES = 10
 MAX_SETTINGS = 12
+# Of parallel coordinates: settings at most, jobs at least.
+MAX_AXES, LEAST_LINES = 7, 4
 MISSING = "–"
 
 
@@ -90,15 +93,20 @@ def _settings(sweep: SweepRecord) -> list[tuple[str, str]]:
         caption = "How much each setting matters for the best jobs (PED-ANOVA)"
         found.append((caption, sweep_curves.importance_bars(important)))
     settings = {key: values for key, values in sweep.varied.items() if key not in REPEATED}
+    scored = [(job, value) for job in sweep.ranked if (value := job.value(sweep.metric)) is not None]
+    if len(settings) > 1 and len(scored) >= LEAST_LINES:
+        keys = list(settings)[:MAX_AXES]
+        lines = [([sweep.of(job, key) for key in keys], value) for job, value in scored]
+        scales = {key: sweep.is_logarithmic(key) for key in keys}
+        lower = sweep.metric in LOWER_IS_BETTER
+        svg = parallel_coordinates(scales, lines, _label(sweep.metric), lower)
+        found.append(("Every job over its settings; the darker, the better", svg))
     for key, values in list(settings.items())[:MAX_SETTINGS]:
-        points = [
-            (sweep.of(job, key), value)
-            for job in sweep.ranked
-            if (value := job.value(sweep.metric)) is not None
-        ]
+        points = [(sweep.of(job, key), value) for job, value in scored]
         caption = f"{key}: every job"
         if points and len(values) < 100:
-            found.append((caption, sweep_curves.setting_plot(points, key, _label(sweep.metric))))
+            svg = sweep_curves.setting_plot(points, key, _label(sweep.metric), sweep.is_logarithmic(key))
+            found.append((caption, svg))
     return found
 
 

@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from statistics import NormalDist
+from typing import Any
 
 from .plan import DrawFrom, Results, Task, job_name
 from .ranges import Parameter, Range, Values
@@ -86,7 +87,7 @@ class Bayesian:
     def _proposed(self, number: int, results: Results) -> dict[str, str]:
         import optuna
 
-        distributions = {key: _distribution(parameter) for key, parameter in self.space.items()}
+        distributions = {key: distribution_of(parameter) for key, parameter in self.space.items()}
         seed = (self.seed * 1_000_003 + number) % 2**32
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # samplers that are called experimental
@@ -101,7 +102,7 @@ class Bayesian:
             # Jobs that are not done yet count as middling, so that they are not proposed once more.
             waiting = [results.settings(job_name(n)) for n in range(number - self.lag + 1, number)]
             for settings, value in [*known, *((one, 0.0) for one in waiting if self._is_inside(one))]:
-                params = {key: _plain(self.space[key], text) for key, text in settings.items()}
+                params = {key: plain_value(self.space[key], text) for key, text in settings.items()}
                 study.add_trial(
                     optuna.trial.create_trial(params=params, distributions=distributions, value=value)
                 )
@@ -136,7 +137,8 @@ class Bayesian:
         )
 
 
-def _distribution(parameter: Parameter):  # type: ignore[no-untyped-def]
+def distribution_of(parameter: Parameter) -> Any:
+    """Return the distribution of Optuna with the values of a parameter."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(parameter, Values):
@@ -147,7 +149,8 @@ def _distribution(parameter: Parameter):  # type: ignore[no-untyped-def]
     return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
 
 
-def _plain(parameter: Parameter, text: str) -> str | int | float:
+def plain_value(parameter: Parameter, text: str) -> str | int | float:
+    """Return the value of an override as such a distribution has it."""
     if isinstance(parameter, Range):
         return int(text) if parameter.whole else float(text)
     return text

@@ -104,6 +104,18 @@ class Range:
         reach = round(reach) if self.whole else float(f"{reach:.2g}")
         return replace(self, low=reach) if below else replace(self, high=reach)
 
+    def reaching(self, values: list[str]) -> Range:
+        """Return a range that contains these values, too, but for those that its scale does not have."""
+        numbers = [self.low, self.high]
+        for text in values:
+            try:
+                number = float(text)
+            except ValueError:
+                continue
+            on_scale = (number > 0 or not self.log) and (number.is_integer() or not self.whole)
+            numbers += [number] if math.isfinite(number) and on_scale else []
+        return replace(self, low=min(numbers), high=max(numbers))
+
     def _bounds(self) -> tuple[float, float]:
         """Return the ends on the range's scale; every whole number gets a part of its own around it."""
         margin = 0.5 if self.whole else 0.0

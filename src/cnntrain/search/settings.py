@@ -91,6 +91,12 @@ class Search(Option):
         "when a sweep is continued, train its failed jobs again (diverged ones would diverge again)",
         resume="free",
     )
+    export: str = setting(
+        "",
+        "URL of an Optuna storage, such as sqlite:///study.db, into which the sweep is written as a study "
+        "at its end; optuna-dashboard shows it",
+        resume="free",
+    )
     report: bool = setting(
         True,
         "write jobs.csv, findings.json and report.html into the sweep's folder at its end",
@@ -102,6 +108,8 @@ class Search(Option):
             yield f"search.objective={self.objective}: must be one of {', '.join(OBJECTIVES)}"
         if self.launcher == "ray" and importlib.util.find_spec("ray") is None:
             yield "search.launcher=ray: needs Ray; pip install 'cnntrain[ray]'"
+        if self.export and importlib.util.find_spec("optuna") is None:
+            yield f"search.export={self.export}: needs Optuna; pip install 'cnntrain[search]'"
         if self.slurm and self.launcher != "slurm":
             yield f"search.slurm={self.slurm}: has no effect with search.launcher={self.launcher}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 
-from ...findings.sweep_record import number_in
+from ...findings.sweep_record import mostly_numbers, number_in
 from .run_curves import TRAIN, VAL, empty_axes, svg
 
 # More values of text than this would be written over each other.
@@ -21,12 +21,13 @@ def job_curves(lines: dict[str, list[tuple[float, float]]], label: str, logarith
         return None
     from matplotlib import colormaps
 
-    figure, axes = empty_axes("epoch", label, 0.8)
+    # As wide as the names beside the curves need.
+    figure, axes = empty_axes("epoch", label, 0.9 - 0.0105 * max(map(len, lines)))
     colours = colormaps["viridis"]
     for number, (name, points) in enumerate(lines.items()):
         x, y = zip(*points, strict=True)
         colour = colours(0.9 * number / max(1, len(lines) - 1))
-        axes.plot(x, y, color=colour, linewidth=1.2, marker="o", markersize=2, label=f"job {name}")
+        axes.plot(x, y, color=colour, linewidth=1.2, marker="o", markersize=2, label=name)
     values = [y for points in lines.values() for _, y in points]
     if logarithmic and min(values) > 0 and max(values) / min(values) > 100:
         axes.set_yscale("log")
@@ -57,18 +58,32 @@ def importance_bars(importances: dict[str, float]) -> str:
     return svg(figure)
 
 
-def setting_plot(points: list[tuple[str, float]], key: str, label: str) -> str:
+def setting_plot(points: list[tuple[str, float]], key: str, label: str, logarithmic: bool) -> str:
     """Return the metric over the values of a setting: a point for each job, and the means of repeated values.
 
-    Numbers have an axis of their own, logarithmic where they span a factor of 10; other values stand side by
-    side in the order given.
+    Numbers have an axis of their own, and the mean of jobs without a number, such as null, is a line across
+    it; other values stand side by side in the order given.
     """
     figure, axes = empty_axes(key, label)
-    numbers = [number_in(value) for value, _ in points]
-    are_numbers = all(number is not None for number in numbers)
+    are_numbers = mostly_numbers(value for value, _ in points)
     if are_numbers:
-        x = [float(number) for number in numbers if number is not None]
-        if min(x) > 0 and max(x) >= 10 * min(x):
+        others: dict[str, list[float]] = {}
+        for value, metric in points:
+            if number_in(value) is None:
+                others.setdefault(value, []).append(metric)
+        for value, metrics in others.items():
+            axes.axhline(statistics.fmean(metrics), color=VAL, linestyle=":", linewidth=1.2)
+            axes.annotate(
+                f"{value[:15]} (mean)",
+                (0.01, statistics.fmean(metrics)),
+                xycoords=("axes fraction", "data"),
+                fontsize=8,
+                color=VAL,
+                va="bottom",
+            )
+        points = [(value, metric) for value, metric in points if number_in(value) is not None]
+        x = [float(value) for value, _ in points]
+        if logarithmic and min(x) > 0:
             axes.set_xscale("log")
             axes.minorticks_off()
     else:
