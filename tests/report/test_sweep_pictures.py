@@ -6,7 +6,7 @@ import random
 import re
 from pathlib import Path
 
-from pytest import approx
+import pytest
 
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.equivalent_command import equivalent_overrides
@@ -51,8 +51,8 @@ def test_parallel_axes_have_scales_of_their_own_and_a_place_for_values_that_are_
     worst, middle, best = heights(svg)  # the best is drawn last
     top, bottom = middle[0], worst[0]
     assert [worst[3], best[3]] == [bottom, top]
-    assert best[0] == approx((top + bottom) / 2)  # 0.1 between 0.001 and 10 on a logarithmic axis
-    assert middle[3] == approx((top + bottom) / 2)
+    assert best[0] == pytest.approx((top + bottom) / 2)  # 0.1 between 0.001 and 10 on a logarithmic axis
+    assert middle[3] == pytest.approx((top + bottom) / 2)
     assert (best[1], middle[1]) == (top, bottom)
     assert worst[1] > bottom  # null, below the numbers
     assert (best[2], middle[2], worst[2]) == (bottom, top, top)

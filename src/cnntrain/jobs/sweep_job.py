@@ -9,7 +9,9 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from ..config import stored_config
@@ -59,8 +61,10 @@ class Work:
     device: str | None = None
 
 
-def run_job(work: Work) -> None:
-    """Train a job, write its record and end the process."""
+def run_job(work: Work, connection: Connection) -> None:
+    """Train a job once something is received, write its record, send 0 or an exit code of above, and exit."""
+    _end_with_parent()
+    connection.recv()
     _separate(work)
     began = time.monotonic()
     code, record = _trained(work)
@@ -76,21 +80,27 @@ def run_job(work: Work) -> None:
             code = DISK_FULL
     sys.stdout.flush()
     sys.stderr.flush()
+    with suppress(OSError):  # the process that started it is gone
+        connection.send(code)
     os._exit(code)
 
 
-def _separate(work: Work) -> None:
-    """Give the process its own output and signals, and let it end with the one that started it."""
-    log = os.open(work.sweep / work.job / file_names.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    for descriptor in (1, 2):
-        os.dup2(log, descriptor)
-    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+def _end_with_parent() -> None:
+    """Let this process be stopped by STOP alone, and when the one that started it ends."""
     for name in IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(STOP, signal.SIG_DFL)  # nothing is lost before training
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {STOP})
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, STOP)  # PR_SET_PDEATHSIG
+
+
+def _separate(work: Work) -> None:
+    """Give the process its own output, and its GPU."""
+    log = os.open(work.sweep / work.job / file_names.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
     if work.device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = work.device
 

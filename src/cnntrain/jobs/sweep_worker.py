@@ -7,52 +7,39 @@ next one, after whatever end, could not read again.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import signal
-import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
-
-from tqdm import tqdm
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing import connection
 
 from ..config.check import store_absolute_paths
 from ..config.option_table import OPTIONS
 from ..config.sweep import CheckedSweep
 from ..data.splits import Splits
 from ..errors import ConfigError, UserError
-from ..metrics import LOWER_IS_BETTER, format_metric
+from ..metrics import LOWER_IS_BETTER
 from ..runs import file_names
 from ..runs.signals import StopSignals
 from ..runs.status import DIVERGED, FAILED, OPEN
 from ..runs.sweep_folder import JobRecord, JobResults, SweepFolder
-from ..runs.sweep_ranking import best_of
 from ..search.plan import Task
 from ..settings.accelerators import cuda_devices
 from ..settings.config_tree import OF_SWEEPS, Config
+from .job_process import JobProcess, process_context
 from .shared_data import SharedData
-from .sweep_job import DISK_FULL, STOP, TAKEN, Work, run_job
+from .sweep_job import DISK_FULL, TAKEN, Work
+from .sweep_output import SweepOutput
 
-# Seconds between two looks at the processes of jobs, and at a folder in which others work.
-LOOK, WAIT = 0.003, 0.5
+# Seconds after which signals are looked at, and between two looks at a folder in which others work.
+LOOK, WAIT = 0.1, 0.5
 # In messages that are compared: files of jobs, rates, losses.
 NUMBER = re.compile(r"[\d.]+(e[+-]?\d+)?")
 # Of a job's own trainer.…, unless the sweep sets them: its page and pictures are made by job=report, and the
 # test split is not for choosing among jobs.
 OF_JOBS = {"report": False, "pictures": False, "test": False}
-
-
-@dataclass
-class Running:
-    """A job that is being trained: its process, the task, when it began, the GPU it uses."""
-
-    process: Any
-    task: Task
-    began: float
-    device: str | None
 
 
 class SweepWorker:
@@ -64,12 +51,16 @@ class SweepWorker:
         self.folder = folder
         self.threads = threads
         self.plan = self.search.plan(sweep.space, sweep.base.trainer.epochs, sweep.base.seed)
-        self.running: dict[str, Running] = {}
-        self._context = _context(fork)
+        self.running: dict[str, JobProcess] = {}
+        # For the job that is likely to be the next, started while others are trained.
+        self._prepared: JobProcess | None = None
+        self._context = process_context(fork)
+        # Whether processes of jobs are copies of this one, and so hold the data that it has read.
+        self._are_copies = self._context.get_start_method() == "fork"
         self._devices = _devices(self.search.workers)
         self._data = SharedData()
         self._failures: list[str] = []
-        self._bar: tqdm[Any] | None = None
+        self._output = SweepOutput()
         # Whether jobs were left open as search.minutes were over.
         self.out_of_time = False
         # When to look for an open task again; at once when a job of this worker has ended.
@@ -79,22 +70,22 @@ class SweepWorker:
         """Work until nothing is open; raises Interrupted after a signal, UserError to stop the sweep."""
         if self.search.retry_failed:
             self._reopen_failed()
-        with StopSignals().caught() as signals, tqdm(disable=None, unit="job", leave=False) as self._bar:
+        with StopSignals().caught() as signals, self._output:
             try:
                 while signals.received is None and self._work():
-                    time.sleep(LOOK)
-            except BaseException:
+                    connection.wait([process.connection for process in self.running.values()], LOOK)
+            finally:
+                self._discard_prepared()
                 self._stop_jobs()
-                raise
             if signals.received is not None:
-                self._stop_jobs()
                 raise signals.received
 
     def _work(self) -> bool:
         """Start and end jobs; return False once nothing is left to do here."""
         for job in list(self.running):
-            if self.running[job].process.exitcode is not None:
-                self._end(job)
+            code = self.running[job].exit_code()
+            if code is not None:
+                self._end(job, code)
                 self._look_at = 0.0
         if time.monotonic() < self._look_at:
             return True
@@ -108,6 +99,8 @@ class SweepWorker:
                 break
             self._start(task)
         self._look_at = time.monotonic() + WAIT
+        if self.running and not self._time_is_up():
+            self._prepare_next()
         if not self.running and not open_elsewhere and self._time_is_up():
             self.out_of_time = self._next()[0] is not None
         return bool(self.running) or open_elsewhere
@@ -117,7 +110,7 @@ class SweepWorker:
         results = self._results()
         elsewhere = False
         tasks = list(self.plan.tasks(results))
-        self._show(tasks, results)
+        self._output.progress(tasks, results)
         for task in tasks:
             if results.closed(task) or task.job in self.running:
                 continue
@@ -133,35 +126,53 @@ class SweepWorker:
         self.folder.write(task.job, JobRecord(settings, task.stage))
 
     def _start(self, task: Task) -> None:
-        record = self.folder.jobs()[task.job]
+        record = self._begun(task, self.folder.jobs()[task.job])
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and not _is_for(prepared.work, task, record):
+            prepared.discard()
+            prepared = None
         try:
-            config = self._config(record.settings)
+            process = prepared or JobProcess(self._context, self._work_on(task, record))
         except ConfigError as error:
             self._close(task.job, replace(record, status=FAILED, reason=" ".join(error.problems)))
             return
-        used = [running.device for running in self.running.values()]
-        device = min(self._devices, key=used.count) if self._devices else None
-        work = Work(
+        process.begin()
+        self.running[task.job] = process
+
+    def _prepare_next(self) -> None:
+        """Start a process for the next task, which waits until there is room for it.
+
+        Only copies of this process, as others take a GPU when they start.
+        """
+        if not self._are_copies or self._prepared is not None:
+            return
+        task, _ = self._next()
+        if task is None:
+            return
+        results = self._results()
+        record = results.jobs.get(task.job) or JobRecord(self.plan.settings(task.job, results), task.stage)
+        with suppress(ConfigError):  # said when it is started
+            self._prepared = JobProcess(self._context, self._work_on(task, self._begun(task, record)))
+
+    @staticmethod
+    def _begun(task: Task, record: JobRecord) -> JobRecord:
+        return replace(record, stage=task.stage, status=OPEN, reason="")
+
+    def _work_on(self, task: Task, record: JobRecord) -> Work:
+        """Return what a process is told of a task; raises ConfigError."""
+        config = self._config(record.settings)
+        used = [process.work.device for process in self.running.values()]
+        return Work(
             self.folder.path,
             task.job,
             config,
-            replace(record, stage=task.stage, status=OPEN, reason=""),
+            record,
             task.epochs,
             self.search.stop_hopeless,
             self.search.objective,
             self._splits(config),
-            device,
+            min(self._devices, key=used.count) if self._devices else None,
         )
-        process = self._context.Process(target=run_job, args=(work,))
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # A stop that comes before the new process handles it waits until it does.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {STOP})
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {STOP})
-        self.running[task.job] = Running(process, task, time.monotonic(), device)
 
     def _config(self, settings: dict[str, str]) -> Config:
         """Return the configuration of a job; raises ConfigError."""
@@ -173,11 +184,9 @@ class SweepWorker:
         store_absolute_paths(config)
         return config
 
-    def _end(self, job: str) -> None:
-        """Take note of a process that has ended."""
-        running = self.running.pop(job)
-        code = running.process.exitcode
-        running.process.close()
+    def _end(self, job: str, code: int) -> None:
+        """Take note of a job that has ended; its process, which has no more to do, is waited for later."""
+        self.running.pop(job).connection.close()
         record = self.folder.jobs()[job]
         if code == TAKEN:
             return
@@ -203,19 +212,12 @@ class SweepWorker:
 
     def _report(self, job: str, record: JobRecord) -> None:
         """Print a line on a job that has ended or paused; raises UserError if the sweep has to stop."""
-        settings = " ".join(f"{key}={value}" for key, value in record.settings.items()) or "defaults"
+        self._output.job(job, record)
         if record.status in (FAILED, DIVERGED):
-            first_sentence = record.reason.partition(". ")[0]
-            self._print(f"cnntrain: job {job} ({settings}) failed: {first_sentence}", sys.stderr)
             self._failures.append(NUMBER.sub("", record.reason))
             self._check_failures(job)
-            return
-        self._failures.clear()
-        best = best_of(record)
-        result = "" if best is None else f"  val {format_metric(str(record.metric), best)}"
-        epochs = f"  {record.epochs} epochs" if record.epochs != 1 else "  1 epoch"
-        reason = f"  {record.reason}" if record.reason else ""
-        self._print(f"job {job}  {settings}{result}{epochs if record.curve else ''}{reason}", sys.stdout)
+        else:
+            self._failures.clear()
 
     def _check_failures(self, job: str) -> None:
         log = self.folder.path / job / file_names.LOG
@@ -233,58 +235,36 @@ class SweepWorker:
             if record.status == FAILED:
                 self.folder.write(job, replace(record, status=OPEN, reason=""))
 
+    def _discard_prepared(self) -> None:
+        if self._prepared is not None:
+            self._prepared.discard()
+            self._prepared = None
+
     def _stop_jobs(self) -> None:
         """Let all jobs save and stop, and wait for them."""
-        for running in self.running.values():
-            if running.process.exitcode is None:
-                os.kill(running.process.pid, STOP)
-        for running in self.running.values():
-            running.process.join()
+        for process in self.running.values():
+            process.stop()
+        for process in self.running.values():
+            process.wait()
         self.running.clear()
 
     def _time_is_up(self) -> bool:
         if self.search.minutes is None:
             return False
         seconds = sum(record.seconds for record in self.folder.jobs().values())
-        seconds += sum(time.monotonic() - running.began for running in self.running.values())
+        seconds += sum(time.monotonic() - process.began for process in self.running.values())
         return seconds >= 60 * self.search.minutes * self.search.workers
 
     def _splits(self, config: Config) -> Splits | None:
-        """Return the data of a job if processes of jobs are copies of this one, which hold them."""
-        copied = self._context.get_start_method() == "fork" and config.job == "train"
-        return self._data.splits(config) if copied else None
+        """Return the data of a job where it is a copy of this process."""
+        return self._data.splits(config) if self._are_copies and config.job == "train" else None
 
     def _results(self) -> JobResults:
         return JobResults(self.folder.jobs(), frozenset(LOWER_IS_BETTER))
 
-    def _show(self, tasks: Iterable[Task], results: JobResults) -> None:
-        if self._bar is None or self._bar.disable:
-            return
-        tasks = list(tasks)
-        self._bar.total, self._bar.n = len(tasks), sum(map(results.closed, tasks))
-        scores = [results.score(job, record.epochs) for job, record in results.jobs.items() if record.curve]
-        if scores:
-            self._bar.set_postfix_str(f"best {abs(max(scores)):.4g}", refresh=False)
-        self._bar.refresh()
 
-    def _print(self, line: str, stream: Any) -> None:
-        if self._bar is not None and not self._bar.disable:
-            self._bar.clear()
-        print(line, file=stream, flush=True)
-
-
-def _context(fork: bool) -> Any:
-    """Return how processes are started: as copies of this one if it may be copied, else of a fresh one.
-
-    A process cannot be copied once torch's threads have run in it, or CUDA's driver was asked something.
-    """
-    if fork and sys.platform == "linux" and not cuda_devices():
-        tqdm.monitor_interval = 0  # a thread of its own
-        return multiprocessing.get_context("fork")
-    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
-    if sys.platform != "win32":
-        context.set_forkserver_preload(["cnntrain.jobs.sweep_job"])
-    return context
+def _is_for(work: Work, task: Task, record: JobRecord) -> bool:
+    return (work.job, work.epochs, work.record) == (task.job, task.epochs, record)
 
 
 def _devices(workers: int) -> list[str]:
