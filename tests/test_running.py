@@ -390,6 +390,25 @@ def test_without_validation_the_last_epoch_is_the_best() -> None:
     assert (result["best_epoch"], result["val/accuracy"]) == (2, None)
 
 
+def test_tensorboard_holds_the_histograms_of_histograms_jsonl() -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    command = ["hydra.run.dir=run", "logger=tensorboard", "trainer.epochs=4", "trainer.pictures=false"]
+    assert main([*command, "trainer.report=false"]) == 0
+    events = EventAccumulator("run/tensorboard", size_guidance={"histograms": 0}).Reload()
+    rows = [json.loads(line) for line in Path("run/histograms.jsonl").read_text().splitlines()]
+    assert len(rows) > 1
+    names = [name for name in rows[0] if name != "step"]
+    assert sorted(events.Tags()["histograms"]) == sorted(names)
+    for name in names:
+        for row, event in zip(rows, events.Histograms(name), strict=True):
+            value = event.histogram_value
+            assert event.step == row["step"]
+            assert (value.min, value.max) == (row[name]["low"], row[name]["high"])
+            # Limits and counts are written as doubles; those of empty bins at the ends are left out.
+            assert sum(value.bucket) == value.num == sum(row[name]["counts"])
+
+
 def test_tensorboard_holds_the_rows_of_metrics_jsonl() -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -180,6 +180,7 @@ def test_members_with_other_validation_images_are_not_compared_by_them(
         (["ensemble.members=[a]"], 2, "a: matches no folder of a run"),
         (["ensemble.members=[A]"], 2, "needs two runs at least"),
         (["run=A"], 2, "is no sweep"),
+        (["ensemble.members=[A,A]", "model=vgg11"], 2, "model: has no effect with job=ensemble"),
         (["ensemble.members=[A,other]"], 3, "other: takes images of 8x8x3 in place of 8x8x1"),
     ],
 )

@@ -262,6 +262,11 @@ def test_jobs_of_a_grid_have_their_own_numbers_of_epochs() -> None:
     ]
 
 
+def test_a_value_that_is_listed_twice_is_one_job() -> None:
+    assert sweep("seed=1,1,2,1") == 0
+    assert [record["settings"]["seed"] for record in records().values()] == ["1", "2"]
+
+
 def test_the_search_of_an_experiment_is_that_of_the_sweep_and_no_part_of_its_jobs() -> None:
     Path("own/experiment").mkdir(parents=True)
     Path("own/experiment/mine.yaml").write_text(
@@ -340,8 +345,9 @@ def test_no_job_is_started_once_the_time_is_up(capsys: pytest.CaptureFixture[str
     assert len(records()) == 3
 
 
-def test_jobs_that_train_nothing_are_done_once() -> None:
-    assert main(["-m", "hydra.sweep.dir=sweep", "job=summary", "model=linear", "seed=0,1"]) == 0
+def test_jobs_that_train_nothing_are_done_once_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-m", "hydra.sweep.dir=sweep", "job=summary", "model=linear,lenet5", "seed=0"]) == 0
+    assert capsys.readouterr().out.count("parameters") >= 2
     assert [record["status"] for record in records().values()] == ["finished", "finished"]
     before = Path("sweep/0001/config.yaml").stat().st_mtime_ns
     assert main(["-m", "run=sweep"]) == 0
@@ -456,7 +462,10 @@ def test_a_range_in_a_file_is_searched_and_the_command_line_replaces_it() -> Non
         (["search=random"], "nothing varies"),
         (["search=random,grid", "seed=0,1"], "search: has several values"),
         (["optim.lr=log(1e-3,1)", "search.jobs=3,4"], "search.jobs: has several values"),
-        (["optim.momentum=uniform(0,2)"], "optim.momentum=2.0: must"),
+        (
+            ["optim.momentum=uniform(0,2)"],
+            "optim.momentum=2.0: must be in [0, 1); the default is 0.9 (an end of optim.momentum=",
+        ),
         (["optim.lr=log(1e-3,1)", "search.jobs=2000"], "more than max_jobs=1000"),
         (
             ["optim.lr=log(1e-3,1)", "search=random", "search.first_epochs=2", "search.pruning=none"],

@@ -136,6 +136,6 @@ def assemble(
     if config.trainer.instruments:
         histograms = folder.path / HISTOGRAMS
         remove_later_rows(histograms, progress.step)
-        instrument = Histograms(parts.step.network, histograms, trainer.steps_per_epoch)
+        instrument = Histograms(parts.step.network, histograms, trainer.steps_per_epoch, logger)
         parts.step.update.instruments.add(instrument)
     return Assembled(trainer, parts)

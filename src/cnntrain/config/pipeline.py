@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..errors import ConfigError
 from ..settings.config_tree import OF_SWEEPS
 from ..settings.fields import shorten
@@ -10,6 +12,9 @@ from .choice_files import EXPERIMENT, Choices, built_in_folder
 from .compose import RUN_FOLDER, SWEEP_FOLDER, compose, laid_over
 from .read_yaml import read_yaml
 from .select_choices import HYDRA_SWEEPS, Selection, select
+
+# Settings of job=ensemble besides its own.
+OF_ENSEMBLES = ("job", "run", "trainer.device", "trainer.precision", "trainer.threads")
 
 
 def configure(overrides: list[str], choices: Choices) -> Checked:
@@ -29,6 +34,13 @@ def _sweeps_only(overrides: list[str], choices: Choices) -> list[str]:
     if not found:
         return []
     return [f"experiment={names[-1]}: its hydra.{found[0]} applies to sweeps only; add -m"]
+
+
+def _without_effect_on_ensembles(selection: Selection) -> Iterator[str]:
+    """Yield an error for each setting of a network or its training, which members of an ensemble have."""
+    for key in [*selection.given, *selection.settings]:
+        if key not in OF_ENSEMBLES and not key.startswith("ensemble."):
+            yield f"{key}: has no effect with job=ensemble, whose members have settings of their own"
 
 
 def _single_run_problems(overrides: list[str]) -> list[str]:
@@ -55,6 +67,8 @@ def configure_job(overrides: list[str], choices: Choices, problems: list[str] | 
     if selection.problems or selection.file_problems:
         raise ConfigError(all_problems(selection))
     composed = compose(selection, choices)
+    if composed.config.job == "ensemble" and (problems := list(_without_effect_on_ensembles(selection))):
+        raise ConfigError(problems)
     checked = check(composed.config, composed.run_folder, RUN_FOLDER in selection.folders)
     checked.notices.extend(_replaced_choices(selection))
     return checked

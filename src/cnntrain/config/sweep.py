@@ -154,7 +154,7 @@ def _split(overrides: list[str], choices: Choices) -> tuple[list[str], dict[str,
         if values is None:
             common.append(text)
         else:
-            space[key] = Values(tuple(values))
+            space[key] = Values(tuple(dict.fromkeys(values)))
     if problems:
         raise ConfigError(problems)
     return common, space
@@ -173,7 +173,10 @@ def _check(sweep: CheckedSweep, limit: int) -> list[str]:
         try:
             notices += [notice for notice in sweep.job(settings).notices if notice not in notices]
         except ConfigError as error:
-            problems += [line for line in error.problems if line not in problems]
+            ends = [f"{key}={found.written()}" for key in settings if isinstance(found := space[key], Range)]
+            of_range = f" (an end of {', '.join(ends)})" if ends else ""
+            lines = [f"{line}{of_range}" for line in error.problems]
+            problems += [line for line in lines if line not in problems]
     if problems:
         raise ConfigError(problems)
     return notices

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -47,6 +49,11 @@ class SweepOutput:
         epochs = f"  {record.epochs} epochs" if record.epochs != 1 else "  1 epoch"
         reason = f"  {record.reason}" if record.reason else ""
         self._print(f"job {name}  {settings}{result}{epochs if record.curve else ''}{reason}", sys.stdout)
+
+    def log(self, file: Path) -> None:
+        """Print the output of a job that trained nothing, whose result it is."""
+        with suppress(OSError):
+            self._print(f"{file.read_text(encoding='utf-8', errors='replace').rstrip()}\n", sys.stdout)
 
     def _print(self, line: str, stream: Any) -> None:
         if not self._bar.disable:

@@ -12,7 +12,7 @@ class Sink(Protocol):
     """A destination of records."""
 
     def write(self, row: Row) -> None:
-        """Write one record, whose numbers are finite or None."""
+        """Write one record, whose numbers are finite or None; a histogram has the keys low, high, counts."""
 
     def close(self) -> None:
         """Flush and close."""

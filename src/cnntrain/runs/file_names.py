@@ -18,3 +18,5 @@ FINDINGS, EVIDENCE, REPORT = "findings.json", "evidence.json", "report.html"
 IMAGES, PREPROCESSING, SCHEDULE = "images.png", "preprocessing.png", "schedule.png"
 # What a run may write before its first checkpoint.
 BEFORE_TRAINING = (CONFIG, METRICS, SUMMARY, ERROR, HISTOGRAMS, IMAGES, PREPROCESSING, SCHEDULE)
+# In the folder of an ensemble: those of its members, and that of their averaged weights.
+MEMBERS, SOUP = "members", "soup"
