@@ -235,7 +235,7 @@ def test_a_folder_in_place_of_a_file_is_named(
     assert name in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("left", [".lock", ".process.json", "checkpoints/.previous.pt.linking"])
+@pytest.mark.parametrize("left", [".lock", ".lease", "checkpoints/.previous.pt.linking"])
 def test_files_left_by_a_killed_process_do_not_matter(left: str, run: Path) -> None:
     (run / left).write_text("{")
     assert main([f"run={run}", "trainer.epochs=3"]) == 0

@@ -24,8 +24,8 @@ from ..machine_errors import machine_error
 from ..model import classifier, feature_map_sizes  # noqa: F401
 from ..regularization import plain_dropout, stochastic_depth  # noqa: F401
 from ..runs import file_names
+from ..runs.folder_lock import InUse
 from ..runs.metrics_file import read_rows
-from ..runs.run_folder import InUse
 from ..runs.signals import signals_as_exceptions
 from ..runs.status import DIVERGED, FAILED, FINISHED, INTERRUPTED, PAUSED, STOPPED
 from ..runs.sweep_folder import JobRecord, SweepFolder

@@ -13,7 +13,7 @@ from .pictures import sweep_curves
 from .pictures.parallel_coordinates import parallel_coordinates
 from .templates import render
 
-# Curves of more jobs could not be told apart.
+# Coloured curves of more jobs could not be told apart.
 MAX_CURVES = 10
 MAX_SETTINGS = 12
 # Of parallel coordinates: settings at most, jobs at least.
@@ -111,8 +111,8 @@ def _settings(sweep: SweepRecord) -> list[tuple[str, str]]:
 
 
 def _curves(sweep: SweepRecord) -> list[tuple[str, str]]:
-    best = ordered(sweep)[:MAX_CURVES]
-    of_jobs = "of every job" if len(sweep.jobs) <= MAX_CURVES else f"of the best {MAX_CURVES} jobs"
+    more = len(sweep.jobs) > MAX_CURVES
+    of_jobs = f"of all jobs, those after the best {MAX_CURVES} in grey" if more else "of every job"
     kinds = [("val/" + sweep.metric, f"Validation {_label(sweep.metric)}")] if sweep.metric else []
     kinds.append(("train/data_loss", "Training loss"))
     drawn = []
@@ -121,9 +121,10 @@ def _curves(sweep: SweepRecord) -> list[tuple[str, str]]:
             job.name: [
                 (row["epoch"], row[column]) for row in job.record.epochs if row.get(column) is not None
             ]
-            for job in best
+            for job in ordered(sweep)
         }
-        svg = sweep_curves.job_curves(lines, title.split(" ", 1)[1], column == "train/data_loss")
+        is_loss = column == "train/data_loss"
+        svg = sweep_curves.job_curves(lines, MAX_CURVES, title.split(" ", 1)[1], is_loss)
         drawn += [(f"{title} {of_jobs}", svg)] if svg is not None else []
     return drawn
 

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shlex
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ..errors import DataError
 from . import file_names
 from .atomic_write import PARTIAL_FILES, write_text
 from .checkpoint import Checkpoints
+from .folder_lock import FolderLock
 from .metrics_file import finite
-
-LOCK, OWNER = ".lock", ".process.json"
-
-
-class InUse(DataError):
-    """Another process holds the lock of a run's folder."""
 
 
 class RunFolder:
@@ -83,29 +74,16 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder for this process; raises DataError naming the process that holds the lock."""
-        lock, owner = FileLock(self.path / LOCK), self.path / OWNER
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise InUse(f"{self.path}: is in use by {_owner(owner)}; wait for it or stop it") from error
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be written ({error.strerror})") from error
+        """Lock the folder for this process; raises InUse naming the process that holds the lock."""
+        lock = FolderLock(self.path)
+        lock.acquire()
         try:
             self._remove_partial_files()
-            with suppress(OSError):  # only names the process to others
-                owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
             yield
         finally:
-            with suppress(OSError):
-                owner.unlink(missing_ok=True)
-            # The lock file stays: two processes could lock two files of its name if it were removed. In a
-            # folder that goes with it, filelock notices that its file is gone.
+            lock.release(remove=self._discarded)
             if self._discarded:
-                with suppress(OSError):
-                    (self.path / LOCK).unlink(missing_ok=True)
                 remove_if_empty(self.path, self.generated)
-            lock.release()
 
 
 def create(path: Path, named_by_user: bool, with_checkpoints: bool = True) -> RunFolder:
@@ -155,11 +133,3 @@ def remove_if_empty(path: Path, generated: bool) -> None:
     with suppress(OSError):  # the first that is not empty
         for folder in folders:
             folder.rmdir()
-
-
-def _owner(file: Path) -> str:
-    try:
-        owner = json.loads(file.read_text())
-        return f"process {owner['pid']} on {owner['host']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"

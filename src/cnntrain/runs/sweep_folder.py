@@ -14,13 +14,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ..errors import DataError
 from ..search.plan import Task
 from . import file_names
 from .atomic_write import write_text
-from .run_folder import LOCK
+from .folder_lock import Watch, exclusive
 from .status import DIVERGED, FAILED, FINISHED, INTERRUPTED, OPEN, PAUSED, STOPPED
 
 # Of a job that is trained no further; interrupted: its own time limit (trainer.max_minutes) has passed.
@@ -54,12 +52,13 @@ class SweepFolder:
     def __init__(self, path: Path):
         self.path = path
         self.file = path / file_names.SWEEP_FILE
+        self._watch = Watch()
         self._read: dict[str, tuple[tuple[int, int], JobRecord]] = {}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the lock of the sweep, for the moment in which a process chooses its next job."""
-        with FileLock(self.path / LOCK):
+        with exclusive(self.path):
             yield
 
     def jobs(self) -> dict[str, JobRecord]:
@@ -80,12 +79,7 @@ class SweepFolder:
 
     def is_running(self, job: str) -> bool:
         """Return whether a process holds the lock of a job."""
-        lock = FileLock(self.path / job / LOCK)
-        try:
-            with lock.acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
+        return self._watch.is_used(self.path / job)
 
     def _record(self, file: Path) -> JobRecord:
         try:

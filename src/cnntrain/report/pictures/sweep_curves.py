@@ -10,25 +10,38 @@ from .run_curves import TRAIN, VAL, empty_axes, svg
 
 # More values of text than this would be written over each other.
 MAX_TICKS = 20
+# Grey lines at most, so that the page of a long sweep stays small.
+MAX_OTHERS = 200
 # The means of values are drawn if there are less than so many values for each job.
 REPEATED = 0.7
 
 
-def job_curves(lines: dict[str, list[tuple[float, float]]], label: str, logarithmic: bool) -> str | None:
-    """Return a line over the epochs for each job, from dark, the best, to light; None if there is none."""
+def job_curves(
+    lines: dict[str, list[tuple[float, float]]], named: int, label: str, logarithmic: bool
+) -> str | None:
+    """Return a line over the epochs for each job, best first; None if there is none.
+
+    The first `named` are coloured, from dark to light, and named; all others are grey.
+    """
     lines = {name: points for name, points in lines.items() if points}
     if not lines:
         return None
+    others = list(lines.values())[named:]
+    values = [y for points in lines.values() for _, y in points]
+    lines = dict(list(lines.items())[:named])
     from matplotlib import colormaps
 
     # As wide as the names beside the curves need.
     figure, axes = empty_axes("epoch", label, 0.9 - 0.0105 * max(map(len, lines)))
     colours = colormaps["viridis"]
+    for points in others[:MAX_OTHERS]:
+        x, y = zip(*points, strict=True)
+        alone = len(points) == 1
+        axes.plot(x, y, color="0.7", linewidth=0.7, marker="." if alone else None, markersize=3, zorder=1)
     for number, (name, points) in enumerate(lines.items()):
         x, y = zip(*points, strict=True)
         colour = colours(0.9 * number / max(1, len(lines) - 1))
         axes.plot(x, y, color=colour, linewidth=1.2, marker="o", markersize=2, label=name)
-    values = [y for points in lines.values() for _, y in points]
     if logarithmic and min(values) > 0 and max(values) / min(values) > 100:
         axes.set_yscale("log")
         axes.minorticks_off()
