@@ -331,3 +331,47 @@ def test_a_run_on_labels_from_a_table_is_continued_from_any_folder(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert main(["run=../run", "trainer.epochs=2"]) == 0
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("status", ["finished", "interrupted"])
+@pytest.mark.parametrize(
+    "refusal", ["other data", "no such data", "no best", "damaged best", "another setting"]
+)
+def test_a_refusal_to_continue_leaves_the_folder_as_it_was(
+    refusal: str, status: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (100, 8, 8), dtype=np.uint8), np.arange(100) % 4
+    files, run = [tmp_path / "own.npz", tmp_path / "other.npz"], tmp_path / "run"
+    write_npz(files[0], images, labels)
+    write_npz(files[1], images[:-20], labels[:-20])
+    start = [*QUICK, "data=npz", f"data.path={files[0]}", "data.batch_size=10", f"hydra.run.dir={run}"]
+    assert main([*start, "trainer.epochs=1", "trainer.report=false"]) == 0
+    (run / "summary.json").write_text(f'{{"status": "{status}"}}')
+    best = run / "checkpoints/best.pt"
+    overrides = ["trainer.epochs=5"]
+    if refusal.endswith("data"):
+        overrides.append(f"data.path={files[1] if refusal == 'other data' else tmp_path / 'none.npz'}")
+    elif refusal == "no best":
+        best.unlink()
+    elif refusal == "damaged best":
+        best.write_bytes(best.read_bytes()[:-100])
+    else:
+        overrides.append("optim.lr=0.3")
+    before = contents(run)
+    assert main([f"run={run}", *overrides]) in (2, 3)
+    assert contents(run) == before
+    assert "continue  " not in capsys.readouterr().out
+
+
+def test_a_missing_best_network_is_named_and_not_called_a_run_without_an_epoch(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "checkpoints/best.pt").unlink()
+    assert main([f"run={run}", "job=evaluate"]) == 3
+    assert "best.pt: is missing; restore it" in capsys.readouterr().err

@@ -153,6 +153,21 @@ def test_fractions_are_printed_in_percent_and_other_metrics_as_numbers(name: str
     assert format_metric(name, 0.12346) == printed
 
 
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [
+        (0.0, "0.0000"),
+        (999999.5, "999999.5000"),
+        (-999999.5, "-999999.5000"),
+        (1e6, "1e+06"),
+        (-1e6, "-1e+06"),
+        (12345678.0, "1.235e+07"),
+    ],
+)
+def test_numbers_from_a_million_on_are_printed_with_four_digits(value: float, printed: str) -> None:
+    assert format_metric("loss", value) == f"loss {printed}"
+
+
 def test_large_logits_of_views_combine_without_saturation_and_nan_has_no_average_precision() -> None:
     loss = AttributeLogistic(["a"], None)
     first, second = torch.tensor([[18.0], [-200.0]]), torch.tensor([[20.0], [200.0]])

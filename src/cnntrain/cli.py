@@ -7,6 +7,7 @@ printed without delay.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from .config.command_line import CommandLine, parse
 from .errors import ConfigError, DataError, Interrupted, UserError
 from .machine_errors import machine_error
 from .output_streams import output_failed, tolerant_output
-from .runs.file_names import ENSEMBLE, SWEEP_FILE
+from .runs.file_names import ENSEMBLE, JOB, SWEEP_FILE
 from .settings.fields import problem, rule_of, settings_of, shorten
 from .settings.job_settings import Evaluate
 from .training.cpu_load import limit_spinning
@@ -171,6 +172,13 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
         command_line = equivalent_command(before, choices)
         raise DataError(
             f"run={run}: was made by job={before.job}, which trains nothing; train with: {command_line}"
+        )
+    if command.job in (None, "train") and (run / JOB).is_file():
+        command_line = equivalent_command(before, choices)
+        raise DataError(
+            f"run={run}: is a job of a sweep, whose results would not know of a longer training; go on with "
+            f"the sweep, cnntrain -m {shlex.quote(f'run={run.parent}')}, or start a run of its own: "
+            f"{command_line}"
         )
     config = changed(before, command.overrides, choices)
     from .jobs.dispatch import start_on_run

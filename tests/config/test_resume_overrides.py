@@ -29,6 +29,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["seed=1"], "seed=1: this run was started with 0"),
         (["trainer.threads=2"], "trainer.threads=2: this run was started with null"),
         (["experiment=smoke"], "experiment=smoke: a run keeps the settings"),
+        (["model=vgg11"], "model=vgg11: this run was started with model=linear"),
+        (["trainer.epochs=${nope}"], "trainer.epochs=${nope}: Interpolation key 'nope' not found"),
+        (["job=${nope}"], "job=${nope}: Interpolation key 'nope' not found"),
+        (["trainer.epochs=${seed}"], "trainer.epochs=0: this run has 1"),
+        (["job=evaluate", "data.val_fraction=0.5"], "data.val_fraction=0.5: the run was trained with 0.2"),
+        (["job=evaluate", "data.limit=100"], "data.limit=100: the run was trained with null"),
+        (["job=evaluate", "data.folds=3"], "data.folds=3: the run was trained with null"),
         (["job=evaluate", "experiment=smoke"], "experiment=smoke: a run keeps the settings"),
     ],
     ids=" ".join,
@@ -42,6 +49,8 @@ def test_settings_without_effect_on_the_job_are_refused(
 
 def test_settings_with_an_effect_and_those_that_change_nothing_are_accepted(run: Path) -> None:
     assert main([f"run={run}", "job=evaluate", "seed=0", "evaluate.split=val", "trainer.device=cpu"]) == 0
+    assert main([f"run={run}", "model=linear", "optim=sgd", "trainer=default", "trainer.epochs=${seed}"]) == 2
+    assert main([f"run={run}", "model=linear", "optim=sgd", "trainer=default"]) == 0
 
 
 def test_the_folder_of_a_job_that_trains_nothing_is_refused_with_the_command_that_trains(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader, TensorDataset
 
 from cnntrain.augmentation.transforms import Augment, Flip, PaddedCrop
 from cnntrain.data.batches import Batches, usable_workers
@@ -69,6 +70,19 @@ def test_worker_processes_give_the_same_batches_as_images_in_memory(tmp_path: Pa
         for (left, left_labels), (right, right_labels) in zip(from_files, from_memory, strict=True):
             assert torch.equal(left, right)
             assert torch.equal(left_labels, right_labels)
+
+
+def test_more_workers_than_cores_read_without_torchs_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("L", (2, 2)).save(tmp_path / "a.png")
+    files = FileImages([str(tmp_path / "a.png")] * 4, torch.arange(4), 2, "crop", 1, 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0}, raising=False)
+    with pytest.warns(UserWarning, match="This DataLoader will create 2 worker processes"):
+        DataLoader(TensorDataset(torch.arange(4)), num_workers=2)
+    labels = [labels.tolist() for _, labels in Batches(files, 2, CPU).in_order()]
+    assert labels == [[0, 1], [2, 3]]
 
 
 def test_evaluation_reads_all_images_in_order(images: MemoryImages) -> None:

@@ -66,6 +66,7 @@ def test_a_gain_is_more_than_the_noise_of_seeds(
     without: list[float], with_remedy: list[float], gains: bool
 ) -> None:
     assert Replay("accuracy", 100, without, with_remedy).gains is gains
+    assert Replay("accuracy", 100, with_remedy, without).harms is gains
 
 
 def run(overrides: list[str], changes: dict[str, Any], **limits: Any) -> Replay | None:

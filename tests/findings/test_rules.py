@@ -340,3 +340,56 @@ def test_findings_are_ordered_by_strength() -> None:
     found = findings_of(run)
     assert [finding.strength for finding in found] == sorted((f.strength for f in found), reverse=True)
     assert len(found) == 2
+
+
+def named(run: RunRecord) -> list[str]:
+    return [finding.name for finding in findings_of(run)]
+
+
+def test_updates_in_the_warm_up_say_nothing_of_the_rate() -> None:
+    run = record("optim.lr=0.1", losses=SLOW, ratio=5e-5, **POOR)
+    assert "learning rate too low" in named(run)
+    for step in run.steps:
+        step["lr"] = 0.001  # at the rate itself, an update would be 100 times larger
+    assert "learning rate too low" not in named(run)
+
+
+def test_a_run_of_one_epoch_that_learned_nothing_is_not_healthy() -> None:
+    nothing = {"train": 0.1, "val": 0.1, "train_accuracy": 0.1, "val_accuracy": 0.1}
+    assert named(record(losses=(2.3,), **nothing)) == ["stopped too early"]
+    assert named(record(losses=(2.3,), ratio=1e-9, **nothing)) == ["learning rate too low"]
+
+
+@pytest.mark.parametrize("settings", [["optim=switch"], ["optim=switch", "optim.first=sgd"]])
+def test_the_rate_of_several_optimizers_is_judged_too(settings: list[str]) -> None:
+    diverged = record(*settings, "optim.lr=100", status="diverged")
+    assert findings_of(diverged)[0].changes == {"optim.lr": 10.0}
+    high = record(*settings, "optim.lr=9", losses=(3.0, 2.9, *FLAT[2:]), ratio=0.3, **POOR)
+    assert named(high)[0] == "learning rate too high"
+
+
+def test_labels_of_few_images_or_after_few_updates_are_not_doubted() -> None:
+    wrong = {"train_rejected": 0.3, "val_rejected": 0.3, "train_accuracy": 0.6, "val_accuracy": 0.6}
+    many = record(train=0.6, val=0.6, **wrong)
+    assert "some labels wrong" in named(many)
+    few = record(train=0.6, val=0.6, **wrong, class_counts=[3] * 10, val_class_counts=[1] * 10)
+    assert "some labels wrong" not in named(few)
+    by_heart = record(train=0.9, val=0.1, train_accuracy=0.9, val_accuracy=0.1)
+    assert "labels cannot be learned" in named(by_heart)
+    for row in by_heart.epochs:
+        row["step"] = 4
+    assert "labels cannot be learned" not in named(by_heart)
+
+
+def test_a_larger_batch_is_suggested_only_where_there_are_images_for_it() -> None:
+    few = record("data.batch_size=2", batch_normalization=True, train_images=18)
+    assert [finding.changes for finding in findings_of(few)] == [{"data.batch_size": 8}]
+    fewer = record("data.batch_size=2", batch_normalization=True, train_images=6)
+    assert [finding.changes for finding in findings_of(fewer)] == [{}]
+
+
+def test_a_run_that_diverged_is_not_told_to_make_more_updates_of_it() -> None:
+    run = record("optim.lr=1e10", "data.batch_size=575", losses=(9.0, 99.0), status="diverged", **POOR)
+    for number, row in enumerate(run.epochs):
+        row["step"] = 2 * (number + 1)
+    assert named(run) == ["diverged"]

@@ -87,6 +87,12 @@ def test_unknown_classes_are_refused_before_anything_is_written(
     assert not results(run)
 
 
+def test_another_folder_may_be_divided_otherwise(run: Path, tmp_path: Path) -> None:
+    other = fill(tmp_path / "other", count=20)
+    command = [f"run={run}", "job=evaluate", f"data.path={other}", "data.val_fraction=0.5"]
+    assert main([*command, "evaluate.split=val"]) == 0
+
+
 def test_results_of_several_folders_are_kept_apart(run: Path, tmp_path: Path) -> None:
     assert main([f"run={run}", "job=evaluate"]) == 0
     for name in ("first", "second"):

@@ -104,3 +104,12 @@ def test_without_reports_nothing_is_compared(tmp_path: Path) -> None:
     overrides = ["-m", "model=linear", "seed=0,1", "trainer.epochs=1", "search.report=false", *QUICK]
     assert main([*overrides, f"hydra.sweep.dir={tmp_path / 'sweep'}"]) == 0
     assert not (tmp_path / "sweep" / "report.html").exists()
+
+
+def test_jobs_that_train_nothing_are_not_compared_with_those_that_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quick = ["model=linear", "data.limit=200", "trainer.epochs=1"]
+    assert main(["-m", "hydra.sweep.dir=sweep", *quick, "job=train,check"]) == 0
+    assert [row["job"] for row in table(Path("sweep"))] == ["0000"]

@@ -474,6 +474,10 @@ def test_a_range_in_a_file_is_searched_and_the_command_line_replaces_it() -> Non
         (["seed=0,1", "hydra.sweep.subdir=x"], "jobs are numbered"),
         (["seed=0,1", "search.seed=3"], "search.seed"),
         (
+            ["seed=0,1", "hydra.sweep.dir=a/${optim.lr}"],
+            "a sweep has one folder, whatever its jobs' settings",
+        ),
+        (
             ["hydra/launcher=basic", "seed=0,1", "search.workers=2"],
             "search.workers=2: has no effect beside hydra/",
         ),
@@ -678,3 +682,22 @@ def test_a_storage_that_cannot_be_is_refused_before_anything_is_made(
         assert sweep("optim.lr=0.1,0.2", f"search.export={url}") == 2
         assert f"search.export={url}: " in capsys.readouterr().err
         assert not Path("sweep").exists()
+
+
+def test_a_job_of_a_sweep_is_not_trained_on_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep("optim.lr=0.05,0.1") == 0
+    before = results()
+    assert main(["run=sweep/0000", "trainer.epochs=5"]) == 3
+    error = capsys.readouterr().err
+    assert "is a job of a sweep" in error
+    assert "cnntrain -m run=sweep" in error
+    assert results() == before
+    command = shlex.split(error[error.index("own: ") :])[2:]
+    assert main([*command, "hydra.run.dir=alone"]) == 0
+    assert main(["run=sweep/0000", "job=evaluate", "evaluate.split=val"]) == 0
+
+
+def test_a_key_with_two_values_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep("seed=1,2", "seed=3") == 0
+    assert "notice    seed: is given 2 times; 3, the last value, holds" in capsys.readouterr().out
+    assert len(records()) == 1

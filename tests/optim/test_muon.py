@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.optim.muon import orthogonalized
@@ -27,6 +28,14 @@ def test_singular_values_become_nearly_1_and_singular_vectors_stay(shape: tuple[
     assert values.min() > 0.6
     assert values.max() < 1.25
     assert (in_basis - values.diag()).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(64, 9), (9, 64)])
+def test_the_cost_is_that_of_products_of_the_shorter_side(shape: tuple[int, int]) -> None:
+    with FlopCounterMode(display=False) as counter:
+        orthogonalized(torch.randn(shape), 3)
+    # An iteration: X·Xᵀ (9 x 64 x 9), its square (9 x 9 x 9), and their sum times X (9 x 9 x 64).
+    assert counter.get_total_flops() == 3 * 2 * (9 * 64 * 9 + 9**3 + 9 * 9 * 64)
 
 
 def network() -> nn.Sequential:

@@ -120,3 +120,11 @@ def test_noise_has_the_given_standard_deviation() -> None:
     inputs = torch.zeros(4, 3, 50, 50)
     assert add_noise(inputs, 0.3).std().item() == pytest.approx(0.3, rel=0.02)
     assert add_noise(inputs, 0.0) is inputs
+
+
+def test_noise_is_added_to_the_inputs() -> None:
+    inputs, _ = batch()
+    torch.manual_seed(1)
+    noise = torch.randn(6, 3, 10, 8)
+    torch.manual_seed(1)
+    torch.testing.assert_close(add_noise(inputs, 0.3), inputs + 0.3 * noise)

@@ -252,6 +252,15 @@ def test_the_best_checkpoint_has_a_file_of_its_own(checkpoints: Checkpoints) -> 
     assert checkpoints.load_last()[0]["progress"]["step"] == 3
 
 
+def test_checkpoints_of_epochs_are_kept_beside_each_other(checkpoints: Checkpoints) -> None:
+    for epoch in (3, 12, 12345):
+        checkpoints.save_epoch({"network": {"w": torch.tensor(epoch)}}, epoch)
+    files = sorted(checkpoints.folder.glob("epoch-*"))
+    assert [file.name for file in files] == ["epoch-0003.pt", "epoch-0012.pt", "epoch-12345.pt"]
+    assert [int(read(file)["network"]["w"]) for file in files] == [3, 12, 12345]
+    assert checkpoints.load_last()[0]["progress"] == STATE["progress"]
+
+
 def test_the_folder_is_created_once_and_empty(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     for _ in range(2):

@@ -182,10 +182,22 @@ def test_the_best_are_trained_again_with_other_seeds() -> None:
         (job for job in jobs if job not in again),
         key=lambda job: max(jobs[job].curve[0:], default=0.0),  # type: ignore[type-var]
     )[-2:]
-    assert sorted(again) == sorted(f"{job}-seed{seed}" for job in first for seed in (1, 2))
+    compared = {*first, "0000"}  # with the default settings
+    assert sorted(again) == sorted(f"{job}-seed{seed}" for job in compared for seed in (1, 2))
     for job, record in again.items():
         original, _, number = job.partition("-seed")
         assert record.settings == jobs[original].settings | {"seed": str(40 + int(number))}
+
+
+def test_the_default_settings_are_trained_to_the_end_though_they_fell_behind() -> None:
+    jobs = run(Random(jobs=9, retrain_best=1, retrain_seeds=2).plan(SPACE, EPOCHS, 0), curve=last_is_best)
+    assert jobs["0000"].epochs == EPOCHS
+    assert {"0000-seed1", "0000-seed2"} < jobs.keys()
+    assert len([job for job, record in jobs.items() if "-" not in job and record.epochs == EPOCHS]) == 2
+
+
+def last_is_best(job: str, settings: dict[str, str]) -> list[float]:
+    return [int(job[:4]) / 100 + epoch / 1000 for epoch in range(EPOCHS)]
 
 
 @pytest.mark.parametrize(
@@ -210,9 +222,9 @@ def test_without_a_number_of_jobs_as_many_are_trained_as_the_time_allows(search:
             assert len(tasks) == 1  # the others wait for its time
             jobs["0000"].seconds_per_epoch = seconds_per_epoch
     spent = seconds_per_epoch * sum(record.epochs for record in jobs.values())
-    assert 0.85 < spent / (60 * minutes * workers) <= 0.91
+    assert 0.75 < spent / (60 * minutes * workers) <= 0.91
     if search.retrain_best:
-        assert len([name for name in jobs if "-seed" in name]) == 4
+        assert len([name for name in jobs if "-seed" in name]) in (4, 6)  # the best two, and the defaults
     first = [name for name in jobs if name.isdecimal()]
     assert run(replace(search, jobs=len(first)).plan(SPACE, EPOCHS, 0)).keys() == jobs.keys()
 

@@ -24,19 +24,21 @@ from tqdm import tqdm
 from cnntrain.averaging.settings import Averaging, Ema, NoAverage
 from cnntrain.data.batches import Batch, Batches
 from cnntrain.data.image_set import MemoryImages
-from cnntrain.errors import Diverged, Interrupted
+from cnntrain.errors import Diverged, Interrupted, Stopped
 from cnntrain.loss.class_losses import Softmax
 from cnntrain.metrics import ClassMetrics, Metrics, Result
 from cnntrain.optim.optimizer_stages import OptimizerStages
 from cnntrain.optim.settings import Sgd
 from cnntrain.preprocessing.preprocess import Preprocess
 from cnntrain.regularization.settings import Regularizers
-from cnntrain.runs.checkpoint import Checkpoints, State
+from cnntrain.runs.checkpoint import Checkpoints, State, read
+from cnntrain.runs.checkpoint_schema import TrainedState
 from cnntrain.runs.metrics_file import Recorder
 from cnntrain.runs.signals import StopSignals
-from cnntrain.schedule.settings import Constant, Plateau, Schedule
+from cnntrain.schedule.settings import Constant, Inverse, Plateau, Schedule
 from cnntrain.training.device import Compute
 from cnntrain.training.settings import Trainer as Settings
+from cnntrain.training.stop_rule import StopRule
 from cnntrain.training.trainer import Trainer
 from cnntrain.training.training_step import TrainingStep
 from cnntrain.training.weight_update import Update
@@ -422,6 +424,81 @@ def test_an_epoch_has_at_most_the_full_batches_of_its_split(
     assert last(trainer)["progress"]["images"] == 2 * steps * BATCH
 
 
+def test_weights_are_kept_after_every_given_number_of_epochs(runs: Runs) -> None:
+    trainer = runs.new(epochs=5, keep_epochs=2, max_steps_per_epoch=1)
+    trainer.train(StopSignals())
+    kept = sorted(trainer.checkpoints.folder.glob("epoch-*"))
+    assert [path.name for path in kept] == ["epoch-0002.pt", "epoch-0004.pt"]
+    for path, epochs in zip(kept, (2, 4), strict=True):
+        shorter = runs.new(f"{epochs} epochs", epochs=epochs, max_steps_per_epoch=1)
+        shorter.train(StopSignals())
+        assert_equal(read(path, TrainedState)["network"], last(shorter)["network"])
+        assert list(shorter.checkpoints.folder.glob("epoch-*")) == []
+
+
+def test_an_average_is_validated_with_the_batch_norm_statistics_of_its_weights(runs: Runs) -> None:
+    trainer = runs.new(averaging=Ema(decay=0.5), epochs=1, max_steps_per_epoch=1)
+    average: Any = copy.deepcopy(trainer.network)
+    trainer.train(StopSignals())
+    with torch.no_grad():
+        for mean, weight in zip(average.parameters(), trainer.network.parameters(), strict=True):
+            mean.lerp_(weight, 9 / 11)  # the decay is at most (1 + t)/(10 + t) after t steps
+    average[2].reset_running_stats()
+    average[2].momentum = None
+    ((images, _),) = trainer.train_batches.epoch(0, 0, 1)
+    average.train()(images.permute(0, 3, 1, 2) / 255)
+    assert trainer.val_batches is not None
+    images, labels = map(torch.cat, zip(*trainer.val_batches.in_order(), strict=True))
+    scores = average.eval()(images.permute(0, 3, 1, 2) / 255)
+    (row,) = epoch_rows(trainer)
+    loss = nn.functional.cross_entropy(scores, labels).item()
+    assert row["val_average/loss"] == pytest.approx(loss, rel=1e-4)
+    assert row["val_average/loss"] != pytest.approx(row["val/loss"], rel=1e-4)
+    accuracy = (scores.argmax(1) == labels).float().mean().item()
+    assert row["val_average/accuracy"] == pytest.approx(accuracy)
+
+
+def test_an_average_without_a_validation_split_is_the_best_and_has_no_values(runs: Runs) -> None:
+    trainer = runs.new(validation=False, averaging=Ema(decay=0.5), epochs=1)
+    trainer.train(StopSignals())
+    assert not any(key.startswith("val") for row in rows(trainer) for key in row)
+    state = last(trainer)
+    assert state["progress"]["best_weights"] == "average"
+    best = trainer.checkpoints.load_best()["network"]
+    for name, mean in zip(("1.weight", "1.bias"), state["average"]["average"][:2], strict=True):
+        assert torch.equal(best[name], mean)
+
+
+def test_rows_have_the_learning_rate_and_the_momentum_of_their_update(runs: Runs) -> None:
+    trainer = runs.new(record_every_steps=1, epochs=3)
+    weights: list[Any] = list(trainer.network.parameters())
+    sgd = Sgd(lr=0.5, momentum=0.3, final_momentum=0.9, momentum_epochs=2)
+    trainer.step.update.optimizers = OptimizerStages(
+        sgd.stages(weights, False, STEPS, 3), Inverse(warmup_epochs=1, rate=6).build(STEPS, 3)
+    )
+    trainer.train(StopSignals())
+    steps = [row for row in rows(trainer) if "lr" in row]
+    # A warm-up over 3 steps; then 1/(1 + 2t) for 6 steps, as 6 per epoch is 2 per step of 3.
+    factors = [1 / 3, 2 / 3, 1, 1, 1 / 3, 1 / 5, 1 / 7, 1 / 9, 1 / 11]
+    assert [row["lr"] for row in steps] == pytest.approx([0.5 * factor for factor in factors])
+    momenta = [0.3, 0.42, 0.54, 0.66, 0.78, 0.9, 0.9, 0.9, 0.9]
+    assert [row["momentum"] for row in steps] == pytest.approx(momenta)
+
+
+@pytest.mark.parametrize("fp16", [True, False])
+def test_skipped_updates_are_counted_in_rows_of_fp16_alone(runs: Runs, fp16: bool) -> None:
+    trainer = runs.new(record_every_steps=1, epochs=1)
+    network: Any = trainer.network
+    update = trainer.step.update
+    trainer.step.update = Update(network, update.optimizers, update.regularization, None, CPU.device, fp16)
+    factors = iter([1.0, math.inf if fp16 else 1.0, 1.0])
+    network[1].weight.register_hook(lambda gradient: gradient * next(factors))
+    trainer.train(StopSignals())
+    steps = [row for row in rows(trainer) if "lr" in row]
+    counts = [row.get("skipped_steps", "absent") for row in steps]
+    assert counts == ([0, 1, 1] if fp16 else ["absent"] * STEPS)
+
+
 def test_batch_norms_are_trained_in_every_epoch(runs: Runs) -> None:
     trainer = runs.new(epochs=3)
     trainer.train(StopSignals())
@@ -524,6 +601,30 @@ def test_a_run_whose_loss_has_grown_a_hundredfold_has_diverged(
         trainer.train(StopSignals())
     progress = last(trainer)["progress"]
     assert (progress["epoch"], progress["first_loss"]) == (2, first)
+
+
+@pytest.mark.parametrize(
+    ("losses", "rule", "epochs", "message"),
+    [
+        ([2.0, 2.5, 1.95, 0.1], StopRule(hopeless=True), 3, r"hopeless after epoch 3: .* 2 .* 1\.95 "),
+        ([2.0, 1.9, *[2.5] * 7], StopRule(hopeless=True), 9, None),
+        ([2.0] * 9, StopRule(), 9, None),
+        ([2.0] * 9, StopRule(epochs=5), 5, "paused after epoch 5 of 9"),
+    ],
+)
+def test_a_job_of_a_search_ends_after_its_stage_or_where_its_loss_has_not_fallen(
+    runs: Runs, losses: list[float], rule: StopRule, epochs: int, message: str | None
+) -> None:
+    trainer = runs.new(losses=losses, epochs=9, max_steps_per_epoch=1, lr=1e-6)
+    trainer.step.regularization = Regularizers()
+    trainer.step.update.regularization = Regularizers().build(trainer.network)
+    if message is None:
+        trainer.train(StopSignals(), rule)
+    else:
+        with pytest.raises(Stopped, match=message):
+            trainer.train(StopSignals(), rule)
+    progress = last(trainer)["progress"]
+    assert (progress["epoch"], progress["lowest_loss"]) == (epochs, pytest.approx(min(losses[:epochs])))
 
 
 @pytest.mark.parametrize("first_loss", [None, 0.5])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import ConfigError
-from ..settings.fields import fixed, format_value, setting
+from ..settings.fields import default_of, fixed, format_value, setting, settings_of
 from ..settings.network_input import Shape
-from ..settings.option import Option
+from ..settings.option import Notice, Option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,7 +135,10 @@ class Transforms(Augmentation):
         return size if self.crop_size is None else (self.crop_size, self.crop_size)
 
     def problems(self) -> list[str]:
-        lines = []
+        lines = list[str]()
+        if self.lighting_scale != default_of(settings_of(type(self))["lighting_scale"]) and not self.lighting:
+            scale = f"augmentation.lighting_scale={self.lighting_scale}"
+            lines.append(Notice(f"{scale}: has no effect without augmentation.lighting"))
         if self.flip and self.alternating_flip:
             lines.append(
                 "augmentation.alternating_flip=true: augmentation.flip=true flips at random; "

@@ -199,7 +199,7 @@ def _loss(config: Config) -> Iterator[str]:
     if smoothing > 0 and not loss.takes_label_smoothing:
         yield (
             f"regularization.label_smoothing={smoothing:g}: loss={loss.name} has no soft targets; "
-            "write loss=softmax or 0"
+            f"write {'loss=softmax or ' if config.data.target_kind() == 'classes' else ''}0"
         )
 
 

@@ -20,8 +20,20 @@ OF_ENSEMBLES = ("job", "run", "trainer.device", "trainer.precision", "trainer.th
 def configure(overrides: list[str], choices: Choices) -> Checked:
     """Return the checked configuration of one run; raises ConfigError with all problems."""
     checked = configure_job(overrides, choices, _single_run_problems(overrides))
-    checked.notices.extend(_sweeps_only(overrides, choices))
+    checked.notices.extend([*_sweeps_only(overrides, choices), *given_twice(overrides)])
     return checked
+
+
+def given_twice(overrides: list[str]) -> Iterator[str]:
+    """Yield a notice for each key that overrides give several values; the last one holds."""
+    values: dict[str, list[str]] = {}
+    for override in overrides:
+        key, equals, value = override.lstrip("+").partition("=")
+        if equals:
+            values.setdefault(key, []).append(value)
+    for key, found in values.items():
+        if len(set(found)) > 1:
+            yield f"{key}: is given {len(found)} times; {shorten(found[-1])}, the last value, holds"
 
 
 def _sweeps_only(overrides: list[str], choices: Choices) -> list[str]:
@@ -52,7 +64,7 @@ def _single_run_problems(overrides: list[str]) -> list[str]:
             problems.append(
                 f"{shorten(override)}: is the folder of a sweep; write hydra.run.dir={value}, or add -m"
             )
-        elif key.startswith((*HYDRA_SWEEPS, f"{OF_SWEEPS}.")) or key == OF_SWEEPS:
+        elif key == "max_jobs" or key.startswith((*HYDRA_SWEEPS, f"{OF_SWEEPS}.")) or key == OF_SWEEPS:
             problems.append(f"{shorten(override)}: applies to sweeps only; add -m")
     return problems
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import ConfigError
+from ..errors import ConfigError, first_line
 from ..settings.config_tree import GROUPS, Config
-from ..settings.fields import format_value, rule_of, settings_of
+from ..settings.fields import format_value, rule_of, settings_of, shorten
 from .check import option_problems, rule_problems, store_absolute_paths
 from .choice_files import EXPERIMENT, Choice, Choices
 from .cross_checks import job_problems
+from .equivalent_command import equivalent_overrides
 from .option_table import typed
 from .pipeline import configure
 from .select_choices import select
@@ -19,6 +23,8 @@ from .unknown_names import unknown_choice
 
 # Changing these continues a finished run.
 CONTINUABLE = ("trainer.epochs", "trainer.early_stopping_epochs")
+# Settings of data sets that decide which image is in which split.
+DIVISION = ("val_fraction", "limit", "folds", "fold", "test_fraction", "split_by")
 # Settings that jobs other than training use of an earlier run, besides their own and those of the data.
 USED_BY_JOBS = ("job", "run", "trainer.device", "trainer.precision", "trainer.threads")
 
@@ -38,6 +44,8 @@ def changed(stored: Config, overrides: list[str], choices: Choices) -> Config:
             config.data = configure(of_data, choices).config.data
         else:
             config = _with_overrides(config, of_data, choices, any_setting=True)
+        if problems := list(_other_division(stored, config)):
+            raise ConfigError(problems)
     else:
         config = _with_overrides(stored, overrides, choices)
     if problems := list(job_problems(config)):
@@ -66,6 +74,21 @@ def difference(one: Config, other: Config) -> tuple[str, Any, Any] | None:
     return None
 
 
+def _other_division(stored: Config, config: Config) -> Iterator[str]:
+    """Yield an error for each setting by which the run's own data would be divided into other splits."""
+    config = copy.deepcopy(config)
+    store_absolute_paths(config)
+    if type(config.data) is not type(stored.data) or config.data.source() != stored.data.source():
+        return
+    for name in DIVISION:
+        old, new = getattr(stored.data, name, None), getattr(config.data, name, None)
+        if new != old:
+            yield (
+                f"data.{name}={format_value(new)}: the run was trained with {format_value(old)}, and other "
+                "splits would have images that it was trained on; leave it out"
+            )
+
+
 def _with_overrides(
     stored: Config, overrides: list[str], choices: Choices, any_setting: bool = False
 ) -> Config:
@@ -86,8 +109,14 @@ def _with_overrides(
         for key in (*selection.folders, *(override.partition("=")[0] for override in selection.hydra))
     ]
     job = selection.settings.get("job", stored.job)
-    for name, new in selection.settings.items():
-        old = OmegaConf.select(tree, name)
+    for name, written in selection.settings.items():
+        old, new = OmegaConf.select(tree, name), written
+        if isinstance(written, str) and "${" in written:
+            try:
+                new = _interpolated(tree, name, written)
+            except OmegaConfBaseException as error:
+                problems.append(f"{name}={shorten(written)}: {first_line(error)}")
+                continue
         if new != old and not _has_effect(name, job):
             problems.append(
                 f"{name}={format_value(new)}: has no effect on job={job} with run=…; leave it out"
@@ -109,6 +138,13 @@ def _with_overrides(
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _interpolated(tree: Any, name: str, text: str) -> Any:
+    """Return the value of an interpolation in the configuration of a run; raises OmegaConfBaseException."""
+    resolved = copy.deepcopy(tree)
+    OmegaConf.update(resolved, name, text)
+    return OmegaConf.select(resolved, name, throw_on_missing=True)
 
 
 def _has_effect(name: str, job: str) -> bool:
@@ -140,7 +176,10 @@ def _change_group(tree: Any, override: str, choices: Choices) -> str | None:
     if group == "logger" and choice.schema is not None:
         tree.logger = OmegaConf.structured(choice.schema)
         return None
-    return f"{override}: this run was started with {group} {tree[group].name}; start a new run to change it"
+    before = equivalent_overrides(typed(tree), choices).get(group, choices.defaults[group])
+    if name == before:
+        return None
+    return f"{override}: this run was started with {group}={before}; start a new run to change it"
 
 
 def _may_change(stored: Config, name: str) -> bool:

@@ -17,7 +17,7 @@ from .check import Checked
 from .choice_files import EXPERIMENT, Choices, overridden_groups
 from .compose import SWEEP_FOLDER, compose
 from .option_table import OPTIONS
-from .pipeline import all_problems, configure_job
+from .pipeline import all_problems, configure_job, given_twice
 from .read_yaml import read_yaml
 from .select_choices import HYDRA_SWEEPS, select
 from .sweep_values import max_jobs, run_folder_problems, too_many, values_of
@@ -113,7 +113,7 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
     folder = Path(named) if named else SWEEPS / _name(common, space, base.search, choices)
     given = frozenset([*selection.settings, *space, *_trainer_of_experiment(overrides, choices)])
     sweep = CheckedSweep(overrides, common, given, space, base, folder, bool(named), [], choices)
-    sweep.notices.extend(_check(sweep, max_jobs(overrides, choices)))
+    sweep.notices.extend([*_check(sweep, max_jobs(overrides, choices)), *given_twice(overrides)])
     if selection.problems:
         raise ConfigError(all_problems(selection))
     return sweep
@@ -183,7 +183,12 @@ def _check(sweep: CheckedSweep, limit: int) -> list[str]:
 
 
 def _subfolder_problems(overrides: list[str]) -> list[str]:
-    return [
+    interpolated = [
+        f"{shorten(override)}: a sweep has one folder, whatever its jobs' settings; write a plain path"
+        for override in overrides
+        if override.lstrip("+").startswith(f"{SWEEP_FOLDER}=") and "${" in override
+    ]
+    return interpolated + [
         f"{shorten(override)}: jobs are numbered, so that a sweep can be continued; leave it out"
         for override in overrides
         if override.lstrip("+").startswith("hydra.sweep.subdir")

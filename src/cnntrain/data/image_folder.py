@@ -130,6 +130,11 @@ def read_labelled(
             f"{table_file}: its first line is that of the image {table.first_cell}; write one with the "
             "names of the columns above it: file,happy,outdoors"
         )
+    files: dict[str, str] = {}
+    for name in table.rows:
+        other = files.setdefault(os.path.realpath(root / name), name)
+        if other != name:
+            raise DataError(f"{table_file}: {other} and {name} are one file; keep one of the two lines")
     missing = [name for name in table.rows if not (root / name).is_file()]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def read_table(file: Path, target: str) -> LabelTable:
         if len(cells) != len(header):
             raise DataError(f"{where}: has {len(cells)} cells, the first line {len(header)}")
         path = cells[0].strip()
+        path = os.path.normpath(path) if path else path
         if path in rows:
             raise DataError(f"{where}: {path} has a line already; keep one")
         rows[path] = [_number(cell.strip(), target, where) for cell in cells[1:]]

@@ -20,6 +20,8 @@ UNCONFIRMED = 0.4
 def confirmed(config: Config, found: list[Judged], settings: Report) -> list[Judged]:
     """Return the findings with what their remedies gained; those that gained nothing are weaker, and later.
 
+    One whose remedy does harm is left out.
+
     A remedy that needs a whole run, or that data or machine refuse, is not tried.
     """
     judged = []
@@ -36,6 +38,9 @@ def confirmed(config: Config, found: list[Judged], settings: Report) -> list[Jud
         except UserError as error:
             print(f"notice    {one.finding.name}: its remedy cannot be tried ({error})")
             result = None
+        if result is not None and result.harms:
+            print(f"notice    {one.finding.name}: left out, as its remedy makes the error larger")
+            continue
         weight = UNCONFIRMED if result is not None and not result.gains else 1.0
         finding = replace(one.finding, strength=round(weight * one.finding.strength, 4))
         judged.append(Judged(finding, one.command, result))

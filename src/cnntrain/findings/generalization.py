@@ -7,17 +7,21 @@ from typing import Any
 
 from ..augmentation.settings import Auto, Transforms
 from .finding import POOR_RESULT, SICK_UNITS, Finding
-from .optimization import ENOUGH_UPDATES, WELL_LEARNED
+from .optimization import ENOUGH_UPDATES, FEW_UPDATES, WELL_LEARNED
 from .run_record import Rule, RunRecord
 
 # Training minus validation accuracy that counts as a gap; the validation loss at the end over its minimum.
 GAP, RISE = 0.08, 1.25
 # Smaller differences between accuracies are noise of a few hundred images.
 STANDARD_ERRORS = 3.0
+# Norms of a unit's weights: about 1 at He's initialization, 3 to 4 as a limit (Srivastava et al. 2014).
+SMALLEST_MAX_NORM = 0.3
 # Dropout of this rate lowers the accuracy on training batches by itself.
 STRONG_DROPOUT = 0.3
 # Of fewer validation images, accuracy tells little.
 LEAST_IMAGES = 20
+# Images of a split, of fewer no label is doubted.
+LEAST_TO_DOUBT = 50
 # The largest over the smallest class.
 IMBALANCE = 8.0
 COPIES = 0.01
@@ -34,6 +38,8 @@ def random_labels(run: RunRecord) -> Finding | None:
     if val is None or learned < max(run.chance, val) + 0.15 or not _at_chance(run, val):
         return None
     counts, of_val = run.evidence.get("class_counts", []), run.evidence.get("val_class_counts", [])
+    if run.epochs and run.epochs[-1]["step"] < FEW_UPDATES:
+        return None
     if sum(of_val) < LEAST_IMAGES or any(
         val_count and not count for count, val_count in zip(counts, of_val, strict=True)
     ):
@@ -55,6 +61,8 @@ def some_labels_wrong(run: RunRecord) -> Finding | None:
     plain, val_accuracy = run.plain_accuracy, run.evidence.get("val_accuracy")
     if train is None or val is None or plain is None or val_accuracy is None or run.learned < 0.4:
         return None
+    if min(sum(run.evidence.get(key, [])) for key in ("class_counts", "val_class_counts")) < LEAST_TO_DOUBT:
+        return None  # of which each is learned by heart, or guessed
     if min(run.val_losses, default=0.0) > math.log(len(run.evidence.get("val_class_counts") or [0] * 10)):
         return None  # worse than guessing: so sure of its mistakes that it rules out right labels, too
     of_mistakes = min(train / max(1 - plain, 1e-9), val / max(1 - val_accuracy, 1e-9))
@@ -143,6 +151,17 @@ def regularization_too_strong(run: RunRecord) -> Finding | None:
             {"regularization_loss": penalty, "data_loss": first},
             0.96,
             {"regularization": "l2"},
+            explains=explains,
+        )
+    max_norm = run.config.regularization.max_norm
+    if max_norm is not None and max_norm < SMALLEST_MAX_NORM:
+        return Finding(
+            "regularization too strong",
+            f"regularization.max_norm={max_norm:g} keeps the weights of every unit so short that little of a "
+            "signal passes; 2 to 4 is usual.",
+            {"max_norm": max_norm},
+            0.9,
+            {"regularization.max_norm": 3.0},
             explains=explains,
         )
     if decay and rate and decay * rate > 5e-3:

@@ -98,17 +98,19 @@ def learning_rate_too_high(run: RunRecord) -> Finding | None:
 def learning_rate_too_low(run: RunRecord) -> Finding | None:
     """The weights hardly change, and the loss still falls slowly at the end."""
     rate, ratios = _rate(run), run.update_ratios
-    if rate is None or not ratios or run.learned >= WELL_LEARNED or len(run.train_losses) < 2:
+    if rate is None or not ratios or run.learned >= WELL_LEARNED or not run.train_losses:
         return None
-    largest = max(ratios)
+    largest, highest = max(ratios), max(finite(run.steps, "lr"), default=0.0)
+    if highest < rate / 2 and run.status != "finished":
+        return None  # stopped in the warm-up
+    if highest < rate / 2 and highest > 0:
+        largest *= rate / highest  # of a short run whose updates at the rate itself were not recorded
     if largest > SMALLEST_RATIO:
         return None
-    if run.status != "finished" and max(finite(run.steps, "lr"), default=0.0) < rate / 2:
-        return None  # stopped in the warm-up
     return Finding(
         "learning rate too low",
-        f"The learning rate is too low: no update changed a layer's weights by more than {largest:.1g} of "
-        "their size, where about a thousandth is usual.",
+        f"The learning rate is too low: updates changed the weights of half of the layers by {largest:.1g} "
+        "of their size at most, where about a thousandth is usual.",
         {"lr": rate, "largest_update_ratio": largest, "train_data_losses": run.train_losses[-3:]},
         0.9,
         {"optim.lr": _sound_rate(run, _rounded(rate * SOUND_RATIO / max(largest, 1e-9)))},
@@ -238,7 +240,7 @@ def stopped_too_early(run: RunRecord) -> Finding | None:
     if len(losses) == 1:
         return _one_epoch(run)
     back = max(1, len(losses) // 5)
-    fall, updates = 1 - losses[-1] / losses[-1 - back], run.epochs[-1]["step"]
+    fall, updates = 1 - losses[-1] / max(losses[-1 - back], 1e-9), run.epochs[-1]["step"]
     val = run.val_losses
     needed = STILL_FALLING if len(losses) > 3 else STILL_FALLING / 4  # in two epochs nothing settles
     gained = len(val) != len(losses) or val[-1] < (1 - needed / 3) * val[-1 - back]
@@ -262,13 +264,18 @@ def stopped_too_early(run: RunRecord) -> Finding | None:
 
 
 def _one_epoch(run: RunRecord) -> Finding | None:
-    """A run of one epoch whose loss fell from its first recorded step to its last."""
+    """A run of one epoch whose loss fell from its first recorded step on, or that has not learned."""
     losses, epochs = finite(run.steps, "train/data_loss"), run.config.trainer.epochs
-    if len(losses) < 2 or losses[-1] > (1 - STILL_FALLING) * losses[0] or epochs > 1:
+    if epochs > 1 or not losses:
+        return None
+    fell = len(losses) > 1 and losses[-1] <= (1 - STILL_FALLING) * losses[0]
+    if not fell and (run.learned > LEARNED or not run.of_classes):
         return None
     return Finding(
         "stopped too early",
-        f"Training ended after one epoch, in which the loss fell from {losses[0]:.3g} to {losses[-1]:.3g}.",
+        f"Training ended after one epoch, in which the loss fell from {losses[0]:.3g} to {losses[-1]:.3g}."
+        if fell
+        else f"Training ended after one epoch of {run.epochs[-1]['step']} updates, before it had begun.",
         {"train_data_losses": losses, "epochs": epochs},
         0.55,
         {"trainer.epochs": 10},
@@ -279,7 +286,7 @@ def _one_epoch(run: RunRecord) -> Finding | None:
 def too_few_updates(run: RunRecord) -> Finding | None:
     """A batch is so large a part of the images that an epoch has few updates."""
     images = run.evidence.get("train_images")
-    if images is None or run.learned >= FAIRLY_LEARNED or not run.epochs:
+    if images is None or run.learned >= FAIRLY_LEARNED or not run.epochs or run.status == "diverged":
         return None
     batch = run.config.data.batch_size * run.config.trainer.accumulate_steps
     steps, updates = images // batch, run.epochs[-1]["step"]
@@ -320,9 +327,11 @@ def _rate(run: RunRecord) -> float | None:
 
 def _sound_rate(run: RunRecord, suggested: float) -> float:
     """Return the optimizer's default rate if the suggested one is on its way, else the suggested one."""
-    default = float(default_of(settings_of(type(run.config.optim))["lr"]))
-    rate = _rate(run)
+    rate, default = _rate(run), default_of(settings_of(type(run.config.optim))["lr"])
     assert rate is not None
+    if default is None:  # of several optimizers, each with a default of its own
+        return suggested
+    default = float(default)
     return default if not 0.5 < rate / default < 2 else suggested
 
 

@@ -56,6 +56,11 @@ class Replay:
         least = LEAST_GAIN * statistics.fmean(self.without)
         return statistics.fmean(gains) > max(least, STANDARD_ERRORS * noise)
 
+    @property
+    def harms(self) -> bool:
+        """Whether the error rises with the remedy, as `gains` has it the other way round."""
+        return Replay(self.metric, self.updates, self.with_remedy, self.without).gains
+
 
 def replay(config: Config, remedy: Config, updates: int, seeds: int, seconds: float) -> Replay | None:
     """Train a configuration and a changed one for some updates, from the initial weights, for each seed.

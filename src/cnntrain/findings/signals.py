@@ -15,8 +15,12 @@ MANY_DEAD, MANY_SATURATED = 0.9, 0.9
 VANISHING, EXPLODING = 1e-3, 1e3
 # The first loss over that of guessing: scores of random weights in sound networks are below.
 LARGE_FIRST_LOSS = 3.0
+# Images whose mean and deviation are steady enough for batch normalization.
+USUAL_BATCH = 32
 # Deviation of the last hidden layer's activations at the first step.
 SMALL_ACTIVATIONS = 1e-3
+# A network that has covered this part of the way from chance to no error gets a signal through.
+SIGNAL_ARRIVES = 0.5
 
 
 def inputs_not_scaled(run: RunRecord) -> Finding | None:
@@ -105,7 +109,7 @@ def initial_weights_too_large(run: RunRecord) -> Finding | None:
 
 def initial_weights_too_small(run: RunRecord) -> Finding | None:
     """The signal is lost on its way through the network, at the first step."""
-    if not run.steps or run.learned >= WELL_LEARNED:
+    if not run.steps or run.learned >= SIGNAL_ARRIVES:
         return None
     deviations = list(run.of_layers("activation_deviation", run.steps[0]).values())
     if not deviations or deviations[-1] >= SMALL_ACTIVATIONS:
@@ -219,13 +223,15 @@ def batch_too_small(run: RunRecord) -> Finding | None:
     batch = run.config.data.batch_size
     if not run.evidence.get("batch_normalization") or batch > SMALLEST_BATCH:
         return None
+    images = run.evidence.get("train_images") or 2 * USUAL_BATCH
+    larger = min(USUAL_BATCH, 2 ** max(0, (images // 2).bit_length() - 1))
     gap = (max(run.train_accuracies, default=0.0)) - max(run.val_accuracies, default=0.0)
     return Finding(
         "batch too small",
         f"Batch normalization takes its statistics from {batch} images, which is too noisy.",
         {"batch_size": batch, "train_minus_val_accuracy": gap},
         0.92 if max(run.val_accuracies, default=0.0) < 0.8 else 0.5,
-        {"data.batch_size": 32},
+        {"data.batch_size": larger} if larger > SMALLEST_BATCH else {},
         explains=(
             *POOR_RESULT,
             *SICK_UNITS,

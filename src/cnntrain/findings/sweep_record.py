@@ -178,6 +178,8 @@ def read_sweep(folder: Path) -> SweepRecord:
         except DataError as error:
             unreadable[name] = str(error)
         else:
+            if record.config.job != "train":
+                continue
             result = best_of(records[name]) if name in records else None
             jobs.append(SweepJob(name, equivalent_overrides(record.config, choices), record, result))
     for name, one in records.items():

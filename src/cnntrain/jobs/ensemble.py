@@ -57,8 +57,8 @@ def make_ensemble(config: Config, sweep: Path | None, path: Path, named_by_user:
         if config.ensemble.selection == "greedy":
             raise ConfigError(
                 [
-                    "ensemble.selection=greedy: members have no validation images in common, as runs of "
-                    "other seeds validate on other images; write all"
+                    "ensemble.selection=greedy: members have no validation images in common, as runs with "
+                    "another seed, data.limit or data.val_fraction validate on other images; write all"
                 ]
             )
         del parts["val"]
@@ -116,7 +116,7 @@ def _found(patterns: list[str]) -> list[Path]:
         runs = [match for match in matches if match.suffix == ".pt" or (match / file_names.CONFIG).is_file()]
         if not runs:
             raise ConfigError([f"ensemble.members: {pattern}: matches no folder of a run, and no checkpoint"])
-        found += [run for run in runs if run not in found]
+        found += [run for run in runs if _network_file(run) not in map(_network_file, found)]
     if len(found) < 2:
         raise ConfigError(
             [
@@ -125,6 +125,12 @@ def _found(patterns: list[str]) -> list[Path]:
             ]
         )
     return found
+
+
+def _network_file(source: Path) -> Path:
+    """Return the checkpoint that a folder of a run, or the checkpoint itself, stands for."""
+    is_file = source.suffix == ".pt"
+    return (source if is_file else source / file_names.CHECKPOINTS / file_names.BEST).resolve()
 
 
 def _of_sweep(sweep: Path, config: Config) -> list[Path]:

@@ -92,7 +92,7 @@ def comparison_lines(members: list[Member], content: dict[str, Any]) -> list[str
         lines.append(_row(name, soup["val_accuracy"], soup["test_accuracy"]))
     if val is None:
         lines.append(
-            "not compared in validation: the members, of other seeds, were validated on other images"
+            "not compared in validation: the members were validated on different images, as of other seeds"
         )
     counts = ", ".join(f"{accuracy:.2%}" for accuracy in test["by_number_of_members"])
     which = "best member in validation" if val is not None else "best member"

@@ -60,11 +60,13 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
         view_metrics = evaluate_views(network, preprocess, criterion, batches, compute, views)
 
     kind = "evaluate-dense" if dense else "evaluate"
-    file = folder.path / f"{kind}-{_data_name(stored, config)}-{config.evaluate.split}.json"
+    weights = "" if config.evaluate.weights == "best" else f"-{config.evaluate.weights}"
+    file = folder.path / f"{kind}-{_data_name(stored, config)}-{config.evaluate.split}{weights}.json"
     content = {
         "data": config.data.name,
         "source": config.data.source(),
         "split": config.evaluate.split,
+        "weights": config.evaluate.weights,
         "images": len(images),
         "loss": evaluation.loss,
         **evaluation.metrics,

@@ -16,6 +16,8 @@ from ..report.pictures.lr_range import draw_lr_range
 from ..runs.atomic_write import write_text
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
+from ..settings.fields import default_of, settings_of
+from ..settings.job_settings import LrRange
 from .without_training import in_new_folder, on_best_network
 
 PICTURE, FILE = "lr_range.png", "lr_range.json"
@@ -46,7 +48,11 @@ def _test(config: Config, parts: Parts, folder: RunFolder) -> None:
         f"{result.smoothed[0]:.3g} at first, {lowest:.3g} at {result.lr_of_minimum:.2g}{ended}"
     )
     if suggestion is None:
-        print("try       lr_range.steps=500 or a larger batch: the loss does not fall beyond its noise")
+        usual = default_of(settings_of(LrRange)["largest"])
+        wider = f"lr_range.largest={usual:g}, " if settings.largest < usual else ""
+        print(
+            f"try       {wider}lr_range.steps=500 or a larger batch: the loss does not fall beyond its noise"
+        )
     else:
         print(f"try       {equivalent_command(config, Choices(), {'optim.lr': suggestion})}")
     write_text(folder.path / FILE, json.dumps(content, indent=2) + "\n")

@@ -213,7 +213,7 @@ class SweepWorker:
     def _report(self, job: str, record: JobRecord) -> None:
         """Print a line on a job that has ended or paused; raises UserError if the sweep has to stop."""
         self._output.job(job, record)
-        if self.sweep.base.job != "train":
+        if record.settings.get("job", self.sweep.base.job) != "train":
             self._output.log(self.folder.path / job / file_names.LOG)
         if record.status in (FAILED, DIVERGED):
             self._failures.append(NUMBER.sub("", record.reason))

@@ -58,9 +58,11 @@ def train(config: Config, path: Path, named_by_user: bool, in_search: InSearch =
         if folder.config.exists():
             raise DataError(f"{path}: already holds a run; continue it with {run_override(path)}")
         try:
-            with _recorded_outcome(folder):
+            with _recorded_outcome(folder) as outcome:
+                _remove_error(folder)
                 write_text(folder.config, stored_config.to_yaml(config))
-                _run(config, folder, None, in_search=in_search)
+                outcome.is_recorded = True
+                _run(config, folder, None, outcome, in_search=in_search)
         except (ConfigError, DataError):
             if not folder.checkpoints.exist():
                 # An error found on reading the data, before any training.
@@ -72,7 +74,7 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
     """Continue the run in a folder from its newest checkpoint; if it is finished, print how to train longer.
 
     A run that has no checkpoint yet starts from its configuration. before: the configuration in the folder.
-    config: the same with the user's overrides.
+    config: the same with the user's overrides. A refusal leaves the folder as it was.
     """
     folder = RunFolder(path)
     with folder.locked():
@@ -85,6 +87,8 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
             if _is_finished(summary, progress, config):
                 print(_how_to_train_longer(path, progress, before, config, summary))
                 return
+            if progress.best_epoch:
+                folder.checkpoints.load_best()  # damage is noticed before the training, not at its end
             messages += [f"warning   {warning}"] if warning else []
             messages.append(f"resuming  after step {progress.step}, epoch {progress.epoch}")
         elif folder.has_trained():
@@ -96,9 +100,8 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
             messages.append("starting  this run stopped before its first checkpoint")
             folder.checkpoints.make()
         print_labelled(messages)
-        with _recorded_outcome(folder):
-            write_text(folder.config, stored_config.to_yaml(config))
-            _run(config, folder, state, before, in_search)
+        with _recorded_outcome(folder) as outcome:
+            _run(config, folder, state, outcome, before, in_search)
 
 
 def _is_finished(summary: dict[str, Any] | None, progress: Progress, config: Config) -> bool:
@@ -130,10 +133,18 @@ def _how_to_train_longer(
     return f"{path}: {reason}; to train longer: cnntrain {' '.join([run_override(path), *changes])}"
 
 
+@dataclass
+class _Outcome:
+    """Whether how a run ends is recorded: not where it was refused before anything of it was changed."""
+
+    is_recorded: bool = False
+
+
 def _run(
     config: Config,
     folder: RunFolder,
     state: State | None,
+    outcome: _Outcome,
     before: Config | None = None,
     in_search: InSearch = InSearch(),
 ) -> None:
@@ -141,14 +152,13 @@ def _run(
     trained = False
     with StopSignals().caught() as signals:
         assembled = assemble(config, folder, state, in_search.splits)
-        messages = assembled.parts.messages
-        if state is None and before is None:
-            messages = [f"folder    {folder.path}", *messages]
-        if state is not None and before is not None:
-            messages += _notices_on_resuming(assembled, Progress(**state["progress"]), before, config)
-        print_labelled(messages)
+        outcome.is_recorded = True
         pictures: list[str] = []
         try:
+            if before is not None:
+                write_text(folder.config, stored_config.to_yaml(config))
+                _remove_error(folder)
+            print_labelled(_first_lines(assembled, folder, state, before, config))
             if config.trainer.check and state is None:
                 from .check import check_parts
 
@@ -180,6 +190,17 @@ def _run(
     if signals.received is not None:
         raise signals.received if trained else interrupted_by(signals.number, "stopped before training")
     _finish(config, folder, assembled, pictures)
+
+
+def _first_lines(
+    assembled: Assembled, folder: RunFolder, state: State | None, before: Config | None, config: Config
+) -> list[str]:
+    messages = assembled.parts.messages
+    if state is None and before is None:
+        return [f"folder    {folder.path}", *messages]
+    if state is not None and before is not None:
+        return messages + _notices_on_resuming(assembled, Progress(**state["progress"]), before, config)
+    return messages
 
 
 def _notices_on_resuming(
@@ -242,20 +263,31 @@ def _report(config: Config, assembled: Assembled, folder: RunFolder) -> None:
     print()
 
 
-@contextmanager
-def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
-    """Record the status and error of a run that does not finish in its folder."""
+def _remove_error(folder: RunFolder) -> None:
     try:
         folder.error.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"{folder.error}: cannot be removed ({error.strerror}); remove it") from error
+
+
+def _continue_command(folder: RunFolder) -> str:
+    if (folder.path / file_names.JOB).is_file():
+        return f"cnntrain -m {run_override(folder.path.parent)}"
+    return f"cnntrain {run_override(folder.path)}"
+
+
+@contextmanager
+def _recorded_outcome(folder: RunFolder) -> Iterator[_Outcome]:
+    """Record the status and error of a run that does not finish in its folder."""
+    outcome = _Outcome()
     try:
-        yield
+        yield outcome
     except Stopped:
         raise
     except (Interrupted, KeyboardInterrupt):
-        _record_outcome(folder, INTERRUPTED, None)
-        print(f"continue  cnntrain {run_override(folder.path)}", flush=True)
+        if outcome.is_recorded:
+            _record_outcome(folder, INTERRUPTED, None)
+        print(f"continue  {_continue_command(folder)}", flush=True)
         raise
     except Diverged as error:
         _record_outcome(folder, DIVERGED, str(error))
@@ -266,6 +298,10 @@ def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
         raise ended from error
     except Exception as error:
         in_words = error if isinstance(error, UserError) else machine_error(error)
+        if in_words is not None and not outcome.is_recorded:
+            if in_words is error:
+                raise
+            raise in_words from error
         if in_words is None:
             _record_outcome(folder, FAILED, traceback.format_exc())
             if (place := place_in_users_code(error)) is None:
@@ -275,7 +311,7 @@ def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
             ) from error
         _record_outcome(folder, FAILED, str(in_words))
         if isinstance(in_words, DataError) and folder.checkpoints.exist():
-            print(f"continue  cnntrain {run_override(folder.path)}", flush=True)
+            print(f"continue  {_continue_command(folder)}", flush=True)
         if in_words is error:
             raise
         raise in_words from error

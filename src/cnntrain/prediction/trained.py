@@ -20,7 +20,8 @@ from ..loss.class_losses import ClassCriterion, RejectingSoftmax
 from ..loss.criterion import Criterion
 from ..preprocessing.preprocess import Preprocess
 from ..runs.checkpoint import State, read
-from ..runs.checkpoint_schema import TrainedState
+from ..runs.checkpoint_schema import RunState, TrainedState
+from ..runs.file_names import LAST, PREVIOUS
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
 from ..settings.fields import describe_changes
@@ -99,7 +100,8 @@ class TrainedNetwork:
 def load_trained(path: Path) -> TrainedNetwork:
     """Return the best network of the run in a folder, or that of one of its checkpoints; raises DataError."""
     if path.suffix == ".pt":
-        path, state = path.parent.parent, read(path, TrainedState)
+        schema = RunState if path.name in (LAST, PREVIOUS) else TrainedState
+        path, state = path.parent.parent, read(path, schema)
     else:
         state = RunFolder(path).checkpoints.load_best()
     config = stored_config.read(path)

@@ -77,12 +77,19 @@ class Checkpoints:
 
     def load_best(self) -> State:
         """Return the checkpoint of the best epoch; raises DataError."""
-        if not (self.folder / BEST).exists() and self.exist():
+        has_last, has_best = self.exist(), (self.folder / BEST).exists()
+        if has_last and not has_best and self._has_best_epoch():
+            raise DataError(f"{self.folder / BEST}: is missing; restore it, or start a new run")
+        if has_last and not has_best:
             raise DataError(
                 f"{self.folder.parent}: has no best weights yet, as no epoch has ended; let it finish one: "
                 f"cnntrain {shlex.quote(f'run={self.folder.parent}')}"
             )
         return read(self.folder / BEST, TrainedState)
+
+    def _has_best_epoch(self) -> bool:
+        """Return whether the newest checkpoint knows of a best epoch."""
+        return bool(self.load_last()[0]["progress"].get("best_epoch"))
 
 
 def read(path: Path, schema: type | None = None) -> State:

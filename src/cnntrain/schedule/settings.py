@@ -179,6 +179,12 @@ class Plateau(Schedule):
     factor: float = setting(0.5, "factor on the learning rate", gt=0, lt=1)
     patience_epochs: int = setting(3, "epochs without a lower validation error before a reduction", ge=1)
 
+    def epochs_problems(self, epochs: int) -> Iterator[str]:
+        yield from super().epochs_problems(epochs)
+        if self.patience_epochs >= epochs - 1:
+            patience = f"schedule.patience_epochs={self.patience_epochs}"
+            yield Notice(f"{patience}: no reduction comes before the end (trainer.epochs={epochs})")
+
     def build(self, steps_per_epoch: int, epochs: int) -> PlateauFactor:
         """Return the schedule, whose `after_epoch` lowers the factor depending on the validation errors."""
         from . import schedules

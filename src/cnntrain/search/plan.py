@@ -171,7 +171,11 @@ class CoarseToFine:
 
 
 class Retrained:
-    """Another plan, after which its best jobs are trained again, with other seeds than `seed`."""
+    """Another plan, after which its best jobs are trained again, with other seeds than `seed`.
+
+    The first job, that of the default settings, is trained to the end and again as well, so that what was
+    found is compared with what it is to be better than.
+    """
 
     def __init__(self, plan: Plan, best: int, seeds: int, epochs: int, seed: int):
         self.plan, self.best, self.seeds, self.epochs, self.seed = plan, best, seeds, epochs, seed
@@ -185,7 +189,12 @@ class Retrained:
             return
         jobs = sorted({task.job for task in tasks if task.epochs == self.epochs})
         last = max(task.stage for task in tasks)
-        for job in best_jobs(jobs, self.epochs, results, self.best):
+        chosen = best_jobs(jobs, self.epochs, results, self.best)
+        first = tasks[0]
+        if self.best and first.job not in chosen and results.score(first.job, first.epochs) > -math.inf:
+            yield Task(first.job, self.epochs, last + 1)
+            chosen.append(first.job)
+        for job in chosen:
             for seed in range(1, self.seeds + 1):
                 yield Task(f"{job}{SEED}{seed}", self.epochs, last + 1)
 

@@ -191,7 +191,8 @@ class Drawing(Search):
     )
     retrain_best: int = setting(
         2,
-        "how many of the best jobs are trained again with other seeds before one is called the best; 0: none",
+        "how many of the best jobs, besides that of the default settings, are trained again with other seeds "
+        "before one is called the best; 0: none",
         ge=0,
         resume="free",
     )
@@ -219,7 +220,9 @@ class Drawing(Search):
             return Retrained(plan, self.retrain_best, self.retrain_seeds, epochs, seed)
 
         def epochs_of(jobs: int) -> int:
-            return self.total_epochs(epochs, jobs) + self.retrain_best * self.retrain_seeds * epochs
+            again = self.retrain_best * self.retrain_seeds
+            of_defaults = 1 + self.retrain_seeds if self.retrain_best else 0
+            return self.total_epochs(epochs, jobs) + (again + of_defaults) * epochs
 
         if self.jobs is not None or self.minutes is None:
             return of(self.jobs or JOBS)

@@ -108,6 +108,9 @@ class Trainer(Option):
 
     def problems(self) -> Iterator[str]:
         yield from self._device_problems()
+        if self.keep_epochs is not None and self.keep_epochs > self.epochs:
+            keep = f"trainer.keep_epochs={self.keep_epochs}"
+            yield Notice(f"{keep}: keeps nothing of a run of trainer.epochs={self.epochs}")
         patience = self.early_stopping_epochs
         if patience is not None and patience >= self.epochs:
             yield Notice(
