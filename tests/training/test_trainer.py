@@ -499,6 +499,21 @@ def test_skipped_updates_are_counted_in_rows_of_fp16_alone(runs: Runs, fp16: boo
     assert counts == ([0, 1, 1] if fp16 else ["absent"] * STEPS)
 
 
+def test_an_infinite_loss_whose_update_fp16_skipped_does_not_end_the_run(runs: Runs) -> None:
+    trainer = runs.new(record_every_steps=1, epochs=1)
+    network: Any = trainer.network
+    update = trainer.step.update
+    trainer.step.update = Update(network, update.optimizers, update.regularization, None, CPU.device, True)
+    factors = iter([1.0, 1.0, math.inf])
+    network.register_forward_hook(
+        lambda module, inputs, outputs: outputs * next(factors) if module.training else outputs
+    )
+    trainer.train(StopSignals())
+    steps = [row for row in rows(trainer) if "lr" in row]
+    assert [row["skipped_steps"] for row in steps] == [0, 0, 1]
+    assert steps[-1]["train/loss"] is None
+
+
 def test_batch_norms_are_trained_in_every_epoch(runs: Runs) -> None:
     trainer = runs.new(epochs=3)
     trainer.train(StopSignals())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 
 from torch import nn
@@ -186,7 +187,9 @@ class Trainer:
     def _check_last_loss(self) -> None:
         """Raise Diverged if training ended with a finite loss far above that of its first step."""
         first, last = self.progress.first_loss, self._last_loss
-        if first is not None and last is not None and last > DIVERGED_FACTOR * max(first, 1.0):
+        if first is None or last is None or not math.isfinite(last):
+            return  # of an infinite one, fp16 has skipped the update
+        if last > DIVERGED_FACTOR * max(first, 1.0):
             raise Diverged(
                 f"diverged: the training loss of the last epoch is {last:.3g}, that of the first step was "
                 f"{first:.3g}. Try a lower optim.lr, a warm-up (schedule.warmup_epochs=1) or "
