@@ -208,9 +208,10 @@ def test_unusable_folders_are_refused(tmp_path: Path) -> None:
     assert_refused(tmp_path / "hollow", "hollow", "no images in dog", "png")
     fill(tmp_path / "untrained" / "test")
     assert_refused(tmp_path / "untrained", "no train/")
+    fill(tmp_path / "mixed" / "val")
     fill(tmp_path / "mixed" / "train")
-    fill(tmp_path / "mixed" / "validation")
-    assert_refused(tmp_path / "mixed", "validation", "rename validation/ to val/")
+    fill(tmp_path / "mixed" / "Validation")
+    assert_refused(tmp_path / "mixed", "Validation/ and val/, both names of one split")
     fill(tmp_path / "both" / "train")
     fill(tmp_path / "both" / "more")
     assert_refused(tmp_path / "both", "more", "only train/, val/ and test/")
@@ -252,13 +253,49 @@ def test_imagenet_uses_its_val_folder_for_testing_and_requires_all_classes(
 
 
 @pytest.mark.parametrize(
-    "names", [("Train", "Val", "Test"), ("training", "valid", "testing"), ("train", "DEV")]
+    "names",
+    [
+        ("Train", "Val", "Test"),
+        ("TRAINING", "valid", "testing"),
+        ("train", "DEV", "eval"),
+        ("training", "Validation", "test"),
+    ],
 )
-def test_folders_that_look_like_splits_are_never_classes(names: tuple[str, ...], tmp_path: Path) -> None:
-    for name in names:
-        fill(tmp_path / name)
-    wrong = next(name for name in names if name not in ("train", "val", "test"))
-    assert_refused(tmp_path, f"{wrong}/", "rename", f"{wrong}/ to ")
+def test_split_folders_have_several_names_in_any_case(names: tuple[str, str, str], tmp_path: Path) -> None:
+    for name, count in zip(names, (9, 3, 2), strict=True):
+        fill(tmp_path / name, count)
+    settings = Folder(path=str(tmp_path), image_size=8)
+    splits = settings.load(0)
+    assert splits.names == ["ant", "bee", "cat"]
+    assert [len(part) for part in splits.parts().values()] == [27, 9, 6]
+    assert len(settings.load_split("test", 0)[0]) == 6
+    assert len(settings.load_split("all", 0)[0]) == 42
+
+
+def test_a_class_without_images_in_validation_or_test_is_no_error(tmp_path: Path) -> None:
+    fill(tmp_path / "train")
+    fill(tmp_path / "valid", 2)
+    fill(tmp_path / "test", 2, ("ant", "bee"))
+    shutil.rmtree(tmp_path / "valid" / "cat")
+    (tmp_path / "valid" / "cat").mkdir()
+    splits = Folder(path=str(tmp_path), image_size=8).load(0)
+    assert splits.missing_classes() == {"train": [], "val": ["cat"], "test": ["cat"]}
+
+
+def test_hidden_files_and_those_of_systems_are_counted_and_not_used(tmp_path: Path) -> None:
+    fill(tmp_path)
+    before = Folder(path=str(tmp_path), image_size=8).load(0)
+    assert before.notices == []
+    for folder in ("__MACOSX/cat", ".ipynb_checkpoints", "cat/.ipynb_checkpoints", "@eaDir"):
+        (tmp_path / folder).mkdir(parents=True)
+        shutil.copy(tmp_path / "cat/0.png", tmp_path / folder / "0.png")
+    for file in ("._cat", "cat/._0.png", "cat/Thumbs.db", "desktop.ini", "ant/.DS_Store"):
+        (tmp_path / file).write_bytes(b"x")
+    after = Folder(path=str(tmp_path), image_size=8).load(0)
+    assert after.names == before.names
+    assert [len(part) for part in after.parts().values()] == [len(part) for part in before.parts().values()]
+    (notice,) = after.notices
+    assert notice.startswith("not used: 9 hidden files and folders, and those of systems (")
 
 
 def split_of_each_name(settings: Folder) -> dict[str, str]:

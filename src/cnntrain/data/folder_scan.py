@@ -13,6 +13,8 @@ from ..settings.fields import has_control_characters, shorten
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 MAX_NAMED = 5
+# What systems and programs leave in folders, beside names that begin with a dot.
+OF_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information")
 
 
 @dataclass
@@ -20,11 +22,13 @@ class NotUsed:
     """Files and folders that a user may expect to be used otherwise, relative to the folder of the data.
 
     beside: images beside the class folders. others: number of files in class folders that are no images, by
-    extension. nested: folders in class folders, whose images count for the class.
+    extension. hidden: number of hidden files and those of systems. nested: folders in class folders, whose
+    images count for the class.
     """
 
     beside: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+    hidden: Counter[str] = field(default_factory=Counter)
     nested: list[str] = field(default_factory=list)
 
     def notices(self) -> list[str]:
@@ -40,16 +44,26 @@ class NotUsed:
                 f"{count} {ending or 'without extension'}" for ending, count in self.others.items()
             )
             notices.append(f"not used, as their names are not those of images: {kinds}")
+        if self.hidden:
+            kinds = _first([name for name, _ in self.hidden.most_common()])
+            notices.append(
+                f"not used: {self.hidden.total()} hidden files and folders, and those of systems ({kinds})"
+            )
         if self.nested:
             notices.append(f"images in folders of a class folder belong to its class: {_first(self.nested)}")
         return notices
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, or left by a system or a program."""
+    return name[0] == "." or name.lower() in OF_SYSTEMS
 
 
 def folders_in(root: Path) -> list[str]:
     """Return the sorted names of the folders in a folder, without hidden ones; raises DataError."""
     try:
         with os.scandir(root) as entries:
-            found = [entry for entry in entries if entry.name[0] != "." and entry.is_dir()]
+            found = [entry for entry in entries if not is_hidden(entry.name) and entry.is_dir()]
             for entry in found:
                 _check_link(entry, root)
                 if has_control_characters(entry.name):
@@ -62,18 +76,20 @@ def folders_in(root: Path) -> list[str]:
         raise _unreadable(root, error) from error
 
 
-def images_of_classes(root: Path, not_used: NotUsed, least: int = 2) -> dict[str, list[str]]:
+def images_of_classes(
+    root: Path, not_used: NotUsed, least: int = 2, all_needed: bool = True
+) -> dict[str, list[str]]:
     """Return the image files of each class folder in `root`, including those in its subfolders.
 
-    What is not used is added to `not_used`. Raises DataError if there are fewer than `least` classes, or a
-    class without images.
+    What is not used is added to `not_used`. Raises DataError if there are fewer than `least` classes, or if
+    all of them need images and one has none.
     """
     note_images_beside(root, not_used)
     files = {name: _image_files(root / name, not_used) for name in folders_in(root)}
     if not files:
         raise DataError(f"{root}: has no folders in it; put the images of each class into a separate folder")
     empty = [name for name, paths in files.items() if not paths]
-    if empty:
+    if empty and (all_needed or len(empty) == len(files)):
         more = f" and {len(empty) - 10} more" if len(empty) > 10 else ""
         raise DataError(
             f"{root}: no images in {', '.join(empty[:10])}{more}; remove these folders, or put images in "
@@ -86,11 +102,23 @@ def images_of_classes(root: Path, not_used: NotUsed, least: int = 2) -> dict[str
     return files
 
 
+def holds_only_a_folder(root: Path) -> Path | None:
+    """Return the folder of folders in a folder that has nothing else in it but what is hidden, else None."""
+    with os.scandir(root) as entries:
+        found = [entry for entry in entries if not is_hidden(entry.name)]
+    if len(found) != 1 or not found[0].is_dir(follow_symlinks=False):
+        return None
+    inner = Path(found[0].path)
+    return inner if folders_in(inner) else None
+
+
 def note_images_beside(root: Path, not_used: NotUsed) -> None:
-    """Add the images that lie directly in a folder to those that are not used; raises DataError."""
+    """Add what lies directly in a folder and is not used, images and hidden files; raises DataError."""
     try:
         with os.scandir(root) as entries:
-            not_used.beside += sorted(entry.name for entry in entries if _is_image_name(entry.name))
+            names = [entry.name for entry in entries]
+        not_used.beside += sorted(name for name in names if _is_image_name(name))
+        not_used.hidden.update(name for name in names if is_hidden(name))
     except OSError as error:
         raise _unreadable(root, error) from error
 
@@ -109,7 +137,8 @@ def _image_files(folder: Path, not_used: NotUsed) -> list[str]:
             with os.scandir(parent) as entries:
                 for entry in entries:
                     _check_name(entry)
-                    if entry.name[0] == ".":
+                    if is_hidden(entry.name):
+                        not_used.hidden[entry.name] += 1
                         continue
                     if entry.is_dir():
                         _check_link(entry, folder)
@@ -126,7 +155,7 @@ def _image_files(folder: Path, not_used: NotUsed) -> list[str]:
 
 
 def _is_image_name(name: str) -> bool:
-    return name[0] != "." and name.lower().endswith(EXTENSIONS)
+    return not is_hidden(name) and name.lower().endswith(EXTENSIONS)
 
 
 def _check_name(entry: os.DirEntry[str]) -> None:

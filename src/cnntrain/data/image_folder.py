@@ -12,13 +12,14 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..settings.fields import expanded
+from .archive import is_archive, unpacked
 from .folder_scan import NotUsed, folders_in, images_below, images_of_classes, note_images_beside
 from .image_decoding import DamagedImages, unused_bits
 from .image_set import FileImages, ImageSet, concatenated
 from .label_table import LabelTable, read_table, values_as_float32
 from .splits import SPLITS, Splits, hashed_cut, stratified_cut
 
-# Other names of the splits, in any case: taken for splits by their users, and never for classes.
+# Names of folders, in any case, that are splits and never classes.
 SPLIT_OF = {
     "train": "train",
     "training": "train",
@@ -39,36 +40,38 @@ def read_folder(
 ) -> Splits:
     """Return the splits of a folder with one folder per class, as `FileImages`.
 
-    If it contains train/, the splits are train/, val/ and test/, each with one folder per class; otherwise
-    the class folders are directly in it. Without test/, `test_fraction` of the training images becomes the
-    test split, the same for every seed, chosen `by_name` or by position; without val/, `val` is empty. Raises
-    DataError if the folder cannot be used.
+    If it contains train/, the splits are train/, val/ and test/, or folders with other names of SPLIT_OF,
+    each with one folder per class; otherwise the class folders are directly in it. Without test/,
+    `test_fraction` of the training images becomes the test split, the same for every seed, chosen `by_name`
+    or by position; without val/, `val` is empty. path: may be an archive of such a folder. Raises DataError
+    if the folder cannot be used.
     """
-    root = expanded(path)
+    root = _root(path)
     folders = folders_in(root)
-    _check_split_names(root, folders)
-    if "train" in folders:
-        others = [name for name in folders if name not in SPLITS]
+    split_folders = _split_folders(root, folders)
+    if "train" in split_folders:
+        others = [name for name in folders if name not in split_folders.values()]
         if others:
             raise DataError(
-                f"{root}: has train/ but also {', '.join(others[:5])}; "
+                f"{root}: has {split_folders['train']}/ but also {', '.join(others[:5])}; "
                 "keep only train/, val/ and test/, with one folder per class in each"
             )
-    elif any(name in SPLITS for name in folders):
-        splits_found = " and ".join(sorted(set(folders) & set(SPLITS)))
+    elif split_folders:
+        splits_found = " and ".join(sorted(split_folders.values()))
         raise DataError(f"{root}: has {splits_found} but no train/; add it")
 
     not_used = NotUsed()
-    if "train" in folders:
+    if split_folders:
         note_images_beside(root, not_used)
-    files = images_of_classes(root / "train" if "train" in folders else root, not_used)
+    files = images_of_classes(root / split_folders["train"] if split_folders else root, not_used)
     names = list(files)
     options = (size, resize, channels, workers, str(root))
     splits = {"train": _images(files, names, *options)}
     for split in ("val", "test"):
-        if "train" in folders and split in folders:
-            files = images_of_classes(root / split, not_used)
-            _check_known(root / split, files, names)
+        if split in split_folders:
+            folder = root / split_folders[split]
+            files = images_of_classes(folder, not_used, least=1, all_needed=False)
+            _check_known(folder, files, names)
             splits[split] = _images(files, names, *options)
     train = splits["train"]
     if "test" not in splits:
@@ -87,16 +90,15 @@ def read_part(
     split: "train", "val" or "test", the folder of that name, which may be the only one; or "all", the images
     of all folders. Raises DataError if the folder cannot be used.
     """
-    root = expanded(path)
-    folders = folders_in(root)
-    _check_split_names(root, folders)
+    root = _root(path)
+    split_folders = _split_folders(root, folders_in(root))
     if split == "all":
-        roots = [root / name for name in SPLITS if name in folders] or [root]
-    elif split in folders:
-        roots = [root / split]
+        roots = [root / name for name in split_folders.values()] or [root]
+    elif split in split_folders:
+        roots = [root / split_folders[split]]
     else:
         return None
-    found = [images_of_classes(folder, NotUsed(), least=1) for folder in roots]
+    found = [images_of_classes(folder, NotUsed(), least=1, all_needed=False) for folder in roots]
     names = sorted({name for files in found for name in files})
     options = (size, resize, channels, workers, str(root))
     parts: list[ImageSet] = [_images(files, names, *options) for files in found]
@@ -122,7 +124,7 @@ def read_labelled(
     splits. Without test images, `test_fraction` of the training images becomes the test split, the same for
     every seed, chosen `by_name` or by position. Raises DataError if the file or the images cannot be used.
     """
-    root = expanded(path)
+    root = _root(path)
     in_root = root / table_file
     table = read_table(in_root if in_root.is_file() else expanded(table_file), target)
     if (root / table.first_cell).is_file():
@@ -231,16 +233,23 @@ def _without_line(root: Path, table: LabelTable, table_file: str) -> list[str]:
     return [f"not used, as {table_file} has no line for them: {len(others)} images ({first})"]
 
 
-def _check_split_names(root: Path, folders: list[str]) -> None:
-    """Raise DataError if folders have other names of splits, such as Train/ or valid/."""
-    renamed = {name: SPLIT_OF[name.lower()] for name in folders if name.lower() in SPLIT_OF}
-    wrong = {name: split for name, split in renamed.items() if name != split}
-    if wrong:
-        renames = ", ".join(f"{name}/ to {split}/" for name, split in wrong.items())
-        raise DataError(
-            f"{root}: has {', '.join(f'{name}/' for name in wrong)}, which looks like a split, not a class; "
-            f"rename {renames}"
-        )
+def _root(path: str) -> Path:
+    """Return the folder of a path, that of an archive unpacked; raises DataError."""
+    root = expanded(path)
+    return unpacked(root) if is_archive(root) and not root.is_dir() else root
+
+
+def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
+    """Return split → its folder; raises DataError if two folders have names of one split."""
+    found: dict[str, str] = {}
+    for name in folders:
+        split = SPLIT_OF.get(name.lower())
+        if split is None:
+            continue
+        if split in found:
+            raise DataError(f"{root}: has {found[split]}/ and {name}/, both names of one split; keep one")
+        found[split] = name
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def _test_cut(images: FileImages, fraction: float, by_name: bool) -> tuple[Tensor, Tensor]:
