@@ -85,6 +85,8 @@ def _main(command: CommandLine) -> int:
     from .config.choice_files import Choices  # takes a tenth of a second to import
 
     choices = Choices(command.user_folder)
+    if command.in_full and not command.values:
+        print(f"command   {command.in_full}", flush=True)
     if "completion" in command.values:
         from .config.hydra_composer import composer_of
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from cnntrain.cli import main
@@ -28,7 +26,7 @@ from cnntrain.settings.config_tree import GROUPS
         ("model=resnet", "choose one of resnet18, resnet20, "),
         ("model=VGG11", "did you mean vgg11?"),
         ("predict", "cnntrain.load(FOLDER).predict(images)"),
-        ("train", "training is the default job"),
+        ("fit", "training is the default job"),
         ("val", "job=evaluate run=FOLDER"),
         ("schedule.milestones=1,2 schedule=step", "a list is written schedule.milestones=[1,2]"),
     ],
@@ -50,17 +48,6 @@ def test_every_hint_names_a_group_or_setting_that_exists() -> None:
             options = [choice.schema for choice in choices.all(group)]
             assert any(leaf in option.__dataclass_fields__ for option in options if option is not None), ours
     assert find_anywhere("epochs") == "trainer.epochs"
-
-
-def test_a_path_in_place_of_a_data_set_is_recognized(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "own.npz").write_bytes(b"")
-    assert main([f"data={tmp_path / 'photos'}"]) == 2
-    assert f"did you mean data=folder data.path={tmp_path / 'photos'}?" in capsys.readouterr().err
-    assert main([f"data={tmp_path / 'own.npz'}"]) == 2
-    assert f"did you mean data=npz data.path={tmp_path / 'own.npz'}?" in capsys.readouterr().err
 
 
 def test_messages_are_printable_and_of_limited_length(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ConfigError
 from ..settings.fields import expanded
+from .choice_files import Choices
+from .short_forms import written_out
 
 FLAGS = {
     "-h": "help",
@@ -32,7 +35,7 @@ class CommandLine:
 
     flags: those without a value. values: flags with a value, by name. user_folder: that of
     --config-dir. overrides: key=value in the given order, without run=FOLDER. run: FOLDER of run=FOLDER.
-    job: NAME of job=NAME.
+    job: NAME of job=NAME. in_full: the command without short forms, "" if it had none.
     """
 
     flags: frozenset[str] = frozenset()
@@ -41,6 +44,7 @@ class CommandLine:
     overrides: list[str] = field(default_factory=list)
     run: Path | None = None
     job: str | None = None
+    in_full: str = ""
 
 
 def parse(arguments: list[str]) -> CommandLine:
@@ -68,6 +72,7 @@ def parse(arguments: list[str]) -> CommandLine:
         problems.append(f"--config-dir {values['config_dir']}: there is no such folder")
     if problems:
         raise ConfigError(problems)
+    written, overrides = overrides, written_out(overrides, Choices(user_folder))
     run = _last_value(overrides, "run")
     if run == "":
         raise ConfigError(["run=: name the folder of a run, as in run=outputs/DATE/TIME"])
@@ -78,7 +83,12 @@ def parse(arguments: list[str]) -> CommandLine:
         [override for override in overrides if not override.startswith("run=")],
         expanded(run) if run and run != "null" else None,
         _last_value(overrides, "job"),
+        "" if overrides == written else _command(flags, overrides),
     )
+
+
+def _command(flags: set[str], overrides: list[str]) -> str:
+    return shlex.join(["cnntrain", *(["-m"] if "multirun" in flags else []), *overrides])
 
 
 def _not_a_flag(flag: str, value: str) -> str:

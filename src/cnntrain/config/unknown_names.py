@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ..settings.config_tree import GROUPS, Config
-from ..settings.fields import expanded, settings_of, shorten, type_of
+from ..settings.fields import settings_of, shorten, type_of
 from ..settings.job_settings import JOB_SETTINGS
 from ..settings.nearest_name import did_you_mean, nearest
 from .choice_files import EXPERIMENT, Choice, Choices
@@ -47,20 +47,7 @@ def unknown_choice(group: str, name: str, choices: Choices) -> str:
         hint = f"rename {folder / group / name}.yml to {name}.yaml"
     elif folder is not None and (folder / group / f"{name}.yaml").is_file():
         hint = f"rename {folder / group / name}.yaml: letters, digits and . + - _ can be chosen"
-    if group == "data" and (as_folder := _data_of_path(name)):
-        hint = f"did you mean {as_folder}?"
     return f"{group} has no choice {shorten(name)}; {hint}"
-
-
-def _data_of_path(name: str) -> str | None:
-    """Return the overrides for a path that was given in place of the name of a data set, None for others."""
-    try:
-        path = expanded(name)
-        if path.is_dir():
-            return f"data=folder data.path={name}"
-        return f"data=npz data.path={name}" if path.suffix == ".npz" and path.is_file() else None
-    except OSError:
-        return None
 
 
 def find_anywhere(name: str) -> str | None:

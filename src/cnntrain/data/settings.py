@@ -328,14 +328,14 @@ class Npz(Data):
 
 @dataclass
 class Folder(Data):
-    """Your own images: one folder per class, or train/, val/ and test/ with one folder per class in each; also
-    as a .zip or .tar."""
+    """Your own images: one folder per class, or train/, val/ and test/ with one folder per class in each."""
 
     name: str = fixed("folder")
     path: str = setting(
         "",
-        "folder with one folder per class, or with train/, val/ and test/ of such folders, in any case, valid, "
-        "validation, testing, … too; or a .zip or .tar of one, which is unpacked once below ~/.cache/cnntrain",
+        "folder with one folder per class, or with train/, val/ and test/ of such folders (in any case; also "
+        "training, valid, validation, dev, testing, eval); or a .zip or .tar of it, unpacked once below "
+        "~/.cache/cnntrain",
         resume="free",
         path="path",
     )

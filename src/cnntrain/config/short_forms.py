@@ -1,0 +1,70 @@
+"""Short ways to write a command: a closed list, written out before anything is checked.
+
+cnntrain evaluate run=last        job=evaluate, and the newest run below outputs/
+cnntrain data=photos.zip          data=folder data.path=photos.zip; data=arrays.npz: data=npz
+run=RUN/checkpoints/best.pt       run=RUN
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..data.archive import is_archive
+from ..errors import DataError
+from ..runs import file_names
+from ..settings.fields import expanded
+from ..settings.job_settings import JOBS
+from .choice_files import Choices
+
+OUTPUTS = Path("outputs")
+LAST = "last"
+
+
+def written_out(overrides: list[str], choices: Choices) -> list[str]:
+    """Return overrides with short forms replaced by what they stand for.
+
+    The names of choices come before those of files, and a folder named last before the newest run. Raises
+    DataError where there is no run yet.
+    """
+    found = list[str]()
+    for number, text in enumerate(overrides):
+        key, _, value = text.partition("=")
+        if number == 0 and text in JOBS:
+            found.append(f"job={text}")
+        elif key == "data" and (kind := _kind_of_data(value, choices)) is not None:
+            found += [f"data={kind}", f"data.path={value}"]
+        elif key == "run" and value:
+            found.append(f"run={_run(value)}")
+        else:
+            found.append(text)
+    return found
+
+
+def _kind_of_data(value: str, choices: Choices) -> str | None:
+    path = expanded(value)
+    if not value or "," in value or choices.find("data", value) is not None or not path.exists():
+        return None
+    if path.is_dir() or is_archive(path):
+        return "folder"
+    return "npz" if path.suffix == ".npz" else None
+
+
+def _run(value: str) -> str:
+    path = expanded(value)
+    if value == LAST and not path.exists():
+        return str(_newest_run())
+    if path.name == file_names.BEST and path.parent.name == file_names.CHECKPOINTS:
+        return str(path.parent.parent)
+    return value
+
+
+def _newest_run() -> Path:
+    """Return the run below outputs/ that was started or continued last; jobs of sweeps are none."""
+    files = [
+        file
+        for file in OUTPUTS.glob(f"*/*/{file_names.CONFIG}")
+        if not (file.parent / file_names.JOB).exists()
+    ]
+    if not files:
+        raise DataError(f"run={LAST}: there is no run below {OUTPUTS}/ yet")
+    return max(files, key=lambda file: file.stat().st_mtime_ns).parent

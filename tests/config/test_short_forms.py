@@ -1,0 +1,84 @@
+"""Short forms are written out; everything else stays as it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cnntrain.cli import main
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.short_forms import written_out
+from cnntrain.errors import DataError
+from cnntrain.settings.job_settings import JOBS
+
+CHOICES = Choices()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_first_word_may_be_a_job(job: str) -> None:
+    assert written_out([job, "seed=1"], CHOICES) == [f"job={job}", "seed=1"]
+    assert written_out(["seed=1", job], CHOICES) == ["seed=1", job]
+
+
+def test_data_may_be_a_path() -> None:
+    for name in ("photos", "my photos", "mnist"):
+        Path(name).mkdir()
+    for name in ("a.zip", "b.tar.gz", "c.npz", "d.txt"):
+        Path(name).write_bytes(b"")
+    expected = {
+        "photos": ["data=folder", "data.path=photos"],
+        "./photos": ["data=folder", "data.path=./photos"],
+        "my photos": ["data=folder", "data.path=my photos"],
+        "a.zip": ["data=folder", "data.path=a.zip"],
+        "b.tar.gz": ["data=folder", "data.path=b.tar.gz"],
+        "c.npz": ["data=npz", "data.path=c.npz"],
+        "d.txt": ["data=d.txt"],
+        "mnist": ["data=mnist"],  # the name of a data set
+        "missing": ["data=missing"],
+        "photos,mnist": ["data=photos,mnist"],
+        "": ["data="],
+    }
+    for value, overrides in expected.items():
+        assert written_out([f"data={value}"], CHOICES) == overrides
+
+
+def test_the_last_run_is_the_one_that_was_started_or_continued_last() -> None:
+    with pytest.raises(DataError, match="run=last: there is no run below outputs/ yet"):
+        written_out(["run=last"], CHOICES)
+    for number, name in enumerate(("2026-01-01/a", "2026-01-02/b", "2026-01-02/c", "multirun/sweep/0000")):
+        run = Path("outputs") / name
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text("")
+        os.utime(run / "config.yaml", (number, number))
+    job = Path("outputs/2026-01-02/job")
+    job.mkdir()
+    for file in ("config.yaml", "job.json"):
+        (job / file).write_text("")
+    assert written_out(["run=last"], CHOICES) == ["run=outputs/2026-01-02/c"]
+    os.utime("outputs/2026-01-01/a/config.yaml", (9, 9))
+    assert written_out(["run=last"], CHOICES) == ["run=outputs/2026-01-01/a"]
+    Path("last").mkdir()
+    assert written_out(["run=last"], CHOICES) == ["run=last"]
+
+
+def test_a_short_command_does_what_the_whole_one_does(capsys: pytest.CaptureFixture[str]) -> None:
+    quick = ["model=linear", "trainer.epochs=1", "trainer.pictures=false", "trainer.report=false"]
+    assert main(["train", *quick]) == 0
+    run = next(Path("outputs").glob("*/*"))
+    assert capsys.readouterr().out.startswith(f"command   cnntrain job=train {' '.join(quick)}\n")
+    assert main(["evaluate", "run=last", "evaluate.split=val"]) == 0
+    written = f"command   cnntrain job=evaluate run={run} evaluate.split=val\n"
+    assert capsys.readouterr().out.startswith(written)
+    assert main([f"run={run}/checkpoints/best.pt", "job=evaluate"]) == 0
+    assert (run / "evaluate-digits-test.json").exists()
+    capsys.readouterr()
+    assert main([*quick, "hydra.run.dir=plain"]) == 0
+    assert "command" not in capsys.readouterr().out
