@@ -222,7 +222,7 @@ def test_without_a_number_of_jobs_as_many_are_trained_as_the_time_allows(search:
             assert len(tasks) == 1  # the others wait for its time
             jobs["0000"].seconds_per_epoch = seconds_per_epoch
     spent = seconds_per_epoch * sum(record.epochs for record in jobs.values())
-    assert 0.75 < spent / (60 * minutes * workers) <= 0.91
+    assert 0.65 < spent / (60 * minutes * workers) <= 0.81
     if search.retrain_best:
         assert len([name for name in jobs if "-seed" in name]) in (4, 6)  # the best two, and the defaults
     first = [name for name in jobs if name.isdecimal()]

@@ -45,7 +45,7 @@ def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
             worker.run()
             if worker.out_of_time:
                 minutes = f"search.minutes={search.minutes:g}"
-                print(f"stopped   {minutes} are over; with more, it goes on")
+                print(f"stopped   {minutes} are over before all was trained; with more, it goes on")
     except (Interrupted, KeyboardInterrupt, UserError):
         print(f"continue  cnntrain -m {shlex.quote(f'run={folder.path}')}", flush=True)
         raise

@@ -24,7 +24,7 @@ SEED, FOLD = "-seed", "-fold"
 # Settings in which repetitions of the same settings differ.
 REPEATED = ("seed", "data.fold")
 # The part of search.minutes that is planned for; jobs differ in how long they take.
-PLANNED = 0.9
+PLANNED = 0.8
 MAX_JOBS = 100_000
 # Job number → its settings, as overrides by key.
 Draw = Callable[[int], dict[str, str]]
