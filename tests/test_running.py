@@ -573,3 +573,19 @@ def test_values_of_a_sweep_with_characters_that_hydra_escapes() -> None:
     )
     assert main(["-m", "model=custom", "model.factory=nets:a,nets:b", "hydra.sweep.dir=sweep", *QUICK]) == 0
     assert "factory: nets:b" in Path("sweep/0001/config.yaml").read_text()
+
+
+def test_a_checkpoint_alone_is_the_whole_model(default_run: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "anywhere" / "model.pt"
+    alone.parent.mkdir()
+    shutil.copy(default_run / "checkpoints/best.pt", alone)
+    images = torch.randint(
+        0, 256, (20, 8, 8, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    expected = cnntrain.load(default_run)
+    for path in (alone, default_run / "checkpoints/best.pt"):
+        found = cnntrain.load(path)
+        assert torch.equal(found.predict(images), expected.predict(images))
+        assert found.names == expected.names
+    last = cnntrain.load(default_run / "checkpoints/last.pt")
+    assert last.predict(images).shape == (20, 10)

@@ -17,7 +17,8 @@ __all__ = ["__version__", "load"]
 def load(folder: str | Path) -> TrainedNetwork | Ensemble:
     """Return the best network of the run in `folder`, with its preprocessing and class names.
 
-    Of a folder that job=ensemble wrote, the networks whose predictions are averaged.
+    Of a folder that job=ensemble wrote, the networks whose predictions are averaged. folder: may also be a
+    checkpoint, such as best.pt, which holds all that is needed.
 
     Raises DataError where the folder holds no run or its checkpoints are damaged.
     """

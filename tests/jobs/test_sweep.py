@@ -340,7 +340,10 @@ def test_a_hopeless_job_is_ended_early() -> None:
 def test_no_job_is_started_once_the_time_is_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert sweep("search=random", "optim.lr=log(1e-2,1)", "search.minutes=0.00001") == 0
     assert len(records()) == 1
-    assert "search.minutes=1e-05 are over before all was trained; with more, it goes on" in capsys.readouterr().out
+    assert (
+        "search.minutes=1e-05 are over before all was trained; with more, it goes on"
+        in capsys.readouterr().out
+    )
     assert main(["-m", "run=sweep", "search.minutes=100", "search.jobs=3", "search.retrain_best=0"]) == 0
     assert len(records()) == 3
 

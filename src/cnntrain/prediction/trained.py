@@ -21,7 +21,7 @@ from ..loss.criterion import Criterion
 from ..preprocessing.preprocess import Preprocess
 from ..runs.checkpoint import State, read
 from ..runs.checkpoint_schema import RunState, TrainedState
-from ..runs.file_names import LAST, PREVIOUS
+from ..runs.file_names import CHECKPOINTS, CONFIG, LAST, PREVIOUS
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
 from ..settings.fields import describe_changes
@@ -98,14 +98,21 @@ class TrainedNetwork:
 
 
 def load_trained(path: Path) -> TrainedNetwork:
-    """Return the best network of the run in a folder, or that of one of its checkpoints; raises DataError."""
+    """Return the best network of the run in a folder, or that of a checkpoint, wherever it lies.
+
+    A checkpoint holds the configuration; that of its run, if it lies in one, must not contradict it. Raises
+    DataError.
+    """
     if path.suffix == ".pt":
         schema = RunState if path.name in (LAST, PREVIOUS) else TrainedState
-        path, state = path.parent.parent, read(path, schema)
+        file, path, state = path, path.parent.parent, read(path, schema)
     else:
-        state = RunFolder(path).checkpoints.load_best()
-    config = stored_config.read(path)
-    check_configuration(config, state, path)
+        file, state = None, RunFolder(path).checkpoints.load_best()
+    if file is not None and not (file.parent.name == CHECKPOINTS and (path / CONFIG).is_file()):
+        config = stored_config.from_yaml(state["config"], str(file))
+    else:
+        config = stored_config.read(path)
+        check_configuration(config, state, path)
     with torch.random.fork_rng(devices=[]):  # the initial weights, which the stored ones replace
         network, criterion = restore_network(config, state)
     return TrainedNetwork(
