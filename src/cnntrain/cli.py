@@ -16,7 +16,7 @@ from .config.command_line import CommandLine, parse
 from .errors import ConfigError, DataError, Interrupted, UserError
 from .machine_errors import machine_error
 from .output_streams import output_failed, tolerant_output
-from .runs.file_names import ENSEMBLE, JOB, SWEEP_FILE
+from .runs.file_names import CONFIG, ENSEMBLE, JOB, SWEEP_FILE
 from .settings.fields import problem, rule_of, settings_of, shorten
 from .settings.job_settings import Evaluate
 from .training.cpu_load import limit_spinning
@@ -151,6 +151,7 @@ def _continue_sweep(run: Path, command: CommandLine) -> int:
 def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     """Start a job on an earlier run."""
     from .config import stored_config
+    from .config.check import rule_problems
     from .config.equivalent_command import equivalent_command
     from .config.resume_overrides import changed
 
@@ -164,12 +165,14 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     if command.job == "ensemble":
         _start_ensemble(run, command, choices)
         return
-    if (run / ENSEMBLE).is_file():
+    if os.path.isfile(run / ENSEMBLE):  # False as well for what cannot be looked into
         _evaluate_ensemble(run, command)
         return
     if command.job == "leaderboard":
         raise DataError(f"run={run}: is not the folder of a sweep, whose jobs could be ranked")
     before = stored_config.read(run)
+    if problems := rule_problems(before):
+        raise DataError(f"{run / CONFIG}: {problems[0]}")
     if before.job != "train":
         command_line = equivalent_command(before, choices)
         raise DataError(

@@ -38,6 +38,16 @@ REMEDIES = {
 }
 
 
+class ReaderDied(UserError):
+    """A process that reads images was killed."""
+
+    def __init__(self, pid: str, cause: str):
+        super().__init__(
+            f"a process that reads images (pid {pid}) {cause}; if memory was short, lower data.workers or "
+            "data.batch_size"
+        )
+
+
 class OutOfMemory(UserError):
     """The machine, or the process's limit, has less memory than was needed."""
 
@@ -53,10 +63,7 @@ def machine_error(error: BaseException) -> UserError | None:
     chain = f"{error.__cause__ or error.__context__ or ''} {text}"
     if isinstance(error, RuntimeError) and (match := WORKER.search(chain)):
         cause = f"was killed by signal {match[2]}" if match[2] else "ended unexpectedly"
-        return UserError(
-            f"a process that reads images (pid {match[1]}) {cause}; if memory was short, lower data.workers "
-            "or data.batch_size, then continue with run=FOLDER"
-        )
+        return ReaderDied(match[1], cause)
     if _on_importing_torch(error):
         return UserError(
             f"torch cannot be imported: {first_line(error)}; correct the environment variable, if it names "

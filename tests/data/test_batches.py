@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +19,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 from cnntrain.augmentation.transforms import Augment, Flip, PaddedCrop
-from cnntrain.data.batches import Batches, usable_workers
+from cnntrain.data.batches import Batches, _watched, usable_workers
 from cnntrain.data.image_set import FileImages, MemoryImages
+from cnntrain.machine_errors import ReaderDied
 
 CPU = torch.device("cpu")
 
@@ -150,3 +157,47 @@ def test_images_beyond_a_quarter_of_free_gpu_memory_are_moved_batch_by_batch(
     moved.clear()
     assert len(list(batches.in_order())) == 2
     assert stored or moved == [(25, 6, 6, 3), (25,)] * 2
+
+
+class Reader:
+    """An iterator as that of a DataLoader: its process is killed, and its connection then breaks somehow."""
+
+    def __init__(self, error: Exception, number: int):
+        self._workers = [multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))]
+        self.error, self.number = error, number
+
+    def __iter__(self) -> Iterator[Any]:
+        self._workers[0].start()
+        os.kill(self._workers[0].pid or 0, self.number)
+        yield torch.zeros(1), torch.zeros(1)
+        raise self.error
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(104, "Connection reset by peer"),
+        EOFError(),
+        RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed."),
+        pickle.UnpicklingError("pickle data was truncated"),
+        FileNotFoundError(2, "No such file or directory", "/dev/shm/torch_1"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_killed_reader_is_named_whatever_torch_raises_then(
+    error: Exception, number: signal.Signals
+) -> None:
+    reader = Reader(error, number)
+    with pytest.raises(ReaderDied, match=rf"\(pid \d+\) was killed by signal {number.name}"):
+        list(_watched(reader))  # type: ignore[arg-type]
+
+
+def test_an_error_of_a_reader_that_lives_is_passed_on() -> None:
+    reader = Reader(FileNotFoundError(2, "No such file"), 0)
+    try:
+        with pytest.raises(FileNotFoundError):
+            list(_watched(reader))  # type: ignore[arg-type]
+    finally:
+        reader._workers[0].kill()
+        reader._workers[0].join()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,10 +16,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..augmentation.transforms import Augment
+from ..machine_errors import ReaderDied
 from ..seeding import generator
 from .image_set import FileImages, ImageSet, MemoryImages
 
 Batch = tuple[Tensor, Tensor]
+# Seconds to wait for the end of a process whose connection broke.
+READER_ENDS = 0.5
 
 
 class Batches:
@@ -88,8 +93,26 @@ class Batches:
                     pin_memory=self.device.type == "cuda",
                 )
                 read = iter(loader)
-            for images, labels in read:
+            for images, labels in _watched(read):
                 yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+
+
+def _watched(read: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield what the iterator of a DataLoader reads; raises ReaderDied where one of its processes has ended.
+
+    What torch raises then depends on what the process was doing, and may be about a connection or a file.
+    """
+    try:
+        yield from read
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        for process in getattr(read, "_workers", []):
+            process.join(READER_ENDS)
+            if process.exitcode not in (None, 0):
+                code = process.exitcode
+                name = signal.Signals(-code).name if code < 0 else ""
+                cause = f"was killed by signal {name}" if code < 0 else f"ended with {code}"
+                raise ReaderDied(str(process.pid), cause) from error
+        raise
 
 
 def usable_workers(images: ImageSet, batch_size: int) -> int:

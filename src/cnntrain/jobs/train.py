@@ -25,7 +25,7 @@ from ..errors import (
     first_line,
     interrupted_by,
 )
-from ..machine_errors import machine_error
+from ..machine_errors import ReaderDied, machine_error
 from ..model.custom_network import place_in_users_code
 from ..output_streams import print_labelled
 from ..prediction.trained import load_weights
@@ -310,7 +310,7 @@ def _recorded_outcome(folder: RunFolder) -> Iterator[_Outcome]:
                 f"{place}: {type(error).__name__}: {first_line(error)}; the traceback is in {folder.error}"
             ) from error
         _record_outcome(folder, FAILED, str(in_words))
-        if isinstance(in_words, DataError) and folder.checkpoints.exist():
+        if isinstance(in_words, DataError | ReaderDied) and folder.checkpoints.exist():
             print(f"continue  {_continue_command(folder)}", flush=True)
         if in_words is error:
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch warns of is said below
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError, ValueError) as error:
         raise _unreadable(path, error) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -227,7 +230,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror
-    elif isinstance(error, pickle.UnpicklingError):
+    elif isinstance(error, pickle.UnpicklingError | LookupError | EOFError):
         # torch's own message advises to load the file in a way that runs code in it.
         reason = "it is no file of torch, or holds objects other than tensors"
     else:

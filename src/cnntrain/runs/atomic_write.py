@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import DataError
+from ..machine_errors import ReaderDied, machine_error
 
 # Names of files that are not complete: those being written, and links that are not yet renamed.
 PARTIAL_FILES = (".*.writing", ".*.linking")
@@ -27,6 +28,8 @@ def atomic_write(path: Path, before: Callable[[], None] = lambda: None) -> Itera
         temporary.replace(path)
         sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
+        if isinstance(machine_error(error), ReaderDied):
+            raise  # torch says so in whatever code is running
         # torch.save reports a full disk as a RuntimeError about its archive.
         reason = "the disk is full" if _is_full(path.parent) else getattr(error, "strerror", None) or error
         raise DataError(

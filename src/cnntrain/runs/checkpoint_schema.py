@@ -141,6 +141,8 @@ def _type_problem(value: Any, annotation: Any, key: str) -> str | None:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
     elif annotation is int:
         fits = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    elif annotation is Tensor:
+        fits = isinstance(value, Tensor) and not value.is_complex()
     else:
         fits = isinstance(value, annotation)
     names = {
@@ -148,7 +150,7 @@ def _type_problem(value: Any, annotation: Any, key: str) -> str | None:
         float: "a number",
         str: "text",
         bool: "true or false",
-        Tensor: "a tensor",
+        Tensor: "a tensor of real numbers",
     }
     return None if fits else f"{key} must be {names.get(annotation, 'null')}"
 
@@ -217,6 +219,8 @@ def _check_optimizer_part(
         if values.keys() != first.keys():
             raise DataError(f"{source}: {key}.state.{index} has other keys than those of the other weights")
         for name, value in values.items():
+            if not isinstance(value, type(first[name])) or isinstance(value, str):
+                raise DataError(f"{source}: {key}.state.{index}.{name} is of another type than it must be")
             # L-BFGS keeps vectors over all weights at once.
             shapes = ((), tuple(weights[index].shape), (total,))
             if isinstance(value, Tensor) and tuple(value.shape) not in shapes:

@@ -127,7 +127,9 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def _unwritable(folder: Path, error: OSError) -> DataError:
-    return DataError(f"{folder}: cannot be written ({error.strerror or error})")
+    where = error.filename if isinstance(error.filename, str) else folder
+    hint = "; remove it" if isinstance(error, IsADirectoryError) else ""
+    return DataError(f"{where}: cannot be written ({error.strerror or error}){hint}")
 
 
 def _native_lock(folder: Path) -> FileLock:

@@ -41,7 +41,8 @@ class Trainer(Option):
     )
     accumulate_steps: int = setting(
         1,
-        "batches whose gradients are averaged for one update: more images with the same memory",
+        "batches whose gradients are averaged for one update: more images with the same memory; batch "
+        "normalization takes its statistics from each batch alone",
         ge=1,
     )
     # With 2, even VGG-19, the deepest plain network, trains at sgd's default rate; most gradients are below.

@@ -16,13 +16,13 @@ from ...regularization.mixing import add_noise, mix
 from ...regularization.settings import Regularizers
 from ...seeding import seed_torch
 
-IMAGES, EPOCHS = 8, 4
+IMAGES, EPOCHS = 10, 4
 # Used where a run reduces dimensions without whitening; value from the source of the figure.
 EPSILON = 1e-5
 
 
 def shown_images(train: ImageSet) -> Tensor:
-    """Return the indices of up to 8 training images: the first of each class, then the next of all."""
+    """Return the indices of up to 10 training images: the first of each class, then the next of all."""
     if train.labels.ndim > 1:
         return torch.arange(min(IMAGES, len(train)))
     first: dict[int, int] = {}
@@ -37,7 +37,7 @@ def shown_images(train: ImageSet) -> Tensor:
 def augmentation_rows(
     preprocess: Preprocess, augment: Augment | None, regularization: Regularizers, train: ImageSet, seed: int
 ) -> dict[str, Tensor]:
-    """Return rows of up to 8 images: as stored, and as network inputs in four epochs with mixing and noise.
+    """Return rows of up to 10 images: as stored, and as network inputs in four epochs with mixing and noise.
 
     Each is float (n, H, W, C) in 0…1 on the CPU; inputs of the network are rescaled to 0…1 per image.
     """
