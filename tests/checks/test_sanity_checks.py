@@ -156,11 +156,11 @@ def test_the_initial_loss_of_a_tree_is_the_sum_of_its_decisions() -> None:
 
 @pytest.mark.parametrize(("loss", "passed"), [(2.3, True), (2.8, True), (4.0, False), (1.5, False)])
 def test_a_first_loss_far_from_theory_fails(loss: float, passed: bool) -> None:
-    assert check_initial_loss(loss, (math.log(10), "ln 10")).passed is passed
+    assert check_initial_loss(loss, (math.log(10), "ln 10"), 0.5).passed is passed
 
 
 def test_a_loss_without_a_theoretical_value_is_not_judged() -> None:
-    assert check_initial_loss(80.0, None).passed is None
+    assert check_initial_loss(80.0, None, 0.5).passed is None
 
 
 @pytest.mark.parametrize(

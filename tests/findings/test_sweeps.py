@@ -14,6 +14,7 @@ from cnntrain.config.pipeline import configure
 from cnntrain.findings.run_record import RunRecord
 from cnntrain.findings.sweep_record import SweepJob, SweepRecord
 from cnntrain.findings.sweeps import sweep_findings
+from cnntrain.search.ranges import Range
 
 CHOICES = Choices()
 
@@ -192,3 +193,11 @@ def test_jobs_are_ranked_by_error_where_lower_is_better() -> None:
     assert record.metric == "mean_absolute_error"
     assert [one.name for one in record.ranked] == ["1", "2", "0"]
     assert record.varied == {"seed": ["0", "1", "2"]}
+
+
+def test_a_default_beyond_the_range_that_no_drawn_value_beats_is_reported_with_a_range_that_has_it() -> None:
+    jobs = [job(str(rate), f"optim.lr={rate}", val) for rate, val in ((0.1, 0.9), (0.001, 0.5), (0.004, 0.7))]
+    record = SweepRecord(Path("sweep"), jobs, {}, {"optim.lr": Range(1e-4, 1e-2, log=True)})
+    finding = next(found for found in sweep_findings(record) if "range" in found.name)
+    assert finding.name == "best value beyond its range"
+    assert finding.evidence["wider"] == "log(0.0001,0.1)"

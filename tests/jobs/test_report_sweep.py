@@ -113,3 +113,20 @@ def test_jobs_that_train_nothing_are_not_compared_with_those_that_train(
     quick = ["model=linear", "data.limit=200", "trainer.epochs=1"]
     assert main(["-m", "hydra.sweep.dir=sweep", *quick, "job=train,check"]) == 0
     assert [row["job"] for row in table(Path("sweep"))] == ["0000"]
+
+
+def test_jobs_that_failed_before_their_first_file_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        "from torch import nn",
+        "def make(in_channels, classes, mode):",
+        "    assert mode == 'good', 'bad mode'",
+        "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))",
+    ]
+    Path("mine.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    network = ["model=custom", "model.factory=mine:make", "+model.arguments.mode=good,bad"]
+    assert main(["-m", "hydra.sweep.dir=sweep", *network, "data.limit=200", "trainer.epochs=1"]) == 1
+    assert "warning   job 0001 is not compared: failed: " in capsys.readouterr().out

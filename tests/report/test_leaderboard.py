@@ -67,3 +67,19 @@ def test_the_table_has_a_line_for_each_entry_and_the_csv_all_digits() -> None:
     assert float(rows[0]["mean"]) == entries[0].mean
     assert rows[0]["optim.lr"] == "0.1"
     assert (rows[-1]["mean"], rows[-1]["status"]) == ("", "diverged")
+
+
+def test_the_same_settings_drawn_twice_are_one_result_and_the_best_job_is_named_first() -> None:
+    jobs = {
+        "0001": job({"x": "1"}, 0.6, status="paused"),
+        "0002": job({"x": "1"}, 0.6, 0.9),
+        "0003": job({"x": "1"}, 0.6, 0.9),
+        "0002-seed1": job({"x": "1", "seed": "1"}, 0.5, 0.95),
+    }
+    (entry,) = leaderboard(jobs)
+    assert entry.values == [0.9, 0.95]
+    assert entry.jobs == ["0002-seed1", "0002", "0003", "0001"]
+    del jobs["0002-seed1"]
+    (entry,) = leaderboard(jobs)
+    assert entry.values == [0.9]
+    assert entry.deviation is None

@@ -6,14 +6,16 @@ import math
 
 from .check_result import CheckResult
 
-# How far the first loss may be from the value for scores that are all 0, as a fraction of it. Scores of
-# random weights vary: a standard deviation of 1 adds about 0.5 to the loss of a softmax.
-BELOW, ABOVE = 0.1, 0.5
+# How far the first loss may be below the value for scores that are all 0, as a fraction of it.
+BELOW = 0.1
 NO_PENALTY = "the penalty on the weights is 0"
 
 
-def check_initial_loss(loss: float, expected: tuple[float, str] | None) -> CheckResult:
-    """Return the check of an untrained network's loss; expected: the theoretical value and its formula."""
+def check_initial_loss(loss: float, expected: tuple[float, str] | None, spread: float) -> CheckResult:
+    """Return the check of an untrained network's loss.
+
+    expected: the theoretical value and its formula. spread: how far above it the loss may be, as a fraction.
+    """
     name = "initial loss"
     details = {"loss": loss, "expected": None if expected is None else expected[0]}
     if expected is None:
@@ -25,7 +27,7 @@ def check_initial_loss(loss: float, expected: tuple[float, str] | None) -> Check
         return CheckResult(name, False, sentence, details)
     value, formula = expected
     numbers = f"{loss:.4g}, in theory {formula} = {value:.4g}"
-    if value * (1 - BELOW) <= loss <= value * (1 + ABOVE):
+    if value * (1 - BELOW) <= loss <= value * (1 + spread):
         return CheckResult(name, True, numbers, details)
     if loss > value:
         advice = "scores vary much before training: scale the inputs, or the last layer's initial weights"

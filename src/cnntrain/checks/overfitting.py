@@ -10,9 +10,6 @@ from torch import Tensor
 from ..training.training_step import TrainingStep
 from .check_result import CheckResult
 
-# The loss has to fall to this fraction of its first value.
-ENOUGH = 0.05
-
 
 @dataclass(frozen=True)
 class Memorized:
@@ -26,11 +23,13 @@ class Memorized:
     out_of_time: bool = False
 
 
-def memorize(step: TrainingStep, images: Tensor, labels: Tensor, steps: int, seconds: float) -> Memorized:
+def memorize(
+    step: TrainingStep, images: Tensor, labels: Tensor, enough: float, steps: int, seconds: float
+) -> Memorized:
     """Train on the same few images, uint8 (N, H, W, C), until they are learned by heart.
 
-    complete: the loss has fallen to ENOUGH of the first, and where the metric is an accuracy, it is 1. Stops
-    after `steps` updates or `seconds`. Raises NonFinite.
+    complete: the loss has fallen to the fraction `enough` of the first, and where the metric is an accuracy,
+    it is 1. Stops after `steps` updates or `seconds`. Raises NonFinite.
     """
     is_accuracy = step.criterion.primary_metric_name == "accuracy"
     started = time.perf_counter()
@@ -42,7 +41,7 @@ def memorize(step: TrainingStep, images: Tensor, labels: Tensor, steps: int, sec
         loss, metric = result.update.data_loss.item(), result.metric_sum.item() / len(labels)
         first = loss if number == 0 else first
         done = number + 1
-        if loss <= ENOUGH * first and (not is_accuracy or metric == 1.0):
+        if loss <= enough * first and (not is_accuracy or metric == 1.0):
             return Memorized(first, loss, metric, done, True)
         if time.perf_counter() - started > seconds:
             return Memorized(first, loss, metric, done, False, out_of_time=True)

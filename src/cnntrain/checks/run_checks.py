@@ -14,6 +14,8 @@ from ..assemble.parts import build_criterion, build_network, build_step
 from ..assemble.run import Parts
 from ..averaging.settings import NoAverage
 from ..data.image_set import ImageSet
+from ..errors import first_line
+from ..model.custom_network import place_in_users_code
 from ..model.fine_tuning import training_mode
 from ..optim.settings import Adam
 from ..regularization.settings import Regularizers
@@ -54,7 +56,7 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
     if not (trained or _starts_trained(config)):
         statistics = config.loss.label_statistics(parts.splits.names, parts.splits.train.labels)
         expected = config.loss.initial_loss(parts.splits.names, statistics, parts.splits.train.labels)
-        results.append(check_initial_loss(data_loss, expected))
+        results.append(check_initial_loss(data_loss, expected, config.loss.initial_spread))
     few = _one_of_each(labels, config.check.images)
     results += check_gradients(
         step.network,
@@ -149,13 +151,19 @@ def _check_overfitting(config: Config, parts: Parts) -> CheckResult:
 
     def attempt(changed: Config) -> Memorized | None:
         try:
-            return memorize(
-                _plain_step(changed, parts), images, labels, MAX_OVERFITTING_STEPS, config.check.seconds
-            )
+            step = _plain_step(changed, parts)
+            enough = config.loss.learned_by_heart
+            return memorize(step, images, labels, enough, MAX_OVERFITTING_STEPS, config.check.seconds)
         except NonFinite:
             return None
 
-    own = attempt(config)
+    try:
+        own = attempt(config)
+    except Exception as error:
+        if (place := place_in_users_code(error)) is None:
+            raise
+        sentence = f"cannot be trained: {place}: {type(error).__name__}: {first_line(error)}"
+        return CheckResult(f"overfits {len(few)} images", False, sentence)
     with_adam = None
     if own is None or not (own.complete or own.out_of_time):
         with_adam = attempt(replace(config, optim=Adam(lr=ADAM_LR)))

@@ -183,7 +183,11 @@ def read_sweep(folder: Path) -> SweepRecord:
             result = best_of(records[name]) if name in records else None
             jobs.append(SweepJob(name, equivalent_overrides(record.config, choices), record, result))
     for name, one in records.items():
-        if one.epochs and not (folder / name / file_names.CONFIG).is_file():
+        if (folder / name / file_names.CONFIG).is_file():
+            continue
+        if one.status in (FAILED, DIVERGED):
+            unreadable[name] = f"{one.status}: {one.reason.partition('. ')[0]}"
+        elif one.epochs:
             unreadable[name] = f"{folder / name / file_names.CONFIG} is missing"
     if not jobs:
         failed = [f"all jobs failed; see {folder / name / file_names.LOG}" for name in list(records)[:1]]

@@ -57,6 +57,16 @@ def best_at_the_edge(sweep: SweepRecord) -> Finding | None:
     best = sweep.ranked[0]
     for key, range_ in sweep.ranges.items():
         fraction = range_.fraction(sweep.of(best, key))
+        value = number_in(sweep.of(best, key))
+        if fraction is None and value is not None:  # the default settings, better than all that were drawn
+            wider = range_.reaching([sweep.of(best, key)])
+            return Finding(
+                "best value beyond its range",
+                f"The best job has {key}={value:g}, the default, which lies outside of {range_.written()}; "
+                "no value of the range was better.",
+                {"key": key, "range": range_.written(), "wider": wider.written()},
+                0.5,
+            )
         if fraction is not None and not EDGE <= fraction <= 1 - EDGE:
             wider, end = range_.widened(below=fraction < EDGE), "lower" if fraction < EDGE else "upper"
             return Finding(

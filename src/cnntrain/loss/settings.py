@@ -28,6 +28,11 @@ class Loss(Option):
     takes_label_smoothing: ClassVar[bool] = False
     # Whether it is the squared distance of the scores from a target.
     is_squared_distance: ClassVar[bool] = False
+    # How far the first loss may be above that of scores that are all 0, as a fraction of it: a standard
+    # deviation of 1 of the scores of random weights adds about 0.5 to the loss of a softmax.
+    initial_spread: ClassVar[float] = 0.5
+    # To which fraction of the first loss a few images can be learned by heart.
+    learned_by_heart: ClassVar[float] = 0.05
 
     def label_statistics(self, names: list[str], labels: Tensor) -> dict[str, Tensor]:
         """Return the statistics of the training labels that `build` needs, by name.
@@ -121,6 +126,9 @@ class Svm(Loss):
 @dataclass
 class SquaredSvm(Svm):
     """Multiclass SVM with squared margin violations, max(0, s_j - s_y + delta)² (C2)."""
+
+    # Squares of 1 plus the difference of two scores: with deviations of 1, three times as much.
+    initial_spread: ClassVar[float] = 2.0
 
     name: str = fixed("squared_svm")
 
@@ -329,6 +337,9 @@ class L2(Distance):
 @dataclass
 class L1(Distance):
     """For values: absolute differences, minimized by the median (C5)."""
+
+    # Its gradient is the same at any distance, so that steps do not become smaller.
+    learned_by_heart: ClassVar[float] = 0.15
 
     name: str = fixed("l1")
     reduction: str = setting("mean", REDUCTION_HELP, choices=("sum", "mean"))

@@ -18,8 +18,9 @@ MISSING = "–"
 class Entry:
     """Jobs with the same settings but for the seed or the fold.
 
-    values: the best objective of each, of those that were trained longest. epochs: how long that was. status:
-    that of the job that got farthest.
+    jobs: those whose results count first, the best of them before the others. values: the best objective of
+    each seed and fold, of the jobs that were trained longest. epochs: how long that was. status: that of the
+    job that got farthest.
     """
 
     settings: dict[str, str]
@@ -75,9 +76,17 @@ def _entry(settings: dict[str, str], names: list[str], jobs: dict[str, JobRecord
     finished = [name for name in sound if jobs[name].status == FINISHED]
     epochs = max((jobs[name].epochs for name in sound or names), default=0)
     counted = finished or [name for name in sound if jobs[name].epochs == epochs]
-    values = [value for name in counted if (value := best_of(jobs[name])) is not None]
+    results = {name: value for name in counted if (value := best_of(jobs[name])) is not None}
+    # Jobs that were drawn twice have the same result twice, which says nothing of the noise of seeds.
+    repeated: dict[tuple[str | None, ...], float] = {}
+    for name, value in results.items():
+        repeated.setdefault(tuple(jobs[name].settings.get(key) for key in REPEATED), value)
+    sign = -1.0 if any(jobs[name].metric in LOWER_IS_BETTER for name in results) else 1.0
+    ordered = sorted(results, key=lambda name: -sign * results[name])
+    ordered += [name for name in names if name not in results]
     first = jobs[(counted or names)[0]]
-    return Entry(settings, names, first.metric, values, epochs, first.status, first.reason)
+    values = list(repeated.values())
+    return Entry(settings, ordered, first.metric, values, epochs, first.status, first.reason)
 
 
 def best_of(record: JobRecord) -> float | None:
