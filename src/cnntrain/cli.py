@@ -156,7 +156,9 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     from .config.resume_overrides import changed
 
     if "multirun" in command.flags:
-        raise ConfigError([f"run={run}: is no sweep that -m could continue; leave -m out"])
+        if (run / CONFIG).exists():
+            raise ConfigError([f"run={run}: is a single run; leave -m out"])
+        raise ConfigError([f"run={run}: holds no sweep; one that was just started may be joined in a moment"])
     if command.job == "optimizers":
         raise ConfigError([f"run={run}: job=optimizers needs no run; leave run=… out"])
     if command.job in ("report", "leaderboard") and stored_config.is_sweep(run):

@@ -143,3 +143,12 @@ def test_the_fold_of_a_file_does_not_change_when_others_are_added() -> None:
 def test_folds_of_a_data_set_with_its_own_validation_split_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"data.folds=3: the data set has a validation split of its own"):
         divide(indexed_splits(labels_of(9, 9, 9), val=6), Validation(0.1, folds=3), None, 0)
+
+
+def test_images_keep_their_position_in_the_stored_arrays_through_limit_and_validation_cut() -> None:
+    labels = labels_of(30, 30, 40)
+    splits = divide(indexed_splits(labels), Validation(0.3), limit=60, seed=5)
+    for part in (splits.train, splits.val):
+        assert isinstance(part, MemoryImages)
+        assert part.positions.tolist() == part.images.flatten().tolist()  # image i has the value i
+        assert torch.equal(part.labels, labels[part.positions])

@@ -51,9 +51,18 @@ class ImageSet(ABC):
 
 
 class MemoryImages(ImageSet):
-    """Images stored in memory: uint8 (N, H, W, C), contiguous. names: of their files, if they have any."""
+    """Images stored in memory: uint8 (N, H, W, C), contiguous.
 
-    def __init__(self, images: Tensor, labels: Tensor, names: list[str] | None = None):
+    names: of their files, if they have any. positions: of the images in the data set as stored, int64 (N,).
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        names: list[str] | None = None,
+        positions: Tensor | None = None,
+    ):
         assert images.dtype == torch.uint8
         assert images.ndim == 4
         assert images.is_contiguous()
@@ -61,6 +70,7 @@ class MemoryImages(ImageSet):
         self.images = images
         self.labels = labels
         self._names = names
+        self.positions = torch.arange(len(labels)) if positions is None else positions
 
     @property
     def names(self) -> list[str] | None:
@@ -73,10 +83,10 @@ class MemoryImages(ImageSet):
 
     def subset(self, indices: Tensor) -> MemoryImages:
         names = None if self._names is None else [self._names[index] for index in indices.tolist()]
-        return MemoryImages(self.images[indices], self.labels[indices], names)
+        return MemoryImages(self.images[indices], self.labels[indices], names, self.positions[indices])
 
     def relabelled(self, labels: Tensor) -> MemoryImages:
-        return MemoryImages(self.images, labels, self._names)
+        return MemoryImages(self.images, labels, self._names, self.positions)
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         for start in range(0, len(self), size):

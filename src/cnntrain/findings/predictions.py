@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.image_set import FileImages, ImageSet
+from ..data.image_set import ImageSet, MemoryImages
 from ..metrics import ClassMetrics
 
 # A label is rejected by the network if another class has a probability higher than this times its own. Wrong
@@ -93,11 +93,15 @@ def mistakes(
 def _described(
     images: ImageSet, sample: Tensor, probabilities: Tensor, names: list[str], chosen: Tensor
 ) -> list[dict[str, Any]]:
-    """Return for each chosen image of the sample its file or index, index, label, prediction, confidence."""
+    """Return for each chosen image of the sample what is known of it.
+
+    image: its file, or its position in the stored arrays, such as x_train, whatever was cut off for
+    validation. index: that in the split. label, predicted, confidence.
+    """
     indices = sample[chosen]
     confidence, predicted = probabilities[chosen].max(1)
     labels = images.labels[indices]
-    files = images.subset(indices).names if isinstance(images, FileImages) else indices.tolist()
+    files = sources(images.subset(indices))
     return [
         {"image": file, "index": index, "label": names[label], "predicted": names[guess], "confidence": sure}
         for file, index, label, guess, sure in zip(
@@ -109,6 +113,14 @@ def _described(
             strict=True,
         )
     ]
+
+
+def sources(images: ImageSet) -> list[str] | list[int]:
+    """Return where each image comes from: its file's name, else its position in the data set as stored."""
+    if images.names is not None:
+        return images.names
+    assert isinstance(images, MemoryImages)
+    return images.positions.tolist()
 
 
 def _of_label(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -233,9 +233,12 @@ class SweepWorker:
             )
 
     def _reopen_failed(self) -> None:
-        for job, record in self.folder.jobs().items():
+        jobs = self.folder.jobs()
+        for job, record in jobs.items():
             if record.status == FAILED:
                 self.folder.write(job, replace(record, status=OPEN, reason=""))
+        if diverged := [job for job, record in jobs.items() if record.status == DIVERGED]:
+            print(f"notice    not trained again, as they would diverge again: {', '.join(diverged)}")
 
     def _discard_prepared(self) -> None:
         if self._prepared is not None:
