@@ -32,6 +32,7 @@ def judge(cases: list[Case], out: Path) -> None:
     from cnntrain.runs.run_folder import RunFolder
 
     counts: Counter[str] = Counter()
+    first_found: dict[str, Counter[str]] = {}
     healthy = {base: _best(out / f"{base}-healthy_as_it_is") for base in BASES}
     for case in cases:
         folder = folder_of(case, out)
@@ -51,6 +52,9 @@ def judge(cases: list[Case], out: Path) -> None:
             counts[f"{half}: faults without effect with another finding"] += bool(wrong)
             mark = "FALSE" if wrong else "(ok) "
         elif case.right:
+            if case.held_out:
+                fault = case.name.rpartition(" ")[0]
+                first_found.setdefault(fault, Counter())[names[0] if names else "nothing"] += 1
             counts[f"{half}: faults"] += 1
             first, among = bool(names) and names[0] in case.right, bool(set(names[:3]) & set(case.right))
             counts[f"{half}: first right"] += first
@@ -72,6 +76,10 @@ def judge(cases: list[Case], out: Path) -> None:
                 counts[f"{half}: {tool} fires on healthy"] += bool(fired)
             mark = "FALSE" if names else "ok   "
         print(f"{mark} {half:8} {folder.name:60.60} val {best:.2f} learned {record.learned:.2f} {names}")
+    print("\n| planted, on unseen networks | found first |\n|---|---|")
+    for fault, found in sorted(first_found.items()):
+        listed = ", ".join(f"{name} {count}" for name, count in found.most_common())
+        print(f"| {fault.replace('_', ' ')} | {listed} |")
     for name, count in sorted(counts.items()):
         print(f"{name:40} {count}")
     (out / "counts.json").write_text(json.dumps(counts, indent=2))

@@ -269,6 +269,40 @@ def compare(table: Table, seeds: int, chosen: list[str]) -> dict[str, list[Trace
     return found
 
 
+def draw(found: dict[str, list[Trace]], file: Path) -> None:
+    """Draw the median over seeds of the best validation error after each epoch, on a logarithmic axis."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "cnntrain"}):
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        axes = figure.subplots()
+        for number, (name, traces) in enumerate(found.items()):
+            length = min(len(trace.best) for trace in traces)
+            places = np.unique(np.geomspace(1, length, 200).astype(int))
+            median = np.median(
+                [[100 * (1 - trace.best[at - 1]) for at in places] for trace in traces], axis=0
+            )
+            ours = name.startswith("search=")
+            axes.plot(
+                places,
+                median,
+                label=name,
+                color=f"C{number % 10}",
+                linewidth=2 if ours else 1,
+                linestyle="-" if ours else "--",
+            )
+        axes.set_xscale("log")
+        axes.set_xlim(20)
+        axes.set_ylim(20, 32)
+        axes.set_xlabel("epochs trained, of all jobs together")
+        axes.set_ylabel("best validation error so far, %")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+        figure.savefig(file, metadata={"Date": None})
+    print(file)
+
+
 def make_table(folder: Path) -> None:
     """Write the table from the folder of a sweep."""
     records = [json.loads(file.read_text()) for file in sorted(folder.glob("*/job.json"))]
@@ -293,6 +327,7 @@ def main() -> None:
     )
     parser.add_argument("searches", nargs="*", help="parts of the names of searches; all without them")
     parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--picture", type=Path, help="draw the best error over epochs into this file")
     parser.add_argument("--table", type=Path, help="make the table from this sweep")
     arguments = parser.parse_args()
     if arguments.table is not None:
@@ -300,7 +335,9 @@ def main() -> None:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        compare(Table(FILE), arguments.seeds, arguments.searches)
+        found = compare(Table(FILE), arguments.seeds, arguments.searches)
+        if arguments.picture is not None:
+            draw(found, arguments.picture)
 
 
 if __name__ == "__main__":
