@@ -116,9 +116,9 @@ def test_a_picture_needs_two_rows_and_has_each_layer() -> None:
         {"step": step, **{f"activation/layer{n}": histogram(torch.rand(50) - n) for n in range(9)}}
         for step in (1, 51, 101)
     ]
-    assert histogram_maps(rows[:1], "activation", 50) is None
-    assert histogram_maps(rows, "gradient", 50) is None
-    svg = histogram_maps(rows, "activation", 50)
+    assert histogram_maps(rows[:1], "activation", 50, 4) is None
+    assert histogram_maps(rows, "gradient", 50, 4) is None
+    svg = histogram_maps(rows, "activation", 50, 4)
     assert svg is not None
     assert all(f"layer{n}" in svg for n in (0, 8))
     assert svg.count("<image") == 6

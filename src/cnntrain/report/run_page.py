@@ -131,7 +131,7 @@ class RunPage:
         }
         drawn |= {
             f"Histograms of {plural} by layer over the run": histogram_maps(
-                self.histograms, kind, self._steps_per_epoch()
+                self.histograms, kind, self._steps_per_epoch(), len(self.record.epochs)
             )
             for kind, plural in (("activation", "activations"), ("gradient", "gradients"))
         }

@@ -19,10 +19,13 @@ BINS = 40
 Histogram = dict[str, Any]
 
 
-def histogram_maps(rows: list[dict[str, Any]], kind: str, steps_per_epoch: float) -> str | None:
+def histogram_maps(
+    rows: list[dict[str, Any]], kind: str, steps_per_epoch: float, epochs_done: float
+) -> str | None:
     """Return the histograms of one kind, "activation" or "gradient", of up to MAX_SHOWN layers; None if none.
 
-    rows: those of histograms.jsonl. Layers are evenly spread from the first to the last.
+    rows: those of histograms.jsonl; each stands from its epoch to that of the next, the last to epochs_done.
+    Layers are evenly spread from the first to the last.
     """
     names = list(dict.fromkeys(name for row in rows for name in row if name.startswith(f"{kind}/")))
     if len(rows) < 2 or not names:
@@ -57,6 +60,7 @@ def histogram_maps(rows: list[dict[str, Any]], kind: str, steps_per_epoch: float
             interpolation="nearest",
             extent=(epochs[0], epochs[-1] + (epochs[-1] - epochs[0]) / max(1, len(epochs) - 1), low, high),
         )
+        axes.set_xlim(epochs[0], max(epochs_done, epochs[-1] + 0.02 * (epochs[-1] - epochs[0])))
         axes.set_title(name.removeprefix(f"{kind}/")[-34:], fontsize=7)
         axes.tick_params(labelsize=6)
         axes.ticklabel_format(axis="y", scilimits=(-2, 3))
