@@ -75,7 +75,14 @@ SHAPED = [
 VARIANTS = [(key, change) for key in (*KEYS, *SHAPED) for change in ("missing", "null")]
 VARIANTS += [(key, "other shape") for key in SHAPED]
 VARIANTS += [(key, "text") for key in ("network", "progress.step", "sums", "update")]
+VARIANTS += [(key, "text") for key in ("precision", "update.optimizers.0.state.0.momentum_buffer")]
+VARIANTS += [("update.optimizers.0.state.1.momentum_buffer", "null"), ("preprocess.scale", "complex")]
+VARIANTS += [(key, "negative") for key in ("average.count", "progress.step", "progress.best_epoch")]
 VARIANTS += [(key, "unknown key") for key in ("network", "progress", "update", "average")]
+
+
+def int_key(node: Any, part: str) -> bool:
+    return isinstance(node, dict) and part not in node and part.isdigit()
 
 
 def change_key(state: dict[str, Any], key: str, change: str) -> None:
@@ -85,7 +92,7 @@ def change_key(state: dict[str, Any], key: str, change: str) -> None:
     if key.startswith("network."):
         path, leaf = ["network"], key.removeprefix("network.")
     for part in path:
-        node = node[int(part)] if isinstance(node, list) else node[part]
+        node = node[int(part)] if isinstance(node, list) or int_key(node, part) else node[part]
     value = node[leaf]
     if change == "missing":
         del node[leaf]
@@ -93,6 +100,10 @@ def change_key(state: dict[str, Any], key: str, change: str) -> None:
         node[leaf] = None
     elif change == "text":
         node[leaf] = "text"
+    elif change == "negative":
+        node[leaf] = -5
+    elif change == "complex":
+        node[leaf] = value.to(torch.complex64)
     elif change == "unknown key":
         value["surprise"] = 1
     elif isinstance(value, torch.Tensor):

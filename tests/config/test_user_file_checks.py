@@ -177,3 +177,4 @@ def test_unresolvable_interpolations_are_reported_on_one_line(
     assert main(["--config-dir", "own", "optim=mine"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "optim.lr" in line
+    assert "own/optim/mine.yaml, line 2: " in line

@@ -66,7 +66,8 @@ class Composer:
             plain = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
             return typed(plain), Path(str(tree.hydra.run.dir))
         except (HydraException, OmegaConfBaseException, RecursionError, YAMLError) as error:
-            raise ConfigError([_one_line(error)]) from error
+            line = _one_line(error)
+            raise ConfigError([f"{_interpolation_in_files(selection, line)}{line}"]) from error
 
     def sweep_folder(self, selection: Selection) -> Path:
         """Return the folder of a sweep whose first job is a selection; raises ConfigError."""
@@ -147,6 +148,18 @@ def hydra_overrides(overrides: list[str]) -> list[str]:
         in_mapping = (key.count(".") >= 2 or value.startswith("{")) and not key.startswith("hydra.")
         converted.append(f"{'++' if in_mapping else ''}{key}{equals}{value}")
     return converted
+
+
+def _interpolation_in_files(selection: Selection, message: str) -> str:
+    """Return "FILE, line N: " of the interpolation in a user's file that a message is about, "" for none."""
+    leaf = message.partition(":")[0].rpartition(".")[2]
+    for choice in (*selection.chosen.values(), *selection.given.values()):
+        if not choice.from_user:
+            continue
+        for number, line in enumerate(choice.path.read_text(encoding="utf-8").splitlines(), 1):
+            if "${" in line and (line.strip().startswith(f"{leaf}:") or not leaf.isidentifier()):
+                return f"{choice.path}, line {number}: "
+    return ""
 
 
 def _one_line(error: BaseException) -> str:

@@ -128,6 +128,8 @@ def _trained(work: Work) -> tuple[int, JobRecord | None]:
             traceback.print_exc()
             reason = f"{type(error).__name__}: {error}"
         else:
+            if error.__cause__ is not None:
+                traceback.print_exc()
             print(f"cnntrain: {in_words}", file=sys.stderr)
             reason = str(in_words)
         if _disk_is_full(error, work.sweep):

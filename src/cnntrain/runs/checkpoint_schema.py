@@ -19,6 +19,7 @@ from ..errors import DataError
 from .run_progress import Progress
 
 Tensors = dict[str, Tensor]
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass
@@ -70,6 +71,8 @@ class RunState(TrainedState):
 def check_state(state: dict[str, Any], schema: type, source: str) -> None:
     """Raise DataError naming the first key of a checkpoint that is missing, unknown or of another type."""
     wrong = _mapping_problem(state, schema, "")
+    if wrong is None and state["precision"] not in PRECISIONS:
+        wrong = f"precision must be one of {', '.join(PRECISIONS)}"
     if wrong is not None:
         raise DataError(f"{source}: {wrong}; start a new run, or restore the file")
 
@@ -177,6 +180,8 @@ def _difference(stored: Any, own: Any, key: str) -> str | None:
         return next((w for n, (a, b) in pairs if (w := _difference(a, b, f"{key}[{n}]"))), None)
     if isinstance(own, int | float) and not isinstance(own, bool):
         is_number = isinstance(stored, int | float) and not isinstance(stored, bool)
+        if is_number and isinstance(own, int) and stored < 0:
+            return f"{key} must not be negative"
         return None if is_number else f"{key} must be a number"
     return None if isinstance(stored, type(own)) or own is None else f"{key} must be {type(own).__name__}"
 
