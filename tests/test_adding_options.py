@@ -308,7 +308,9 @@ def test_an_option_of_every_group_is_found_and_used(extended: Path) -> None:
     assert first["train/regularization_loss"] == pytest.approx(0.5 * 128)
     assert first["lr"] == pytest.approx(0.1 * 0.5)
     assert "val_average/loss" in yaml.safe_load(rows[-1])
-    assert len((extended / "run" / "extra.txt").read_text().splitlines()) == len(rows)
+    histograms = (extended / "run" / "histograms.jsonl").read_text().splitlines()
+    logged = (extended / "run" / "extra.txt").read_text().splitlines()
+    assert len(logged) == len(rows) + len(histograms)
 
     cnntrain("-m", "search=extra", "hydra.sweep.dir=sweep", *overrides, "optim.lr=0.1,0.2", *quick)
     assert yaml.safe_load((extended / "sweep" / "only" / "config.yaml").read_text())["optim"]["lr"] == 0.2

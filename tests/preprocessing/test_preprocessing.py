@@ -527,8 +527,8 @@ def test_the_rows_of_pictures_are_images_between_0_and_1(
         names += ["eigenvectors", "reduced", "whitened"]
     assert list(pictures) == names
     for name, row in pictures.items():
-        components = getattr(settings, "components", None) or 8
-        assert row.shape == (min(8, components) if name == "eigenvectors" else 8, 4, 5, 3)
+        components = getattr(settings, "components", None) or 10
+        assert row.shape == (min(10, components) if name == "eigenvectors" else 10, 4, 5, 3)
         assert row.min() >= 0
         assert row.max() <= 1
         if name not in ("originals", "reduced"):
@@ -538,7 +538,7 @@ def test_the_rows_of_pictures_are_images_between_0_and_1(
 
 def test_reduced_images_equal_scikit_learns_reconstructions(digits: MemoryImages) -> None:
     theirs = PCA(20).fit(table(digits.images))
-    expected = theirs.inverse_transform(theirs.transform(table(digits.images[:8]))).clip(0, 1)
+    expected = theirs.inverse_transform(theirs.transform(table(digits.images[:10]))).clip(0, 1)
     pictures = illustrate(fitted(Pca(components=20, rotate_back=False), digits), digits)
     np.testing.assert_allclose(pictures["reduced"].flatten(1).numpy(), expected, atol=1e-5)
 
