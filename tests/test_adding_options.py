@@ -59,7 +59,7 @@ class Extra(Augmentation):
 class Extra(Search):
     name: str = fixed("extra")
 
-    def plan(self, space, epochs, seed):
+    def searched(self, space, epochs, seed):
         from .extra import LastValue
 
         return LastValue(space, epochs)
