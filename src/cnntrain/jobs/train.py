@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +16,9 @@ from ..errors import (
     ConfigError,
     DataError,
     Diverged,
-    Interrupted,
     Stopped,
-    UserError,
-    first_line,
     interrupted_by,
 )
-from ..machine_errors import ReaderDied, machine_error
-from ..model.custom_network import place_in_users_code
 from ..output_streams import print_labelled
 from ..prediction.trained import load_weights
 from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
@@ -36,10 +28,11 @@ from ..runs.checkpoint import State
 from ..runs.run_folder import RunFolder, create, run_override
 from ..runs.run_progress import Progress
 from ..runs.signals import StopSignals
-from ..runs.status import DIVERGED, FAILED, FINISHED, INTERRUPTED, PAUSED, STOPPED
+from ..runs.status import DIVERGED, FINISHED, PAUSED, STOPPED
 from ..settings.config_tree import Config
 from ..training.evaluate_split import evaluate_split
 from ..training.stop_rule import NEVER, StopRule
+from .run_outcome import Outcome, record_outcome, recorded_outcome, remove_error
 from .run_summary import run_summary, summary_table
 
 
@@ -58,8 +51,8 @@ def train(config: Config, path: Path, named_by_user: bool, in_search: InSearch =
         if folder.config.exists():
             raise DataError(f"{path}: already holds a run; continue it with {run_override(path)}")
         try:
-            with _recorded_outcome(folder) as outcome:
-                _remove_error(folder)
+            with recorded_outcome(folder) as outcome:
+                remove_error(folder)
                 write_text(folder.config, stored_config.to_yaml(config))
                 outcome.is_recorded = True
                 _run(config, folder, None, outcome, in_search=in_search)
@@ -100,7 +93,7 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
             messages.append("starting  this run stopped before its first checkpoint")
             folder.checkpoints.make()
         print_labelled(messages)
-        with _recorded_outcome(folder) as outcome:
+        with recorded_outcome(folder) as outcome:
             _run(config, folder, state, outcome, before, in_search)
 
 
@@ -133,18 +126,11 @@ def _how_to_train_longer(
     return f"{path}: {reason}; to train longer: cnntrain {' '.join([run_override(path), *changes])}"
 
 
-@dataclass
-class _Outcome:
-    """Whether how a run ends is recorded: not where it was refused before anything of it was changed."""
-
-    is_recorded: bool = False
-
-
 def _run(
     config: Config,
     folder: RunFolder,
     state: State | None,
-    outcome: _Outcome,
+    outcome: Outcome,
     before: Config | None = None,
     in_search: InSearch = InSearch(),
 ) -> None:
@@ -157,7 +143,7 @@ def _run(
         try:
             if before is not None:
                 write_text(folder.config, stored_config.to_yaml(config))
-                _remove_error(folder)
+                remove_error(folder)
             print_labelled(_first_lines(assembled, folder, state, before, config))
             if config.trainer.check and state is None:
                 from .check import check_parts
@@ -174,7 +160,7 @@ def _run(
                     raise
                 except Diverged:
                     assembled.trainer.recorder.close()
-                    _record_outcome(folder, DIVERGED, None)
+                    record_outcome(folder, DIVERGED, None)
                     try:
                         if config.trainer.report:
                             _report(config, assembled, folder)
@@ -261,67 +247,3 @@ def _report(config: Config, assembled: Assembled, folder: RunFolder) -> None:
 
     write_findings(config, assembled.parts, folder, config.report)
     print()
-
-
-def _remove_error(folder: RunFolder) -> None:
-    try:
-        folder.error.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder.error}: cannot be removed ({error.strerror}); remove it") from error
-
-
-def _continue_command(folder: RunFolder) -> str:
-    if (folder.path / file_names.JOB).is_file():
-        return f"cnntrain -m {run_override(folder.path.parent)}"
-    return f"cnntrain {run_override(folder.path)}"
-
-
-@contextmanager
-def _recorded_outcome(folder: RunFolder) -> Iterator[_Outcome]:
-    """Record the status and error of a run that does not finish in its folder."""
-    outcome = _Outcome()
-    try:
-        yield outcome
-    except Stopped:
-        raise
-    except (Interrupted, KeyboardInterrupt):
-        if outcome.is_recorded:
-            _record_outcome(folder, INTERRUPTED, None)
-        print(f"continue  {_continue_command(folder)}", flush=True)
-        raise
-    except Diverged as error:
-        _record_outcome(folder, DIVERGED, str(error))
-        raise
-    except SystemExit as error:  # called in a network of the user's own
-        ended = UserError(f"the run was ended by sys.exit({error.code}) in Python code that it called")
-        _record_outcome(folder, FAILED, str(ended))
-        raise ended from error
-    except Exception as error:
-        in_words = error if isinstance(error, UserError) else machine_error(error)
-        if in_words is not None and not outcome.is_recorded:
-            if in_words is error:
-                raise
-            raise in_words from error
-        if in_words is None:
-            _record_outcome(folder, FAILED, traceback.format_exc())
-            if (place := place_in_users_code(error)) is None:
-                raise
-            raise UserError(
-                f"{place}: {type(error).__name__}: {first_line(error)}; the traceback is in {folder.error}"
-            ) from error
-        _record_outcome(folder, FAILED, str(in_words))
-        if isinstance(in_words, DataError | ReaderDied) and folder.checkpoints.exist():
-            print(f"continue  {_continue_command(folder)}", flush=True)
-        if in_words is error:
-            raise
-        raise in_words from error
-
-
-def _record_outcome(folder: RunFolder, status: str, error: str | None) -> None:
-    """Write status and error into the folder; print a warning if that is not possible."""
-    try:
-        folder.write_summary((folder.read_summary() or {}) | {"status": status})
-        if error is not None:
-            write_text(folder.error, error + "\n")
-    except DataError as unwritable:
-        print(f"warning   {unwritable}")

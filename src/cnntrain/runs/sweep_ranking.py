@@ -81,10 +81,9 @@ def _entry(settings: dict[str, str], names: list[str], jobs: dict[str, JobRecord
     repeated: dict[tuple[str | None, ...], float] = {}
     for name, value in results.items():
         repeated.setdefault(tuple(jobs[name].settings.get(key) for key in REPEATED), value)
-    sign = -1.0 if any(jobs[name].metric in LOWER_IS_BETTER for name in results) else 1.0
-    ordered = sorted(results, key=lambda name: -sign * results[name])
-    ordered += [name for name in names if name not in results]
     first = jobs[(counted or names)[0]]
+    ordered = sorted(results, key=results.__getitem__, reverse=first.metric not in LOWER_IS_BETTER)
+    ordered += [name for name in names if name not in results]
     values = list(repeated.values())
     return Entry(settings, ordered, first.metric, values, epochs, first.status, first.reason)
 

@@ -128,7 +128,7 @@ class Search(Option):
 
     def plan(self, space: dict[str, Parameter], epochs: int, seed: int) -> Plan:
         """Return what the jobs of a sweep over `space` are; epochs, seed: those of each."""
-        from .plan import Folded
+        from .repetitions import Folded
 
         plan = self.searched(space, epochs, seed)
         return plan if self.folds is None else Folded(plan, self.folds)
@@ -213,7 +213,8 @@ class Drawing(Search):
         return self.jobs or JOBS
 
     def searched(self, space: dict[str, Parameter], epochs: int, seed: int) -> Plan:
-        from .plan import Retrained, WithinMinutes
+        from .plan import WithinMinutes
+        from .repetitions import Retrained
 
         def of(jobs: int) -> Plan:
             plan = self.trials(space, epochs, jobs)
