@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
+from pathlib import Path
 
 import pytest
 
+from cnntrain.cli import main
 from cnntrain.output_streams import LABEL_WIDTH, print_labelled
 
 LINES = [
@@ -41,3 +44,22 @@ def test_lines_are_not_wrapped_in_a_file(
     monkeypatch.setenv("COLUMNS", "40")
     print_labelled(LINES)
     assert capsys.readouterr().out.splitlines() == LINES
+
+
+def test_a_quiet_run_prints_one_line_with_its_result_and_errors_as_always(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quiet = ["trainer.quiet=true", "model=linear", "trainer.epochs=1", "trainer.pictures=false"]
+    assert main([*quiet, "hydra.run.dir=run"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    accuracy = json.loads(Path("run/summary.json").read_text())["test/accuracy"]
+    assert line.startswith("run: best epoch 1 of 1, ")
+    assert f"test accuracy {accuracy:.2%}" in line
+    assert main([*quiet, "-m", "seed=0,1", "hydra.sweep.dir=sweep"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("sweep     2 jobs in sweep, 0 failed; best 000")
+    assert main([*quiet, "optim.lr=1e30", "trainer.epochs=2"]) == 4
+    captured = capsys.readouterr()
+    assert not captured.out
+    assert "diverged" in captured.err

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .config.command_line import CommandLine, parse
 from .errors import ConfigError, DataError, Interrupted, UserError
 from .machine_errors import machine_error
-from .output_streams import output_failed, tolerant_output
+from .output_streams import output_failed, quiet_output, tolerant_output
 from .runs.file_names import CONFIG, ENSEMBLE, JOB, SWEEP_FILE
 from .settings.fields import problem, rule_of, settings_of, shorten
 from .settings.job_settings import Evaluate
@@ -24,6 +24,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .config.choice_files import Choices
+    from .settings.config_tree import Config
 
 # Limits of a message; a problem repeats what the user wrote, which may be of any length.
 MAX_LINE, MAX_LINES = 1500, 50
@@ -85,7 +86,7 @@ def _main(command: CommandLine) -> int:
     from .config.choice_files import Choices  # takes a tenth of a second to import
 
     choices = Choices(command.user_folder)
-    if command.in_full and not command.values:
+    if command.in_full and not command.values and "trainer.quiet=true" not in command.overrides:
         print(f"command   {command.in_full}", flush=True)
     if "completion" in command.values:
         from .config.hydra_composer import composer_of
@@ -113,10 +114,11 @@ def _start(command: CommandLine, choices: Choices) -> None:
     from .config.pipeline import configure
 
     checked = configure(command.overrides, choices)
-    _print_notices(checked.notices)
     from .jobs.dispatch import start
 
-    start(checked)
+    with quiet_output(_is_quiet(checked.config)):
+        _print_notices(checked.notices)
+        start(checked)
 
 
 def _start_sweep(command: CommandLine, choices: Choices) -> int:
@@ -134,7 +136,8 @@ def _start_sweep(command: CommandLine, choices: Choices) -> int:
 
         return run_hydra_sweep(by_hydra, composer_of(choices))
     sweep = configure_sweep(command.overrides, choices)
-    _print_notices(sweep.notices)
+    if not _is_quiet(sweep.base):
+        _print_notices(sweep.notices)
     from .jobs.sweep import run_sweep
 
     return run_sweep(sweep, may_fork)
@@ -190,7 +193,8 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     config = changed(before, command.overrides, choices)
     from .jobs.dispatch import start_on_run
 
-    start_on_run(run, before, config)
+    with quiet_output(_is_quiet(config)):
+        start_on_run(run, before, config)
 
 
 def _judge_sweep(run: Path, command: CommandLine) -> None:
@@ -265,6 +269,10 @@ def _completion(command: str) -> str:
             [f"-sc {command}: write install=SHELL or uninstall=SHELL, SHELL being bash, zsh or fish"]
         )
     return command
+
+
+def _is_quiet(config: Config) -> bool:
+    return bool(config.job == "train" and config.trainer.quiet)
 
 
 def _print_notices(notices: list[str]) -> None:

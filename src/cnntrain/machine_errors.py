@@ -52,13 +52,18 @@ class OutOfMemory(UserError):
     """The machine, or the process's limit, has less memory than was needed."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception says that memory is missing, of the processor or of a device."""
+    kinds = RuntimeError | OSError | ImportError | ValueError | OverflowError
+    return isinstance(error, MemoryError) or (
+        isinstance(error, kinds) and OUT_OF_MEMORY.search(" ".join(str(error).split())) is not None
+    )
+
+
 def machine_error(error: BaseException) -> UserError | None:
     """Return the user-facing error for an exception that the machine caused, None for any other exception."""
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError | OSError | ImportError | ValueError | OverflowError)
-        and OUT_OF_MEMORY.search(text)
-    ):
+    if is_out_of_memory(error):
         return OutOfMemory(_memory_message(error, text))
     chain = f"{error.__cause__ or error.__context__ or ''} {text}"
     if isinstance(error, RuntimeError) and (match := WORKER.search(chain)):

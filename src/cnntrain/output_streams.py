@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import sys
@@ -52,6 +53,37 @@ class _Tolerant:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class _Quiet(io.TextIOBase):
+    """A text stream that writes nothing, in place of `stream`."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@contextmanager
+def quiet_output(quiet: bool) -> Iterator[None]:
+    """Print nothing on standard output inside the context if `quiet`, but by `print_last`."""
+    before = sys.stdout
+    sys.stdout = _Quiet(before) if quiet else before
+    try:
+        yield
+    finally:
+        sys.stdout = before
+
+
+def is_quiet() -> bool:
+    """Return whether standard output is that of `quiet_output`."""
+    return isinstance(sys.stdout, _Quiet)
+
+
+def print_last(line: str) -> None:
+    """Print the line with which a job ends, also inside `quiet_output`."""
+    print(line, file=sys.stdout.stream if isinstance(sys.stdout, _Quiet) else sys.stdout, flush=True)
 
 
 @contextmanager

@@ -39,7 +39,8 @@ CASES = [
     ("trainer.epochs=1.5", ["trainer.epochs=1.5", "whole number"]),
     ("trainer.epochs=ten", ["trainer.epochs=ten", "whole number"]),
     ("data.batch_size=0", ["data.batch_size=0", "≥ 1"]),
-    ("data.batch_size=5000", ["data.batch_size=5000", "write at most 1"]),
+    ("data.batch_size=5000 data.drop_last=true", ["data.batch_size=5000", "write at most 1"]),
+    ("data.batch_size=many", ["data.batch_size=many", "must be a whole number ≥ 1 or auto"]),
     ("data.val_fraction=0 trainer.early_stopping_epochs=3", ["data.val_fraction=0", "early_stopping", "0.1"]),
     ("data.val_fraction=0 schedule=plateau", ["data.val_fraction=0", "plateau", "0.1"]),
     ("data.val_fraction=1.0", ["data.val_fraction=1.0", "[0, 1)"]),
@@ -79,7 +80,7 @@ CASES = [
     ("loss.balanced=true loss.class_weights=[1,2]", ["loss.balanced=true", "keep one"]),
     ("loss=hierarchical_softmax loss.tree=t.yaml loss.branching=3", ["loss.branching=3", "balanced"]),
     ("loss=hierarchical_softmax model=googlenet", ["hierarchical_softmax", "model.auxiliary=false"]),
-    ("optim=lbfgs", ["optim=lbfgs", "data.batch_size=1150", "mini_batches=true"]),
+    ("optim=lbfgs data.batch_size=64", ["optim=lbfgs", "data.batch_size=auto", "mini_batches=true"]),
     (
         "optim=lbfgs optim.mini_batches=true regularization.max_norm=1",
         ["optim=lbfgs", "write regularization.l2"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import pickle
@@ -32,12 +33,25 @@ def images() -> MemoryImages:
     return MemoryImages(torch.randint(256, (50, 6, 6, 3), dtype=torch.uint8), torch.arange(50))
 
 
-def test_an_epoch_has_each_image_once_without_the_incomplete_last_batch(images: MemoryImages) -> None:
-    batches = Batches(images, 8, CPU, seed=3)
+@pytest.mark.parametrize("batch_size", [1, 7, 8, 13, 25, 49, 50, 51, 1000])
+def test_an_epoch_has_each_image_once_in_batches_of_equal_size(images: MemoryImages, batch_size: int) -> None:
+    batches = Batches(images, batch_size, CPU, seed=3)
+    found = [labels for _, labels in batches.epoch(0, 0, 99)]
+    sizes = [len(labels) for labels in found]
+    assert sorted(torch.cat(found).tolist()) == list(range(50))
+    assert len(batches) == len(sizes) == math.ceil(50 / batch_size)
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= batch_size
+
+
+def test_full_batches_alone_leave_out_other_images_in_each_epoch(images: MemoryImages) -> None:
+    batches = Batches(images, 8, CPU, seed=3, drop_last=True)
     labels = torch.cat([labels for _, labels in batches.epoch(0, 0, 99)])
     assert len(batches) == 6
     assert len(labels) == 48
     assert len(set(labels.tolist())) == 48
+    others = torch.cat([labels for _, labels in batches.epoch(1, 0, 99)])
+    assert set(labels.tolist()) != set(others.tolist())
     for batch, indices in batches.epoch(1, 0, 99):
         assert torch.equal(batch, images.images[indices])
 
@@ -73,7 +87,7 @@ def test_worker_processes_give_the_same_batches_as_images_in_memory(tmp_path: Pa
     for epoch in (0, 1):
         from_files = list(Batches(files, 6, CPU, 5, augment).epoch(epoch, 1, 99))
         from_memory = list(Batches(memory, 6, CPU, 5, augment).epoch(epoch, 1, 99))
-        assert len(from_files) == len(from_memory) == 2
+        assert len(from_files) == len(from_memory) == 3
         for (left, left_labels), (right, right_labels) in zip(from_files, from_memory, strict=True):
             assert torch.equal(left, right)
             assert torch.equal(left_labels, right_labels)

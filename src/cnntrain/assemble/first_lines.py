@@ -39,6 +39,7 @@ def first_lines(
         f"data      {config.data.name}: {len(splits.train)} train, {len(splits.val)} val, "
         f"{len(splits.test)} test images of {height}x{width}x{channels}, "
         f"{len(splits.names)} {config.data.target_kind()}",
+        *_batch_lines(config, train, steps_per_epoch),
         *data_messages,
         f"network   {describe_changes(config.model)}: {count_parameters(network)} parameters",
         *network_messages,
@@ -46,6 +47,15 @@ def first_lines(
         f"device    {step.compute.describe()}",
         *(f"notice    {notice}" for notice in notices),
     ]
+
+
+def _batch_lines(config: Config, train: Batches, steps_per_epoch: int) -> list[str]:
+    """Return a line on the number of images per update where it was chosen for the data."""
+    if config.data.batch_size != "auto":
+        return []
+    size, steps = train.batch_size, config.trainer.accumulate_steps
+    each = f"{steps} batches of up to {size // steps}" if steps > 1 else f"up to {size}"
+    return [f"batches   {each} images per update, {steps_per_epoch} updates per epoch"]
 
 
 def _optimizer_changes(optimizers: OptimizerStages, steps_per_epoch: int) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import stored_config
-from ..config.cross_checks import whole_batch_problems
+from ..config.cross_checks import batch_size_problems, whole_batch_problems
 from ..config.resolve_network_input import input_problems, resolve_network_input
 from ..data.batches import Batches
 from ..data.image_set import ImageSet
@@ -28,6 +28,7 @@ from ..runs.run_folder import RunFolder
 from ..seeding import seed_torch
 from ..settings.config_tree import Config
 from ..settings.network_input import NetworkInput
+from ..settings.option import Notice
 from ..training.device import Compute
 from ..training.training_step import TrainingStep
 from ..training.weight_update import Update
@@ -38,21 +39,11 @@ COLOR_CHUNK = 128
 
 def check_splits(config: Config, splits: Splits) -> None:
     """Raise ConfigError or DataError for problems that depend on the loaded data."""
-    images_per_update = config.data.batch_size * config.trainer.accumulate_steps
-    if images_per_update > len(splits.train):
-        largest = len(splits.train) // config.trainer.accumulate_steps
-        if not largest:
-            steps = config.trainer.accumulate_steps
-            raise ConfigError(
-                [f"trainer.accumulate_steps={steps}: the training split has {len(splits.train)} images"]
-            )
-        raise ConfigError(
-            [
-                f"data.batch_size={config.data.batch_size}: the training split has "
-                f"{len(splits.train)} images; write at most {largest}"
-            ]
-        )
-    if problems := list(whole_batch_problems(config, len(splits.train))):
+    images, steps = len(splits.train), config.trainer.accumulate_steps
+    if images < steps:
+        raise ConfigError([f"trainer.accumulate_steps={steps}: the training split has {images} images"])
+    found = [*batch_size_problems(config, images), *whole_batch_problems(config, images)]
+    if problems := [problem for problem in found if not isinstance(problem, Notice)]:
         raise ConfigError(problems)
     needs_val = config.schedule.needs_validation or config.trainer.early_stopping_epochs is not None
     if needs_val and not len(splits.val):
@@ -72,9 +63,8 @@ def training_batches(config: Config, train: ImageSet, device: torch.device) -> B
     """Return the augmented batches of the training split, each with the images of one update."""
     default, chunks = config.data.default_augmentation(), train.chunks(COLOR_CHUNK)
     augment = config.augmentation.build(default, train.shape, chunks)
-    return Batches(
-        train, config.data.batch_size * config.trainer.accumulate_steps, device, config.seed, augment
-    )
+    images_per_update = config.data.batch_size * config.trainer.accumulate_steps
+    return Batches(train, images_per_update, device, config.seed, augment, config.data.drop_last)
 
 
 def evaluation_batches(images: ImageSet, config: Config, compute: Compute) -> Batches:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..config import stored_config
+from ..config.resolve_batch_size import with_batch_size
 from ..data.batches import Batches
 from ..data.fingerprint import fingerprint
 from ..data.splits import Splits
@@ -41,10 +42,11 @@ from .restore import check_data, rebuild_network, restore_criterion, restore_pre
 class Parts:
     """The parts of a run without its records and checkpoints.
 
-    step: network, preprocessing, loss and update. fingerprint: that of the data. messages: the first lines
-    to print.
+    config: with a number as its batch size. step: network, preprocessing, loss and update. fingerprint: that
+    of the data. messages: the first lines to print.
     """
 
+    config: Config
     compute: Compute
     splits: Splits
     fingerprint: dict[str, Any]
@@ -75,6 +77,8 @@ def build_parts(
     compute = prepare(config.trainer, None if state is None else state.get("threads"))
     splits = splits or config.data.load(config.seed)
     check_splits(config, splits)
+    given = config
+    config = with_batch_size(config, len(splits.train), None if state is None else state.get("batch_size"))
     data = fingerprint(splits)
     if state is not None:
         check_data(state, data, run)
@@ -99,9 +103,9 @@ def build_parts(
     steps_per_epoch = min(len(train), config.trainer.max_steps_per_epoch or len(train))
     step = build_step(config, network, preprocess, criterion, compute, steps_per_epoch)
     messages = first_lines(
-        config, splits, train, network_input, step, steps_per_epoch, data_messages, network_messages
+        given, splits, train, network_input, step, steps_per_epoch, data_messages, network_messages
     )
-    return Parts(compute, splits, data, network_input, train, val, step, messages)
+    return Parts(config, compute, splits, data, network_input, train, val, step, messages)
 
 
 def assemble(
@@ -127,6 +131,7 @@ def assemble(
         "data": parts.fingerprint,
         "precision": parts.compute.precision,
         "threads": torch.get_num_threads(),
+        "batch_size": parts.config.data.batch_size,
     }
     trainer = Trainer(
         config.trainer, parts.step, parts.train, parts.val, folder.checkpoints, recorder, description

@@ -48,13 +48,27 @@ def job_problems(config: Config) -> Iterator[str]:
 
 def whole_batch_problems(config: Config, images: int) -> Iterator[str]:
     """Yield an error if an optimizer needs all training images in one batch and the batch is smaller."""
-    optim = config.optim
-    batch = config.data.batch_size * config.trainer.accumulate_steps
-    if optim.line_search and not optim.mini_batches and batch < images:
+    optim, data = config.optim, config.data
+    if not optim.needs_whole_batch() or data.batch_size == "auto":
+        return
+    if data.batch_size * config.trainer.accumulate_steps < images:
         yield (
             f"optim={optim.name}: needs all {images} training images in one batch; write "
-            f"data.batch_size={images} (or optim.mini_batches=true)"
+            "data.batch_size=auto (or optim.mini_batches=true)"
         )
+
+
+def batch_size_problems(config: Config, images: int) -> Iterator[str]:
+    """Yield an error if an epoch of so many images has no batch, or a `Notice` if it has but one."""
+    data, steps = config.data, config.trainer.accumulate_steps
+    if data.images_per_batch(images, steps) * steps <= images:
+        return
+    times = f" times trainer.accumulate_steps={steps}" if steps > 1 else ""
+    has = f"data.batch_size={data.batch_size}{times}: the training split has {images} images"
+    if data.drop_last:
+        yield f"{has}, so data.drop_last=true leaves no batch; write at most {images // steps}"
+    elif data.batch_size != "auto" and not config.optim.needs_whole_batch():
+        yield Notice(f"{has}, so each epoch is one update")
 
 
 def training_images(config: Config) -> int | None:
@@ -91,8 +105,16 @@ def _lr_range(config: Config) -> Iterator[str]:
         )
 
 
-def _schedule_and_epochs(config: Config) -> Iterator[str]:
+def epochs_problems(config: Config) -> Iterator[str]:
+    """Yield an error, or a `Notice`, for each setting that does not fit the number of epochs."""
     yield from config.schedule.epochs_problems(config.trainer.epochs)
+    yield from config.optim.epochs_problems(config.trainer.epochs)
+    yield from config.trainer.epochs_problems()
+
+
+def _epochs(config: Config) -> Iterator[str]:
+    if config.trainer.budget_minutes is None:  # with a budget, their number is not known yet
+        yield from epochs_problems(config)
 
 
 def _validation(config: Config) -> Iterator[str]:
@@ -118,12 +140,8 @@ def _batch_size(config: Config) -> Iterator[str]:
             f"data.{cut}: leaves {images} images for training{of_steps}; "
             "write a smaller one, or a larger data.limit"
         )
-    elif images is not None and config.data.batch_size * steps > images:
-        times = f" times trainer.accumulate_steps={steps}" if steps > 1 else ""
-        yield (
-            f"data.batch_size={config.data.batch_size}{times}: the training split has {images} images; "
-            f"write at most {images // steps}"
-        )
+    elif images is not None:
+        yield from batch_size_problems(config, images)
 
 
 def _crop_size(config: Config) -> Iterator[str]:
@@ -217,7 +235,6 @@ def _optimizer(config: Config) -> Iterator[str]:
     images = training_images(config)
     if images is not None:
         yield from whole_batch_problems(config, images)
-    yield from optim.epochs_problems(trainer.epochs)
     if not optim.line_search:
         return
     if trainer.precision == "fp16":
@@ -237,7 +254,7 @@ def _optimizer(config: Config) -> Iterator[str]:
 CROSS_CHECKS = (
     _job,
     _lr_range,
-    _schedule_and_epochs,
+    _epochs,
     _validation,
     _batch_size,
     _crop_size,

@@ -101,6 +101,13 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
             raise ConfigError([f"{min(set_by_user)}: search.folds sets it for every job; leave it out"])
         common.append(f"data.folds={base.search.folds}")
         base.data.folds = base.search.folds
+    if base.trainer.budget_minutes is not None:
+        raise ConfigError(
+            [
+                f"trainer.budget_minutes={base.trainer.budget_minutes:g}: jobs of a sweep are compared after "
+                "the same epochs; write trainer.epochs, or search.minutes for the whole search"
+            ]
+        )
     if isinstance(base.search, Drawing) and not base.data.may_have_validation():
         raise ConfigError(
             [f"search={base.search.name}: compares jobs by validation; write data.val_fraction=0.2"]

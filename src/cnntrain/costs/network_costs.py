@@ -11,11 +11,13 @@ import torch
 from ..assemble.parts import build_criterion, checked_network_input
 from ..assemble.restore import rebuild_network
 from ..config.cross_checks import training_images
+from ..config.resolve_batch_size import with_batch_size
 from ..errors import ConfigError
 from ..loss.criterion import Criterion
 from ..settings.config_tree import Config
 from ..settings.fields import describe_changes
 from ..training.device import prepare
+from ..training.memory_use import all_memory
 from .layer_costs import LayerCost, layer_table, size_notices
 from .memory import Simulation, TrainingMemory
 from .units import format_bytes
@@ -58,6 +60,7 @@ def network_costs(config: Config) -> NetworkCosts:
 
     Raises ConfigError where the network does not accept the images.
     """
+    config = with_batch_size(config, training_images(config))
     image, criterion = _image_and_criterion(config)
     if config.summary.image_size is not None:
         image = (config.summary.image_size, config.summary.image_size, image[2])
@@ -79,12 +82,14 @@ def network_costs(config: Config) -> NetworkCosts:
             "as its updates depend on values"
         )
     simulation = Simulation(config, network, compute, network_input, criterion)
+    memory = _memory(simulation, config)
+    notices += _too_much(memory, all_memory(compute.device))
     return NetworkCosts(
         network=describe_changes(config.model),
         input=(channels, *size),
         outputs=criterion.outputs,
         rows=rows,
-        memory=_memory(simulation, config),
+        memory=memory,
         optimizer=config.optim.name,
         compute=compute.describe(),
         notices=notices,
@@ -101,6 +106,17 @@ def _image_and_criterion(config: Config) -> tuple[tuple[int, int, int], Criterio
     splits = config.data.load(config.seed)
     statistics = config.loss.label_statistics(splits.names, splits.train.labels)
     return splits.train.shape, build_criterion(config, splits.names, statistics)
+
+
+def _too_much(memory: Memory, there_is: int | None) -> list[str]:
+    """Return a notice if training needs more memory than the device has."""
+    needed = memory.resident or memory.training.peak
+    if there_is is None or needed <= there_is:
+        return []
+    return [
+        f"training needs {format_bytes(needed)}, this machine has {format_bytes(there_is)}; lower "
+        "data.batch_size, and raise trainer.accumulate_steps for the same updates"
+    ]
 
 
 def _memory(simulation: Simulation, config: Config) -> Memory:

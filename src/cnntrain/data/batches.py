@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..augmentation.transforms import Augment
 from ..machine_errors import ReaderDied
 from ..seeding import generator
+from .batch_size import batches_per_epoch
 from .image_set import FileImages, ImageSet, MemoryImages
 
 Batch = tuple[Tensor, Tensor]
@@ -29,7 +30,10 @@ class Batches:
     """The batches of one split on one device: shuffled and augmented, or in the split's order.
 
     Images that fit into memory are stored there as uint8 (on a CUDA device, in its memory) and are gathered
-    one batch at a time; others are decoded by worker processes. Both yield the same batches.
+    one batch at a time; others are decoded by worker processes. Both yield the same batches. drop_last: as in
+    torch's DataLoader, only full batches are used. Otherwise the images of an epoch are divided into batches
+    whose sizes differ by one at most, so none of them is so small that its gradient or its batch statistics
+    are mostly noise.
     """
 
     def __init__(
@@ -39,29 +43,31 @@ class Batches:
         device: torch.device,
         seed: int = 0,
         augment: Augment | None = None,
+        drop_last: bool = False,
     ):
         self.images = images
         self.batch_size = batch_size
         self.device = device
         self.seed = seed
         self.augment = augment
+        self.drop_last = drop_last
         self._stored: Batch | None = None
         if isinstance(images, MemoryImages):
             self._stored = _to_device(images, device)
 
     def __len__(self) -> int:
-        """Return the number of full batches per epoch."""
-        return len(self.images) // self.batch_size
+        """Return the number of batches per epoch."""
+        return batches_per_epoch(len(self.images), self.batch_size, self.drop_last)
 
     def epoch(self, epoch: int, start: int, stop: int) -> Iterator[Batch]:
         """Yield (images, labels) of the steps `start` … `stop` - 1 of `epoch`, in its random order.
 
-        Images are uint8 (B, H, W, C), augmented. Images left over after the last full batch are not used
-        in this epoch; each epoch has a different order.
+        Images are uint8 (B, H, W, C), augmented. Each epoch has a different order, which also decides what
+        drop_last leaves out.
         """
         order = torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))
-        size = self.batch_size
-        indices = [order[i * size : (i + 1) * size] for i in range(start, min(stop, len(self)))]
+        count, used = len(self), len(self) * self.batch_size if self.drop_last else len(self.images)
+        indices = [order[i * used // count : (i + 1) * used // count] for i in range(start, min(stop, count))]
         batches = zip(indices, self._read(indices), strict=True)
         for step, (index, (images, labels)) in enumerate(batches, start):
             if self.augment is not None:

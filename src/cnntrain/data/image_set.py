@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..output_streams import is_quiet
 from .image_decoding import DamagedImages, decode, reason
 
 
@@ -179,7 +180,8 @@ class FileImages(ImageSet):
 
         damaged = []
         pool = ThreadPoolExecutor()
-        bar = tqdm(total=len(indices), desc="reading images", leave=False, disable=None if progress else True)
+        hidden = True if is_quiet() or not progress else None
+        bar = tqdm(total=len(indices), desc="reading images", leave=False, disable=hidden)
         try:
             for errors in pool.map(fill, range(len(indices))):
                 damaged += errors

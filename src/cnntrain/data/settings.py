@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..settings.fields import expanded, fixed, rule_of, setting, settings_of
 from ..settings.option import Option
+from .batch_size import LEAST_UPDATES, automatic_batch_size
 
 if TYPE_CHECKING:
     from .image_set import ImageSet
@@ -23,7 +24,10 @@ MEMORY_HELP = "size in GB (uint8) up to which images are kept in memory instead 
 TARGETS = ("classes", "attributes", "values")
 TARGET_HELP = "type of the labels"
 WORKERS_HELP = "processes that read images during training if they are not kept in memory; 0: none"
-BATCH_SIZE_HELP = "images per training batch"
+BATCH_SIZE_HELP = (
+    "images per training batch; auto: 128, fewer where an epoch would have fewer than "
+    f"{LEAST_UPDATES} updates"
+)
 VAL_FRACTION_HELP = "fraction of the training images used for validation, stratified by class"
 
 
@@ -46,7 +50,13 @@ class DatasetInfo:
 class Data(Option):
     """Settings and methods common to all data sets."""
 
-    batch_size: int = setting(128, BATCH_SIZE_HELP, ge=1)
+    batch_size: int | str = setting("auto", BATCH_SIZE_HELP, ge=1, words=("auto",))
+    drop_last: bool = setting(
+        False,
+        "false: an epoch's images are divided into batches of equal size, or one image fewer, of at most "
+        "batch_size; true: batches of batch_size, and what is left over is not used in this epoch",
+        former=True,
+    )
     val_fraction: float = setting(0.1, VAL_FRACTION_HELP, ge=0, lt=1)
     limit: int | None = setting(
         None, "maximum number of training images, including validation images; null: all", ge=1
@@ -86,6 +96,12 @@ class Data(Option):
     def validation_images(self, images: int) -> int:
         """Return about how many of so many training images are the validation split."""
         return images // self.folds if self.folds is not None else round(images * float(self.val_fraction))
+
+    def images_per_batch(self, images: int | None, accumulate_steps: int) -> int:
+        """Return the batch size for so many training images, None if unknown, and batches per update."""
+        if isinstance(self.batch_size, int):
+            return self.batch_size
+        return automatic_batch_size(images, accumulate_steps)
 
     def default_augmentation(self) -> str:
         """Return the augmentation used for augmentation=auto: "crop", "crop_flip" or "none"."""
@@ -148,7 +164,6 @@ class Digits(Data):
     Optical Recognition of Handwritten Digits, CC BY 4.0)."""
 
     name: str = fixed("digits")
-    batch_size: int = setting(64, BATCH_SIZE_HELP, ge=1)
     # A tenth would be 144 images, too few for a reliable choice of the best epoch.
     val_fraction: float = setting(0.2, VAL_FRACTION_HELP, ge=0, lt=1)
     target: str = setting(
@@ -466,7 +481,6 @@ class Toy2d(Data):
     plane (D9)."""
 
     name: str = fixed("toy2d")
-    batch_size: int = setting(16, BATCH_SIZE_HELP, ge=1)
     shape: str = setting(
         "spiral",
         "moons: two interleaving half circles; rings: two concentric circles; spiral: one arm per class",

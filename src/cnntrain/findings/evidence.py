@@ -36,7 +36,7 @@ def gather_evidence(config: Config, parts: Parts) -> dict[str, Any]:
     """Return what findings need of data and network, in JSON types; `parts.step` has the best network."""
     with torch.inference_mode():
         evidence = _without_gradients(config, parts)
-    return evidence | {"critical_batch_size": _critical_batch_size(config, parts)}
+    return evidence | {"critical_batch_size": _critical_batch_size(parts)}
 
 
 def _without_gradients(config: Config, parts: Parts) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _without_gradients(config: Config, parts: Parts) -> dict[str, Any]:
         images = splits.parts()[split]
         if len(images):
             sample = _sampled(images)
-            batch_size = config.evaluate.batch_size or config.data.batch_size
+            batch_size = config.evaluate.batch_size or parts.config.data.batch_size
             scores, inputs = _scores(
                 network, step.preprocess, images.subset(sample), parts.compute, batch_size
             )
@@ -114,7 +114,7 @@ def first_filters_smoothness(network: nn.Module) -> float | None:
     return products / squares if squares else None
 
 
-def _critical_batch_size(config: Config, parts: Parts) -> float | None:
+def _critical_batch_size(parts: Parts) -> float | None:
     """Return the critical batch size of the training loss at the best network, without dropout."""
     step, network = parts.step, parts.step.network.eval()
     weights = step.update.weights
@@ -135,7 +135,7 @@ def _critical_batch_size(config: Config, parts: Parts) -> float | None:
             break
     if len(gradients) < 2:
         return None
-    return critical_batch_size(gradients, config.data.batch_size * config.trainer.accumulate_steps)
+    return critical_batch_size(gradients, parts.train.batch_size)
 
 
 def _sampled(images: ImageSet) -> Tensor:

@@ -6,6 +6,7 @@ import statistics
 from itertools import pairwise
 from typing import Any
 
+from ..data.batch_size import batches_per_epoch
 from ..settings.fields import default_of, settings_of
 from .finding import POOR_RESULT, SICK_UNITS, Finding
 from .run_record import Rule, RunRecord, finite
@@ -288,8 +289,9 @@ def too_few_updates(run: RunRecord) -> Finding | None:
     images = run.evidence.get("train_images")
     if images is None or run.learned >= FAIRLY_LEARNED or not run.epochs or run.status == "diverged":
         return None
-    batch = run.config.data.batch_size * run.config.trainer.accumulate_steps
-    steps, updates = images // batch, run.epochs[-1]["step"]
+    batch = run.batch_size * run.config.trainer.accumulate_steps
+    steps = batches_per_epoch(images, batch, run.config.data.drop_last)
+    updates = run.epochs[-1]["step"]
     if steps >= 8 or updates >= ENOUGH_UPDATES or run.config.optim.line_search:
         return None
     smaller = max(8, 2 ** max(0, (images // 20).bit_length() - 1))

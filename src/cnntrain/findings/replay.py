@@ -14,6 +14,8 @@ from torch import Tensor
 
 from ..assemble.run import Parts, build_parts
 from ..averaging.settings import NoAverage
+from ..config.resolve_batch_size import with_batch_size
+from ..data.batch_size import batches_per_epoch
 from ..data.splits import Splits
 from ..model.fine_tuning import training_mode
 from ..settings.config_tree import Config
@@ -78,6 +80,7 @@ def replay(config: Config, remedy: Config, updates: int, seeds: int, seconds: fl
         splits = config.data.load(seed)
         if not len(splits.val):
             return None
+        config, remedy = (with_batch_size(one, len(splits.train)) for one in (config, remedy))
         images = min(updates * _images_per_update(config), _images_in_run(config, len(splits.train)))
         for one, errors in ((config, without), (remedy, with_remedy)):
             steps = min(MAX_UPDATES, max(1, images // _images_per_update(one)))
@@ -115,7 +118,9 @@ def compressed(config: Config, updates: int, steps_per_epoch: int) -> Config:
 
 def _error_after(config: Config, splits: Splits, updates: int) -> tuple[str, float]:
     """Return the metric and its validation error after some updates; infinity if the training diverged."""
-    config = compressed(config, updates, max(1, len(splits.train) // _images_per_update(config)))
+    data = config.data
+    per_epoch = batches_per_epoch(len(splits.train), _images_per_update(config), data.drop_last)
+    config = compressed(config, updates, max(1, per_epoch))
     parts = build_parts(config, None, Path(), "", splits)
     step, metric = parts.step, parts.step.criterion.primary_metric_name
     try:
@@ -143,7 +148,7 @@ def _images_per_update(config: Config) -> int:
 
 
 def _images_in_run(config: Config, train_images: int) -> int:
-    """Return the number of images of all updates of a run."""
-    steps = train_images // _images_per_update(config)
+    """Return about the number of images of all updates of a run."""
+    steps = batches_per_epoch(train_images, _images_per_update(config), config.data.drop_last)
     steps = min(steps, config.trainer.max_steps_per_epoch or steps)
     return int(steps * config.trainer.epochs * _images_per_update(config))

@@ -44,7 +44,7 @@ def memory_nearly_full(run: RunRecord) -> Finding | None:
     peak, limit = run.summary.get("peak_memory_gb"), run.summary.get("memory_gb")
     if not peak or not limit or peak < NEARLY_ALL * limit:
         return None
-    batch = run.config.data.batch_size
+    batch = run.batch_size
     return Finding(
         "memory nearly full",
         f"Training used {peak:.1f} of {limit:.1f} GB of memory; a little more, and the system ends it. Halve "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import stored_config
+from ..config.resolve_batch_size import with_batch_size
 from ..errors import DataError
 from ..runs import file_names
 from ..runs.metrics_file import read_rows
@@ -42,6 +43,12 @@ class RunRecord:
     def of_classes(self) -> bool:
         """Whether the labels are classes, to which most rules apply."""
         return bool(self.config.data.target_kind() == "classes")
+
+    @property
+    def batch_size(self) -> int:
+        """The images per batch, a number also for data.batch_size=auto."""
+        size = with_batch_size(self.config, self.evidence.get("train_images")).data.batch_size
+        return int(size)
 
     @cached_property
     def train_accuracies(self) -> list[float]:

@@ -220,7 +220,7 @@ def saturated_units(run: RunRecord) -> Finding | None:
 
 def batch_too_small(run: RunRecord) -> Finding | None:
     """The batch is too small for the statistics of batch normalization, or for a steady gradient."""
-    batch = run.config.data.batch_size
+    batch = run.batch_size
     if not run.evidence.get("batch_normalization") or batch > SMALLEST_BATCH:
         return None
     images = run.evidence.get("train_images") or 2 * USUAL_BATCH

@@ -35,7 +35,7 @@ def check_parts(config: Config, parts: Parts, folder: RunFolder, trained: bool) 
 
     trained: whether the network has been trained. The parts are not changed.
     """
-    results = run_checks(config, parts, trained)
+    results = run_checks(parts.config, parts, trained)
     content = {result.name: asdict(result) for result in results}
     print("\n".join(result.line() for result in results), flush=True)
     write_text(folder.path / file_names.CHECK, json.dumps(content, indent=2) + "\n")

@@ -32,7 +32,7 @@ def probabilities_of(member: TrainedNetwork, images: ImageSet, compute: Compute)
     move_to_device(network, compute)
     criterion = member.criterion.to(compute.device)
     found = []
-    for batch, _ in Batches(images, member.config.data.batch_size, compute.device).in_order():
+    for batch, _ in Batches(images, member.batch_size, compute.device).in_order():
         inputs = preprocess(batch)
         with compute.autocast():
             scores = network(inputs).float()

@@ -11,6 +11,7 @@ import torch
 
 from ..assemble.parts import evaluation_batches
 from ..assemble.restore import check_configuration, restore_preprocessing
+from ..config.resolve_batch_size import with_batch_size
 from ..config.resolve_network_input import resolve_network_input
 from ..data.fingerprint import normalized
 from ..data.image_set import ImageSet
@@ -53,6 +54,7 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
         )
         move_to_device(network, compute)
         dense = compare_with_crops(network, preprocess, images, compute)
+    config = with_batch_size(config, None, state.get("batch_size"))
     batches = evaluation_batches(images, config, compute)
     evaluation = evaluate_split(network, preprocess, criterion, batches, compute)
     views, view_metrics = build_views(config.evaluate, network_input), None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..errors import DataError, Diverged, Interrupted, Stopped, UserError, first_line
 from ..machine_errors import ReaderDied, machine_error
 from ..model.custom_network import place_in_users_code
+from ..output_streams import print_last
 from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.run_folder import RunFolder, run_override
@@ -34,7 +35,7 @@ def recorded_outcome(folder: RunFolder) -> Iterator[Outcome]:
     except (Interrupted, KeyboardInterrupt):
         if outcome.is_recorded:
             record_outcome(folder, INTERRUPTED, None)
-        print(f"continue  {_continue_command(folder)}", flush=True)
+        print_last(f"continue  {_continue_command(folder)}")
         raise
     except Diverged as error:
         record_outcome(folder, DIVERGED, str(error))
@@ -55,7 +56,7 @@ def recorded_outcome(folder: RunFolder) -> Iterator[Outcome]:
         if outcome.is_recorded:
             record_outcome(folder, FAILED, str(in_words))
             if isinstance(in_words, DataError | ReaderDied) and folder.checkpoints.exist():
-                print(f"continue  {_continue_command(folder)}", flush=True)
+                print_last(f"continue  {_continue_command(folder)}")
         if in_words is error:
             raise
         raise in_words from error

@@ -29,6 +29,8 @@ def run_summary(config: Config, assembled: Assembled, status: str, test: dict[st
         **({"best_weights": progress.best_weights} if step.average is not None else {}),
         **(progress.best_values or without_validation),
         **test,
+        "batch_size": assembled.parts.config.data.batch_size,
+        **({"parts_per_batch": step.parts_per_batch} if step.parts_per_batch > 1 else {}),
         "parameters": count_parameters(step.network),
         "wall_seconds": round(progress.wall_seconds, 3),
         "images_per_second": round(progress.images / max(progress.training_seconds, 1e-9), 1),
@@ -61,6 +63,18 @@ def summary_table(summary: dict[str, Any]) -> str:
     speed = f"{summary['images_per_second']:.0f} images/s in training"
     rows.append(("time", f"{summary['wall_seconds']:.1f} s, {speed}"))
     return "\n" + "\n".join(f"  {name:<11}{value}" for name, value in rows) + "\n"
+
+
+def summary_line(summary: dict[str, Any]) -> str:
+    """Return the primary metric of the summary on one line."""
+    results = [
+        f"{split} {format_metric(name.removeprefix(prefix), summary[name])}"
+        for split, prefix in (("validation", "val/"), ("test", "test/"))
+        if (name := next((key for key in summary if key.startswith(prefix) and key != f"{prefix}loss"), ""))
+        and summary[name] is not None
+    ]
+    best = f"best epoch {summary['best_epoch']} of {summary['epochs']}"
+    return ", ".join([best, *results, f"{summary['wall_seconds']:.1f} s"])
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..assemble.parts import training_batches
 from ..averaging.average import recomputed_batch_norm
 from ..config import stored_config
+from ..config.resolve_batch_size import with_batch_size
 from ..data.image_set import ImageSet
 from ..data.splits import Splits
 from ..errors import DataError
@@ -95,7 +96,8 @@ def _recompute_batch_norm(trained: TrainedNetwork, splits: Splits, compute: Comp
         if norms:
             training_mode(network)
             seed_torch(config.seed, "batch norm of the average", 0)
-            batches = training_batches(config, splits.train, compute.device)
+            sized = with_batch_size(config, len(splits.train))
+            batches = training_batches(sized, splits.train, compute.device)
             for images, _ in batches.epoch(0, 0, min(len(batches), SOUP_BATCHES)):
                 with compute.autocast():
                     network(trained.preprocess(images))

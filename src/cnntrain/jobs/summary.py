@@ -10,8 +10,10 @@ import torch
 from ..assemble.parts import build_optimizers
 from ..config import stored_config
 from ..config.cross_checks import training_images
+from ..config.resolve_batch_size import with_batch_size
 from ..costs import summary_table
 from ..costs.network_costs import NetworkCosts, network_costs
+from ..data.batch_size import batches_per_epoch
 from ..optim.optimizer_stages import OptimizerStages
 from ..report.pictures.run_pictures import draw_optimizer_schedule
 from ..runs.atomic_write import write_text
@@ -51,9 +53,11 @@ def _write(costs: NetworkCosts, folder: RunFolder, config: Config) -> None:
 
 def _schedule(config: Config) -> tuple[OptimizerStages, int, int]:
     """Return the optimizers of a run with their schedule, the steps per epoch and the epochs."""
-    images = training_images(config)
-    images_per_step = config.data.batch_size * config.trainer.accumulate_steps
-    steps = STEPS_PER_EPOCH_IF_UNKNOWN if images is None else max(1, images // images_per_step)
+    images, steps = training_images(config), STEPS_PER_EPOCH_IF_UNKNOWN
+    if images is not None:
+        data = with_batch_size(config, images).data
+        per_update = data.batch_size * config.trainer.accumulate_steps
+        steps = max(1, batches_per_epoch(images, per_update, data.drop_last))
     steps = min(steps, config.trainer.max_steps_per_epoch or steps)
     weights = [torch.zeros(1, 1, 1, 1)]
     return build_optimizers(config, weights, False, steps), steps, config.trainer.epochs

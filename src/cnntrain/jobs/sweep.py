@@ -12,11 +12,13 @@ from ..config.choice_files import Choices
 from ..config.sweep import CheckedSweep, configure_sweep
 from ..errors import DataError, Interrupted, UserError
 from ..findings.sweep_record import read_sweep
+from ..output_streams import is_quiet, print_last, quiet_output
 from ..report.optuna_study import open_storage, write_study
 from ..runs import file_names
 from ..runs.run_folder import create_folder
 from ..runs.status import DIVERGED, FAILED, OPEN
-from ..runs.sweep_folder import SweepFolder
+from ..runs.sweep_folder import JobRecord, SweepFolder
+from ..runs.sweep_ranking import leaderboard
 from .cluster_workers import run_on_cluster
 from .ray_workers import RayWorkers
 from .report_sweep import report_sweep
@@ -30,6 +32,11 @@ def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
     fork: whether this process may be copied for jobs. Raises DataError if the folder holds another sweep,
     Interrupted after a signal.
     """
+    with quiet_output(sweep.base.job == "train" and sweep.base.trainer.quiet):
+        return _run_sweep(sweep, fork)
+
+
+def _run_sweep(sweep: CheckedSweep, fork: bool) -> int:
     search = sweep.search
     if search.export:
         open_storage(search.export).engine.dispose()  # refused before anything is made
@@ -47,12 +54,14 @@ def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
                 minutes = f"search.minutes={search.minutes:g}"
                 print(f"stopped   {minutes} are over before all was trained; with more, it goes on")
     except (Interrupted, KeyboardInterrupt, UserError):
-        print(f"continue  cnntrain -m {shlex.quote(f'run={folder.path}')}", flush=True)
+        print_last(f"continue  cnntrain -m {shlex.quote(f'run={folder.path}')}")
         raise
     jobs = folder.jobs()
     failed = [name for name, record in jobs.items() if record.status in (FAILED, DIVERGED)]
     names = f": {', '.join(failed)}" if failed else ""
-    print(f"\nsweep     {len(jobs)} jobs in {folder.path}, {len(failed)} failed{names}", flush=True)
+    print()
+    best = f"; {_best_line(jobs)}" if is_quiet() and len(failed) < len(jobs) else ""
+    print_last(f"sweep     {len(jobs)} jobs in {folder.path}, {len(failed)} failed{names}{best}")
     if sweep.base.job == "train" and search.report:
         try:
             report_sweep(folder.path)
@@ -62,6 +71,12 @@ def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
         name = write_study(search.export, read_sweep(folder.path), jobs, sweep.space)
         print(f"optuna    study {name} in {search.export}", flush=True)
     return 1 if failed else 0
+
+
+def _best_line(jobs: dict[str, JobRecord]) -> str:
+    """Return the job that ranks first, with its result."""
+    first = leaderboard(jobs)[0]
+    return f"best {first.jobs[0]}: {first.result()}"
 
 
 def continue_sweep(path: Path, changes: list[str], fork: bool) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..metrics import format_metric
+from ..output_streams import is_quiet
 from ..runs.status import DIVERGED, FAILED
 from ..runs.sweep_folder import JobRecord, JobResults
 from ..runs.sweep_ranking import best_of
@@ -21,7 +22,7 @@ class SweepOutput:
     """Prints to a terminal's bar and beside it; a context manager that removes the bar at its end."""
 
     def __enter__(self) -> SweepOutput:
-        self._bar: tqdm[Any] = tqdm(disable=None, unit="job", leave=False)
+        self._bar: tqdm[Any] = tqdm(disable=True if is_quiet() else None, unit="job", leave=False)
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from ..assemble.parts import evaluation_batches
 from ..assemble.restore import check_configuration
 from ..assemble.run import Assembled, assemble
+from ..assemble.time_budget import within_budget
 from ..config import stored_config
 from ..data.splits import Splits
 from ..errors import (
@@ -19,7 +20,7 @@ from ..errors import (
     Stopped,
     interrupted_by,
 )
-from ..output_streams import print_labelled
+from ..output_streams import is_quiet, print_labelled, print_last
 from ..prediction.trained import load_weights
 from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
 from ..runs import file_names
@@ -32,8 +33,9 @@ from ..runs.status import DIVERGED, FINISHED, PAUSED, STOPPED
 from ..settings.config_tree import Config
 from ..training.evaluate_split import evaluate_split
 from ..training.stop_rule import NEVER, StopRule
+from .out_of_memory import division_line, train_within_memory
 from .run_outcome import Outcome, record_outcome, recorded_outcome, remove_error
-from .run_summary import run_summary, summary_table
+from .run_summary import run_summary, summary_line, summary_table
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
             check_configuration(before, state, path)
             progress = Progress(**state["progress"])
             if _is_finished(summary, progress, config):
-                print(_how_to_train_longer(path, progress, before, config, summary))
+                print_last(_how_to_train_longer(path, progress, before, config, summary))
                 return
             if progress.best_epoch:
                 folder.checkpoints.load_best()  # damage is noticed before the training, not at its end
@@ -135,9 +137,15 @@ def _run(
     in_search: InSearch = InSearch(),
 ) -> None:
     """Train from a checkpoint's state, or from the start; before: the configuration so far of the run."""
-    trained = False
+    trained, started = False, time.perf_counter()
     with StopSignals().caught() as signals:
-        assembled = assemble(config, folder, state, in_search.splits)
+        splits = in_search.splits
+        if state is None and config.trainer.budget_minutes is not None:
+            splits = config.data.load(config.seed)
+            config, line = within_budget(config, splits, folder.path, started)
+            write_text(folder.config, stored_config.to_yaml(config))
+            print_labelled([line])
+        assembled = assemble(config, folder, state, splits)
         outcome.is_recorded = True
         pictures: list[str] = []
         try:
@@ -152,7 +160,7 @@ def _run(
             pictures += draw_start(folder.path, config, assembled) if config.trainer.pictures else []
             if signals.received is None:
                 try:
-                    assembled.trainer.train(signals, in_search.stop_rule)
+                    train_within_memory(config, folder, assembled, signals, in_search.stop_rule)
                     trained = True
                 except Stopped as stop:
                     status = PAUSED if stop.may_go_on else STOPPED
@@ -193,7 +201,9 @@ def _notices_on_resuming(
     assembled: Assembled, progress: Progress, before: Config, config: Config
 ) -> list[str]:
     """Return what a user should know of a continued run: rows that are gone, a rate that rises again."""
-    trainer, notices = assembled.trainer, []
+    trainer, notices = assembled.trainer, list[str]()
+    if progress.parts_per_batch > 1:
+        notices.append(division_line(trainer.step, trainer.train_batches.batch_size))
     if trainer.recorder.rows < progress.rows:
         notices.append(
             f"warning   metrics.jsonl has {trainer.recorder.rows} of the {progress.rows} rows written before "
@@ -223,7 +233,7 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
         load_weights(step.network, folder.checkpoints.load_best())
     progress, test = trainer.progress, {}
     if config.trainer.test:
-        batches = evaluation_batches(assembled.parts.splits.test, config, step.compute)
+        batches = evaluation_batches(assembled.parts.splits.test, assembled.parts.config, step.compute)
         started = time.perf_counter()
         evaluation = evaluate_split(step.network, step.preprocess, step.criterion, batches, step.compute)
         test = evaluation.row("test")
@@ -240,6 +250,8 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     files += [file_names.HISTOGRAMS] if config.trainer.instruments else []
     files += ["tensorboard/"] if (folder.path / "tensorboard").is_dir() else []
     print(f"{folder.path}: {', '.join(files)}", flush=True)
+    if is_quiet():
+        print_last(f"{folder.path}: {summary_line(summary)}")
 
 
 def _report(config: Config, assembled: Assembled, folder: RunFolder) -> None:

@@ -44,6 +44,10 @@ class Optim(Option):
         """
         raise NotImplementedError
 
+    def needs_whole_batch(self) -> bool:
+        """Return whether every step needs all training images."""
+        return False
+
     def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: int) -> list[Stage]:
         """Return the optimizers of a run in order, each with the step from which it is used (O11)."""
         from .optimizer_stages import Stage
@@ -224,7 +228,7 @@ class Lbfgs(Optim):
     """L-BFGS on the whole training split as one batch, strong-Wolfe line search (Liu & Nocedal 1989; O5).
 
     A quasi-Newton method: it estimates the curvature from earlier gradients, whose differences the noise of
-    mini-batches distorts. Write data.batch_size=N for N training images. trainer.max_grad_norm has no effect.
+    mini-batches distorts. data.batch_size=auto is all training images. trainer.max_grad_norm has no effect.
     """
 
     line_search: ClassVar[bool] = True
@@ -236,6 +240,9 @@ class Lbfgs(Optim):
     mini_batches: bool = setting(
         False, "allow mini-batches, although their noise distorts the curvature estimate"
     )
+
+    def needs_whole_batch(self) -> bool:
+        return not self.mini_batches
 
     def problems(self) -> Iterator[str]:
         if self.mini_batches:

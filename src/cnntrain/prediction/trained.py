@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..assemble.restore import check_configuration, rebuild_network, restore_criterion, restore_preprocessing
 from ..config import stored_config
+from ..config.resolve_batch_size import with_batch_size
 from ..config.resolve_network_input import resolve_network_input
 from ..errors import ConfigError, DataError
 from ..loss.class_losses import ClassCriterion, RejectingSoftmax
@@ -34,8 +35,8 @@ Images = Tensor | NDArray[np.uint8]
 class TrainedNetwork:
     """The network of a run's best epoch, in evaluation mode on the CPU, with its preprocessing and loss.
 
-    names: of the classes, attributes or values. image_shape: (height, width, channels). data: the fingerprint
-    of the run's data.
+    names: of the classes, attributes or values. image_shape: (height, width, channels). batch_size: that of
+    the training. data: the fingerprint of the run's data.
     """
 
     network: nn.Module
@@ -44,6 +45,7 @@ class TrainedNetwork:
     names: list[str]
     image_shape: tuple[int, int, int]
     config: Config
+    batch_size: int
     data: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -122,6 +124,7 @@ def load_trained(path: Path) -> TrainedNetwork:
         names=state["names"],
         image_shape=tuple(state["image_shape"]),
         config=config,
+        batch_size=with_batch_size(config, None, state.get("batch_size")).data.batch_size,
         data=state["data"],
     )
 

@@ -28,7 +28,8 @@ class TrainedState:
 
     config: the configuration as YAML. names: of the classes, attributes or values. image_shape: (height,
     width, channels) of the stored images. data: the fingerprint of the data. preprocess, loss: buffers with
-    statistics of the training split. network_of_…: with averaging, both candidates of the best epoch.
+    statistics of the training split. batch_size: what data.batch_size=auto is. network_of_…: with averaging,
+    both candidates of the best epoch.
     """
 
     format: int
@@ -40,6 +41,7 @@ class TrainedState:
     preprocess: Tensors
     loss: Tensors
     threads: int | None = None
+    batch_size: int | None = None
     data: dict[str, Any] | None = None
     network_of_last_step: Tensors | None = None
     network_of_average: Tensors | None = None

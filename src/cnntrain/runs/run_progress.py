@@ -12,6 +12,7 @@ class Progress:
     best_error: the lowest validation error so far, reached in epoch best_epoch with metrics best_values by
     best_weights: those of the "last_step" or the "average". rows: number of rows in metrics.jsonl.
     first_loss: the loss of the first step. lowest_loss: the lowest mean training loss of an epoch.
+    parts_per_batch: into how many parts a batch is divided, as memory is too small for a whole one.
     """
 
     step: int = 0
@@ -29,6 +30,7 @@ class Progress:
     # Missing in checkpoints of earlier versions.
     first_loss: float | None = field(default=None, metadata={"optional": True})
     lowest_loss: float | None = field(default=None, metadata={"optional": True})
+    parts_per_batch: int = field(default=1, metadata={"optional": True})
 
     def after_step(self, images: int) -> None:
         """Count one update from `images` images."""

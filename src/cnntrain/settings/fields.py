@@ -21,11 +21,12 @@ FLOAT32_MAX = float.fromhex("0x1.fffffep127")
 class Rule:
     """The help text and the allowed values of one setting.
 
-    ge, gt, le, lt: bounds. length: required number of values of a list. resume: whether run=FOLDER may
-    change the setting: "fixed" (no) or "free" (yes, as it changes neither weights nor metrics). fixed: the
-    field is the name of the option and cannot be set. path: "path" if the value is that of a file or folder,
-    "or_name" if it is a path or a name; a run stores paths as absolute ones. former: the value of stored
-    configurations written before the setting existed, None for its default.
+    ge, gt, le, lt: bounds. words: texts that may stand in place of a number, such as "auto". length: required
+    number of values of a list. resume: whether run=FOLDER may change the setting: "fixed" (no) or "free"
+    (yes, as it changes neither weights nor metrics). fixed: the field is the name of the option and cannot be
+    set. path: "path" if the value is that of a file or folder, "or_name" if it is a path or a name; a run
+    stores paths as absolute ones. former: the value of stored configurations written before the setting
+    existed, None for its default.
     """
 
     help: str
@@ -34,6 +35,7 @@ class Rule:
     le: float | None = None
     lt: float | None = None
     choices: tuple[Any, ...] | None = None
+    words: tuple[str, ...] = ()
     length: int | None = None
     resume: str = "fixed"
     fixed: bool = False
@@ -47,12 +49,13 @@ class Rule:
         if self.ge is None and self.gt is None and self.le is None and self.lt is None:
             return ""
         low, high = (self.ge if self.gt is None else self.gt), (self.le if self.lt is None else self.lt)
+        or_words = "".join(f" or {word}" for word in self.words)
         if high is None:
-            return f"{'≥' if self.gt is None else '>'} {format_value(low)}"
+            return f"{'≥' if self.gt is None else '>'} {format_value(low)}{or_words}"
         if low is None:
-            return f"{'≤' if self.lt is None else '<'} {format_value(high)}"
+            return f"{'≤' if self.lt is None else '<'} {format_value(high)}{or_words}"
         opening, closing = "[" if self.gt is None else "(", "]" if self.lt is None else ")"
-        return f"{opening}{format_value(low)}, {format_value(high)}{closing}"
+        return f"{opening}{format_value(low)}, {format_value(high)}{closing}{or_words}"
 
 
 def setting(default: Any, help: str, **rule: Any) -> Any:
@@ -152,6 +155,10 @@ def problem(annotation: Any, rule: Rule, value: Any) -> str | None:
             continue
         if rule.choices is not None and item not in rule.choices:
             return f"must be one of {rule.range()}"
+        if rule.words and isinstance(item, str):
+            if item not in rule.words:
+                return f"must be a {describe_type(_without_text(annotation))} {_limits(rule)}"
+            continue
         if isinstance(item, str) and not item.isascii() and _has_surrogates(item):
             return "must be text in UTF-8"
         if isinstance(item, int) and not -(2**63) <= item < 2**63:
@@ -266,6 +273,12 @@ def _inside(value: Any, rule: Rule) -> bool:
 def _has_surrogates(text: str) -> bool:
     """Return whether a text has bytes that are not UTF-8, which Python keeps as surrogates."""
     return any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _without_text(annotation: Any) -> Any:
+    """Return a union of types without text."""
+    (part,) = (part for part in typing.get_args(annotation) if part is not str)
+    return part
 
 
 def _is_union(annotation: Any) -> bool:

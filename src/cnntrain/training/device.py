@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 from contextlib import AbstractContextManager
@@ -90,6 +91,13 @@ def keep_freed_memory() -> None:
     mmap_threshold, trim_threshold = -3, -1  # malloc.h
     mallopt(mmap_threshold, 1 << 30)
     mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def free_device_memory() -> None:
+    """Give back the memory of tensors that are gone."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def move_to_device(network: nn.Module, compute: Compute) -> None:

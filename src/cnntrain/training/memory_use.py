@@ -18,20 +18,25 @@ def memory_row(device: torch.device) -> dict[str, float]:
     On a CUDA device that of torch's allocator there, elsewhere the resident memory, and the smaller of the
     machine's memory and the container's limit.
     """
-    if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        return _row(torch.cuda.max_memory_allocated(device), total)
-    if not sys.platform.startswith("linux"):
+    memory = all_memory(device)
+    if memory is None:
         return {}
-    import resource
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+    else:
+        import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return _row(peak, min([machine, *_container_limits()]))
-
-
-def _row(peak: int, memory: int) -> dict[str, float]:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"peak_memory_gb": round(peak / 1e9, 2), "memory_gb": round(memory / 1e9, 2)}
+
+
+def all_memory(device: torch.device) -> int | None:
+    """Return the bytes of memory that a device has, within the container's limit; None if unknown."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if not sys.platform.startswith("linux"):
+        return None
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_container_limits()])
 
 
 def _container_limits() -> list[int]:

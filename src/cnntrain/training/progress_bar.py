@@ -8,18 +8,22 @@ from tqdm import tqdm
 
 from ..logger.sink import Row
 from ..metrics import format_metric
+from ..output_streams import is_quiet
 from ..runs.run_progress import Progress
 
 
 def progress_bar(progress: Progress, steps_per_epoch: int, epochs: int) -> tqdm[Any]:
-    """Return the progress bar of the current epoch, shown only if standard error is a terminal."""
+    """Return the progress bar of the current epoch, shown only if standard error is a terminal.
+
+    None is shown inside `quiet_output`.
+    """
     return tqdm(
         total=steps_per_epoch,
         initial=progress.step_in_epoch,
         desc=f"epoch {progress.epoch + 1}/{epochs}",
         unit="step",
         leave=False,
-        disable=None,
+        disable=True if is_quiet() else None,
     )
 
 

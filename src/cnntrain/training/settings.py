@@ -18,7 +18,13 @@ class Trainer(Option):
     """Settings of the training loop: duration, device, precision and checkpoints."""
 
     name: str = fixed("loop")
-    epochs: int = setting(20, "passes over the training split", ge=1)
+    epochs: int = setting(20, "passes over the training split; set by budget_minutes, if that is given", ge=1)
+    budget_minutes: float | None = setting(
+        None,
+        "train as many epochs as fit into this time, by the time of the first updates, and lay the schedule "
+        "over all of them; null: epochs",
+        gt=0,
+    )
     device: str = setting(
         "auto", "auto, cpu, cuda, cuda:N or mps; auto: CUDA if available, else MPS, else CPU", resume="free"
     )
@@ -99,6 +105,7 @@ class Trainer(Option):
         "on one page (report.html)",
         resume="free",
     )
+    quiet: bool = setting(False, "print one line, at the end; errors are printed as always", resume="free")
     record_every_steps: int = setting(50, "updates between rows of metrics.jsonl", ge=1, resume="free")
     checkpoint_every_steps: int | None = setting(
         None, "updates between checkpoints, in addition to one per epoch; null: none", ge=1, resume="free"
@@ -107,8 +114,8 @@ class Trainer(Option):
         10.0, "minutes between checkpoints, in addition to one per epoch; null: none", gt=0, resume="free"
     )
 
-    def problems(self) -> Iterator[str]:
-        yield from self._device_problems()
+    def epochs_problems(self) -> Iterator[str]:
+        """Yield a `Notice` for each setting that has no effect in so few epochs."""
         if self.keep_epochs is not None and self.keep_epochs > self.epochs:
             keep = f"trainer.keep_epochs={self.keep_epochs}"
             yield Notice(f"{keep}: keeps nothing of a run of trainer.epochs={self.epochs}")
@@ -116,6 +123,14 @@ class Trainer(Option):
         if patience is not None and patience >= self.epochs:
             yield Notice(
                 f"trainer.early_stopping_epochs={patience}: cannot stop a run of trainer.epochs={self.epochs}"
+            )
+
+    def problems(self) -> Iterator[str]:
+        yield from self._device_problems()
+        if self.budget_minutes is not None and self.max_minutes is not None:
+            yield (
+                f"trainer.max_minutes={self.max_minutes:g}: stops in the middle of a schedule that "
+                "trainer.budget_minutes ends in time; keep one of the two"
             )
         compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "g++")
         if self.compile and shutil.which(compiler) is None:

@@ -182,6 +182,7 @@ class Trainer:
         self.progress = Progress(**state["progress"])
         self.progress.stopped_early = self.progress.out_of_patience(self.settings.early_stopping_epochs)
         self.progress.rows = self.recorder.rows
+        self.step.parts_per_batch = self.progress.parts_per_batch
         self.means.sums = state["sums"].to(self.step.compute.device)
 
     def _check_last_loss(self) -> None:

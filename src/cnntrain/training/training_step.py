@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..averaging.average import Average
 from ..loss.criterion import Criterion
+from ..machine_errors import OutOfMemory, is_out_of_memory, machine_error
 from ..preprocessing.preprocess import Preprocess
 from ..regularization.mixing import add_noise, mix
 from ..regularization.settings import Regularizers
@@ -31,12 +32,21 @@ class StepResult:
     images: int
 
 
+# A batch is divided in two so often, at most, where memory is too small for it.
+MOST_DIVISIONS = 4
+
+
+class StepOutOfMemory(OutOfMemory):
+    """A training step needed more memory than there is."""
+
+
 class TrainingStep:
     """Performs one update of a network's weights from one batch.
 
     The batch is split into `accumulate_steps` parts whose gradients are averaged. The result is that of one
     batch except where a batch is used as a whole: batch normalization takes the statistics of each part, and
-    mixup and CutMix draw a mixing coefficient for each part.
+    mixup and CutMix draw a mixing coefficient for each part. parts_per_batch: into how many smaller ones each
+    part is divided, where memory is too small for it.
     """
 
     def __init__(
@@ -61,12 +71,13 @@ class TrainingStep:
         self.compute = compute
         self.seed = seed
         self.accumulate_steps = accumulate_steps
+        self.parts_per_batch = 1
         self._forward = torch.compile(network) if compile else network
 
     def run(self, step: int, images: Tensor, labels: Tensor, recording: bool) -> StepResult:
         """Perform the update that follows `step` updates; images (B, H, W, C) uint8, labels (B, …).
 
-        recording: whether the instruments measure it, for a record. Raises NonFinite.
+        recording: whether the instruments measure it, for a record. Raises NonFinite and StepOutOfMemory.
         """
         metric_sums: list[Tensor] = []
 
@@ -75,12 +86,22 @@ class TrainingStep:
             metric_sums.append(metric_sum)
             return data_loss
 
-        with self.update.instruments.around_step(step, recording):
-            result = self.update.apply(step, backward, recording)
+        try:
+            with self.update.instruments.around_step(step, recording):
+                result = self.update.apply(step, backward, recording)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise StepOutOfMemory(str(machine_error(error))) from error
+            raise
         if self.average is not None:
             self.average.after_step(step + 1)
         # A line search evaluates the loss several times, first at the weights before the step.
         return StepResult(result, metric_sums[0], len(labels))
+
+    def can_divide(self, images_per_update: int) -> bool:
+        """Return whether parts of half the size, of two images at least, may be tried."""
+        smaller = 2 * self.parts_per_batch
+        return smaller <= 2**MOST_DIVISIONS and images_per_update >= 2 * self.accumulate_steps * smaller
 
     def load(self, state: State, source: str) -> None:
         """Restore network, update and average of a checkpoint; raises DataError naming what does not fit."""
@@ -98,7 +119,7 @@ class TrainingStep:
         seed_torch(self.seed, "step", step)
         loss_sum = torch.zeros((), device=self.compute.device)
         metric_sum = torch.zeros((), device=self.compute.device)
-        count = self.accumulate_steps
+        count = self.accumulate_steps * self.parts_per_batch
         parts = list(zip(images.chunk(count), labels.chunk(count), strict=True))
         # A part counts by the weight of its labels, as within one batch, where classes have weights.
         weights = [self.criterion.weight(part_labels) for _, part_labels in parts]
