@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .config.choice_files import Choices
     from .settings.config_tree import Config
 
+# Words with which a command line may begin that are no jobs.
+COMMANDS = ("checks", "copy")
 # Limits of a message; a problem repeats what the user wrote, which may be of any length.
 MAX_LINE, MAX_LINES = 1500, 50
 
@@ -37,7 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ["MPLBACKEND"] = "agg"
     with tolerant_output():
         try:
-            return _main(parse(sys.argv[1:] if arguments is None else arguments))
+            arguments = sys.argv[1:] if arguments is None else arguments
+            if arguments and arguments[0] in COMMANDS:
+                return _run_command(*arguments)
+            return _main(parse(arguments))
         except ConfigError as error:
             for line in error.problems:
                 _print_error(line)
@@ -57,6 +62,23 @@ def main(arguments: list[str] | None = None) -> int:
                 raise
             _print_error(str(in_words))
             return in_words.exit_code
+
+
+def _run_command(name: str, *arguments: str) -> int:
+    """Run a command that is no job."""
+    _check_working_folder()
+    if name == "copy":
+        from .commands.copy_choice import copy_choice
+        from .config.choice_files import Choices
+
+        copy_choice(list(arguments), Choices(None))
+    elif arguments:
+        raise ConfigError([f"checks {shorten(' '.join(arguments))}: takes nothing more; did you mean check?"])
+    else:
+        from .commands.machine import print_machine
+
+        print_machine()
+    return int(output_failed())
 
 
 def _check_working_folder() -> None:

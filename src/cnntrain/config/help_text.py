@@ -20,6 +20,10 @@ cnntrain job=evaluate run=outputs/DATE/TIME      evaluate its best network, with
 cnntrain job=summary model=vgg16 data=imagenet   layers, parameters, multiply-adds and memory of a network
 cnntrain data=folder data.path=photos data.image_size=64     your own images, a folder per class"""
 
+COMMANDS = """\
+cnntrain checks                     versions, processor, devices and their speed, for reports of problems
+cnntrain copy optim/adam mine       begin a folder of your own choices: mine/optim/adam.yaml"""
+
 FLAGS = """\
 -m, --multirun       train every combination of values separated by commas
 --config-dir FOLDER  add your own FOLDER/<group>/<name>.yaml to the choices
@@ -43,6 +47,7 @@ def help_text(user_folder: Path | None = None) -> str:
             for choice in choices.all(group)
         ]
         parts.append(f"{group}=\n" + _table(rows))
+    parts.append("Commands:\n" + textwrap.indent(COMMANDS, "  "))
     parts.append("Flags:\n" + textwrap.indent(FLAGS, "  "))
     parts.append("Every setting, with its type, default and range: docs/reference.md; or cnntrain --cfg job.")
     return "\n\n".join(parts)

@@ -1,0 +1,1 @@
+"""Commands that are no jobs: they take no settings and make no run's folder."""
