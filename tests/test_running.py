@@ -70,11 +70,12 @@ def test_a_run_writes_the_documented_files_and_keys(default_run: Path) -> None:
         "images_per_second",
     }
     assert epochs[0].keys() >= {"step", "train/loss", "train/accuracy", "val/loss", "val/accuracy"}
+    assert epochs[0].keys() >= {"val/balanced_accuracy", "val/macro_f1", "val/auroc"}
     # Of several epochs with the best accuracy, the earliest.
     best = max(epochs, key=lambda row: (row["val/accuracy"], -row["epoch"]))
     assert result["best_epoch"] == best["epoch"]
     assert (result["val/accuracy"], result["val/loss"]) == (best["val/accuracy"], best["val/loss"])
-    assert result["status"] == "finished"
+    assert (result["status"], result["best_by"]) == ("finished", "accuracy")
     assert result.keys() >= {
         "epochs",
         "steps",
@@ -145,7 +146,7 @@ def test_evaluate_reproduces_the_recorded_metrics_exactly(
     assert confusion.sum() == result["images"]
     assert confusion.diagonal().sum() / confusion.sum() == pytest.approx(result["accuracy"])
     per_class = (confusion.diagonal() / confusion.sum(1)).tolist()
-    assert list(result["per_class_accuracy"].values()) == pytest.approx(per_class)
+    assert [entry["recall"] for entry in result["per_class"].values()] == pytest.approx(per_class)
     assert main([f"run={folder}", "job=evaluate", "evaluate.split=val"]) == 0
     val = json.loads((Path(folder) / "evaluate-digits-val.json").read_text())
     assert (val["accuracy"], val["loss"]) == (recorded["val/accuracy"], recorded["val/loss"])

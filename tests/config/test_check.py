@@ -42,6 +42,28 @@ CASES = [
     ("data.batch_size=5000 data.drop_last=true", ["data.batch_size=5000", "write at most 1"]),
     ("data.batch_size=many", ["data.batch_size=many", "must be a whole number ≥ 1 or auto"]),
     ("data.val_fraction=0 trainer.early_stopping_epochs=3", ["data.val_fraction=0", "early_stopping", "0.1"]),
+    ("data.val_fraction=0 trainer.best_by=loss", ["data.val_fraction=0", "trainer.best_by=loss", "0.1"]),
+    ("trainer.best_by=f1", ["trainer.best_by=f1", "one of auto, accuracy, loss, balanced_accuracy"]),
+    (
+        "trainer.best_by=average_precision",
+        ["average_precision: is not measured of 10 classes", "write auto, accuracy, loss"],
+    ),
+    ("data=imagenet trainer.best_by=auroc", ["trainer.best_by=auroc: is not measured of 1000 classes"]),
+    (
+        "data.target=values loss=l2 trainer.best_by=accuracy",
+        ["accuracy: is not measured of 1 values", "write auto, mean_absolute_error, loss, r2"],
+    ),
+    (
+        "data=npz data.path=none.npz data.target=attributes loss=attribute_hinge "
+        "trainer.best_by=balanced_accuracy",
+        ["is not measured of attributes", "macro_f1, auroc, average_precision"],
+    ),
+    (
+        "-m trainer.best_by=loss,accuracy",
+        ["trainer.best_by: has several values", "search.objective=accuracy"],
+    ),
+    ("-m seed=0,1 search.objective=r2", ["search.objective=r2: is not measured of 10 classes", "macro_f1"]),
+    ("monitor=val_loss", ["did you mean trainer.best_by?"]),
     ("data.val_fraction=0 schedule=plateau", ["data.val_fraction=0", "plateau", "0.1"]),
     ("data.val_fraction=1.0", ["data.val_fraction=1.0", "[0, 1)"]),
     ("seed=abc", ["seed=abc", "whole number"]),

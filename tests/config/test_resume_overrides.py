@@ -28,6 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["job=evaluate", "seed=1"], "seed=1: has no effect on job=evaluate"),
         (["seed=1"], "seed=1: this run was started with 0"),
         (["trainer.threads=2"], "trainer.threads=2: this run was started with null"),
+        (["trainer.best_by=loss"], "trainer.best_by=loss: this run was started with auto"),
         (["experiment=smoke"], "experiment=smoke: a run keeps the settings"),
         (["model=vgg11"], "model=vgg11: this run was started with model=linear"),
         (["trainer.epochs=${nope}"], "trainer.epochs=${nope}: Interpolation key 'nope' not found"),

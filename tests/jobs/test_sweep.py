@@ -221,8 +221,27 @@ def test_the_objective_may_be_another_metric_of_the_validation_split(
         assert record["curve"][1] < record["curve"][0]
     assert main(["-m", "hydra.sweep.dir=other", *QUICK, "seed=0,1", "search.objective=f1"]) == 2
     assert "search.objective=f1: must be one of loss, accuracy" in capsys.readouterr().err
-    assert main(["-m", "hydra.sweep.dir=third", *QUICK, "seed=0,1", "search.objective=r2"]) == 1
-    assert "search.objective=r2: is none of the validation metrics: accuracy, loss" in capsys.readouterr().err
+
+
+def test_jobs_are_compared_by_what_their_best_epochs_are_chosen_by(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert sweep("optim.lr=1e-4,0.1,0.5", "trainer.best_by=macro_f1") == 0
+    for name, record in records().items():
+        rows = map(json.loads, Path(f"sweep/{name}/metrics.jsonl").read_text().splitlines())
+        epochs = [row for row in rows if "lr" not in row]
+        assert (record["metric"], record["curve"]) == ("macro_f1", [row["val/macro_f1"] for row in epochs])
+        summary = json.loads(Path(f"sweep/{name}/summary.json").read_text())
+        assert (summary["best_by"], summary["val/macro_f1"]) == ("macro_f1", max(record["curve"]))
+    capsys.readouterr()
+    assert main(["run=sweep", "job=leaderboard"]) == 0
+    head, first = capsys.readouterr().out.splitlines()[:2]
+    assert "val macro F1" in head
+    assert f"{max(max(record['curve']) for record in records().values()):.2%}" in first
+    # Jobs chosen by several metrics are compared by one.
+    other = ["-m", "hydra.sweep.dir=other", *QUICK, "trainer.best_by=loss,accuracy", "search.objective=loss"]
+    assert main(other) == 0
+    assert {record["metric"] for record in records("other").values()} == {"loss"}
 
 
 @pytest.mark.parametrize(

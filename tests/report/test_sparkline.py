@@ -26,10 +26,10 @@ def test_many_values_are_averaged_and_keep_their_order(count: int) -> None:
 def test_the_lines_of_a_run_have_its_first_and_last_values() -> None:
     steps = [{"train/data_loss": loss} for loss in (2.0, None, 1.0, 0.5)]
     epochs = [{"val/loss": 1.0, "val/mean_absolute_error": error} for error in (3.5, 0.25)]
-    loss, metric = curve_lines(steps, epochs)
+    loss, metric = curve_lines(steps, epochs, "mean_absolute_error")
     assert loss == f"train loss     {BARS[7]}{BARS[2]}{BARS[0]}  2.0000 → 0.5000"
     assert metric == f"val mean absolute error {BARS[7]}{BARS[0]}  3.5000 → 0.2500"
-    assert curve_lines([], []) == []
+    assert curve_lines([], [], None) == []
     # In powers of ten, the bars of a loss that falls evenly by its logarithm fall evenly.
-    (line,) = curve_lines([{"train/data_loss": 10.0**-power} for power in range(8)], [])
+    (line,) = curve_lines([{"train/data_loss": 10.0**-power} for power in range(8)], [], None)
     assert BARS[::-1] in line

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from sklearn.metrics import confusion_matrix, mean_absolute_error, r2_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+)
 from torch import nn
 
 from cnntrain.data.batches import Batches
@@ -51,8 +58,19 @@ def test_loss_and_metrics_of_classes_do_not_depend_on_the_batches(
     predicted = scores.argmax(1)
     accuracy = (predicted == labels).double().mean().item()
     assert evaluation.details["confusion"] == confusion_matrix(labels, predicted).tolist()
-    assert evaluation.error == pytest.approx(1 - accuracy)
-    assert evaluation.row("val") == pytest.approx({"val/loss": loss.item(), "val/accuracy": accuracy})
+    assert evaluation.error("accuracy") == pytest.approx(1 - accuracy)
+    assert evaluation.error("loss") == evaluation.loss
+    f1 = f1_score(labels, predicted, average="macro", zero_division=0)
+    auroc = roc_auc_score(labels, scores.detach().softmax(1), multi_class="ovr")
+    assert evaluation.row("val") == pytest.approx(
+        {
+            "val/loss": loss.item(),
+            "val/accuracy": accuracy,
+            "val/balanced_accuracy": balanced_accuracy_score(labels, predicted),
+            "val/macro_f1": f1,
+            "val/auroc": auroc,
+        }
+    )
     for name, tensor in net.state_dict().items():
         assert torch.equal(tensor, before[name]), name
     smoothed = nn.functional.cross_entropy(scores, labels, class_weights, label_smoothing=0.3)
@@ -69,5 +87,7 @@ def test_loss_and_metrics_of_values_do_not_depend_on_the_batches(batch_size: int
     evaluation = evaluate_split(net, preprocess, criterion, batches, CPU)
     values = net.eval()(preprocess(images)).detach()
     assert evaluation.loss == pytest.approx(nn.functional.mse_loss(values, labels).item(), rel=1e-5)
-    assert evaluation.error == pytest.approx(mean_absolute_error(labels, values), rel=1e-5)
+    assert evaluation.error("mean_absolute_error") == pytest.approx(
+        mean_absolute_error(labels, values), rel=1e-5
+    )
     assert evaluation.metrics["r2"] == pytest.approx(r2_score(labels, values), rel=1e-4)

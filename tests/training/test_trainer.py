@@ -26,7 +26,8 @@ from cnntrain.data.batches import Batch, Batches
 from cnntrain.data.image_set import MemoryImages
 from cnntrain.errors import Diverged, Interrupted, Stopped
 from cnntrain.loss.class_losses import Softmax
-from cnntrain.metrics import ClassMetrics, Metrics, Result
+from cnntrain.metrics.accumulator import Metrics, Result
+from cnntrain.metrics.class_metrics import ClassMetrics
 from cnntrain.optim.optimizer_stages import OptimizerStages
 from cnntrain.optim.settings import Sgd
 from cnntrain.preprocessing.preprocess import Preprocess
@@ -53,12 +54,13 @@ class Scaled(Preprocess):
 
 
 class Scripted(Softmax):
-    """Softmax with given losses in training and given errors in validation, while there are any left."""
+    """Softmax with given losses in training, errors and F1 in validation, while there are any left."""
 
-    def __init__(self, losses: list[float], errors: list[float]):
+    def __init__(self, losses: list[float], errors: list[float], f1: list[float | None]):
         super().__init__(["a", "b"], None, 0.0)
         self.losses = iter(losses)
         self.errors = iter(errors)
+        self.f1 = iter(f1)
 
     def forward(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         loss = super().forward(scores, labels)
@@ -67,16 +69,17 @@ class Scripted(Softmax):
 
     def metrics(self) -> Metrics:
         error = next(self.errors, None)
-        return super().metrics() if error is None else WithError(self.names, error)
+        return super().metrics() if error is None else WithError(self.names, error, next(self.f1, None))
 
 
 class WithError(ClassMetrics):
-    def __init__(self, names: list[str], error: float):
+    def __init__(self, names: list[str], error: float, f1: float | None):
         super().__init__(names)
         self.error = error
+        self.f1 = f1
 
     def result(self) -> Result:
-        return Result({"accuracy": 1 - self.error}, self.error, {})
+        return Result({"accuracy": 1 - self.error, "macro_f1": self.f1}, {})
 
 
 class Watched(Batches):
@@ -138,6 +141,7 @@ class Runs:
         validation: bool = True,
         losses: list[float] | None = None,
         errors: list[float] | None = None,
+        f1: list[float | None] | None = None,
         averaging: Averaging | None = None,
         schedule: Schedule | None = None,
         lr: float = 0.5,
@@ -165,7 +169,7 @@ class Runs:
         step = TrainingStep(
             network,
             Scaled(None),
-            Scripted(losses or [], errors or []),
+            Scripted(losses or [], errors or [], f1 or []),
             update,
             (averaging or NoAverage()).build(weights, STEPS, options.epochs),
             regularizers,
@@ -362,7 +366,7 @@ def test_training_stops_after_the_given_epochs_without_a_lower_error(
     progress = last(trainer)["progress"]
     assert progress["epoch"] == epochs
     assert progress["stopped_early"] == (epochs < 7)
-    assert progress["best_error"] == min(errors[:epochs])
+    assert progress["best_error"] == pytest.approx(min(errors[:epochs]))
     assert progress["best_epoch"] == 1 + stars.rindex("*")
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
     assert "".join("*" if line.endswith("*") else "." for line in lines) == stars
@@ -377,6 +381,35 @@ def test_the_best_checkpoint_has_the_weights_of_the_epoch_with_the_lowest_error(
     assert_equal(best["network"], last(shorter)["network"])
     assert {name: best[name] for name in DESCRIPTION} == DESCRIPTION
     assert last(trainer)["progress"]["best_values"]["val/accuracy"] == 0.8
+
+
+def test_best_epoch_early_stopping_and_plateau_go_by_the_chosen_metric(
+    runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors = [0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.0]
+    f1 = [None, 0.2, 0.6, 0.6, math.nan, 0.5, 0.9]
+    plateau = Plateau(warmup_epochs=0, factor=0.5, patience_epochs=1)
+    trainer = runs.new(
+        errors=errors, f1=f1, epochs=7, schedule=plateau, best_by="macro_f1", early_stopping_epochs=3
+    )
+    trainer.train(StopSignals())
+    progress = last(trainer)["progress"]
+    assert (progress["epoch"], progress["best_epoch"], progress["best_error"]) == (6, 3, 0.4)
+    assert progress["best_values"]["val/macro_f1"] == 0.6
+    assert last(trainer)["update"]["schedule"]["level"] == 0.5**4  # after epochs 1, 4, 5 and 6
+    assert [row["val/macro_f1"] for row in epoch_rows(trainer)] == [None, 0.2, 0.6, 0.6, None, 0.5]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    marks = [line.rpartition("*")[2] if "*" in line else "" for line in lines]
+    assert marks == [" by macro F1", " by macro F1", " by macro F1", "", "", ""]
+    assert "accuracy 70.00%, macro F1 60.00% *" in lines[2]
+
+
+def test_the_lowest_validation_loss_is_the_best(runs: Runs) -> None:
+    trainer = runs.new(epochs=6, best_by="loss", lr=1.2)
+    trainer.train(StopSignals())
+    losses = [row["val/loss"] for row in epoch_rows(trainer)]
+    assert last(trainer)["progress"]["best_error"] == min(losses) < losses[-1]
+    assert last(trainer)["progress"]["best_epoch"] == losses.index(min(losses)) + 1
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(2, 3), (3, 4), (None, 6)])

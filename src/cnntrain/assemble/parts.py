@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import stored_config
-from ..config.cross_checks import batch_size_problems, whole_batch_problems
+from ..config.cross_checks import batch_size_problems, best_by_problems, whole_batch_problems
 from ..config.resolve_network_input import input_problems, resolve_network_input
 from ..data.batches import Batches
 from ..data.image_set import ImageSet
@@ -22,6 +22,7 @@ from ..instruments.instrument import Instruments
 from ..instruments.unit_activity import UnitActivity
 from ..instruments.update_ratio import UpdateRatio
 from ..loss.criterion import Criterion
+from ..metrics import AUTO
 from ..optim.optimizer_stages import LR_SCALE, OptimizerStages
 from ..preprocessing.preprocess import Preprocess
 from ..runs.run_folder import RunFolder
@@ -32,6 +33,7 @@ from ..settings.option import Notice
 from ..training.device import Compute
 from ..training.training_step import TrainingStep
 from ..training.weight_update import Update
+from .undefined_metrics import undefined
 
 # Images per chunk for color statistics.
 COLOR_CHUNK = 128
@@ -45,9 +47,16 @@ def check_splits(config: Config, splits: Splits) -> None:
     found = [*batch_size_problems(config, images), *whole_batch_problems(config, images)]
     if problems := [problem for problem in found if not isinstance(problem, Notice)]:
         raise ConfigError(problems)
-    needs_val = config.schedule.needs_validation or config.trainer.early_stopping_epochs is not None
-    if needs_val and not len(splits.val):
-        raise ConfigError(["data.val_fraction: no validation images; plateau and early stopping need them"])
+    trainer = config.trainer
+    needs_val = config.schedule.needs_validation or trainer.early_stopping_epochs is not None
+    if (needs_val or trainer.best_by != AUTO) and not len(splits.val):
+        raise ConfigError(
+            ["data.val_fraction: no validation images; plateau, early stopping and trainer.best_by need them"]
+        )
+    if problems := list(best_by_problems(config, len(splits.names))):
+        raise ConfigError(problems)
+    if wrong := undefined(trainer.best_by, splits.val.labels):
+        raise ConfigError([f"trainer.best_by={trainer.best_by}: {wrong}; write auto"])
     if len(splits.test) == 0:
         raise DataError(f"data={config.data.name}: the test split is empty")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..metrics import AUTO, selectable
 from ..optim.settings import Sgd
 from ..preprocessing.settings import Projection
 from ..settings.config_tree import Config
@@ -80,6 +81,33 @@ def training_images(config: Config) -> int | None:
     return images - int(config.data.validation_images(images))
 
 
+def best_by_problems(config: Config, count: int | None) -> Iterator[str]:
+    """Yield an error where trainer.best_by is no metric of so many classes, attributes or values."""
+    best_by, target = config.trainer.best_by, config.data.target_kind()
+    known = selectable(target, count)
+    if best_by != AUTO and best_by not in known:
+        yield f"trainer.best_by={best_by}: {_not_measured(target, count)}; write {', '.join((AUTO, *known))}"
+
+
+def objective_problems(objective: str | None, config: Config) -> Iterator[str]:
+    """Yield an error where search.objective is none of the metrics of a job with this configuration."""
+    info, target = config.data.info(), config.data.target_kind()
+    count = None if info is None else info.outputs
+    known = selectable(target, count)
+    known += ["rejected"] if config.loss.name == "rejecting_softmax" else []
+    if objective is not None and objective not in known:
+        yield f"search.objective={objective}: {_not_measured(target, count)}; write {', '.join(known)}"
+
+
+def _not_measured(target: str, count: int | None) -> str:
+    return f"is not measured of {target if count is None else f'{count} {target}'}"
+
+
+def _best_by(config: Config) -> Iterator[str]:
+    info = config.data.info()
+    yield from best_by_problems(config, None if info is None else info.outputs)
+
+
 def _job(config: Config) -> Iterator[str]:
     if config.job in ("evaluate", "report", "leaderboard") and config.run is None:
         yield f"job={config.job}: needs the folder of a run: run=FOLDER"
@@ -124,6 +152,9 @@ def _validation(config: Config) -> Iterator[str]:
         yield f"data.val_fraction=0: schedule={config.schedule.name} needs validation images; write 0.1"
     if config.trainer.early_stopping_epochs is not None:
         yield "data.val_fraction=0: trainer.early_stopping_epochs needs validation images; write 0.1"
+    if config.trainer.best_by != AUTO:
+        best_by = f"trainer.best_by={config.trainer.best_by}"
+        yield f"data.val_fraction=0: {best_by} needs validation images; write 0.1, or trainer.best_by=auto"
 
 
 def _batch_size(config: Config) -> Iterator[str]:
@@ -256,6 +287,7 @@ CROSS_CHECKS = (
     _lr_range,
     _epochs,
     _validation,
+    _best_by,
     _batch_size,
     _crop_size,
     _network,

@@ -50,6 +50,7 @@ SETTINGS = {
     "pretrained": "model.weights",
     "weights": "model.weights",
     "freeze": "model.freeze",
+    "monitor": "trainer.best_by",
     "patience": "trainer.early_stopping_epochs",
     "device": "trainer.device",
     "accelerator": "trainer.device",

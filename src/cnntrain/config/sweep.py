@@ -16,6 +16,7 @@ from ..settings.fields import is_fixed, rule_of, setting_problems, settings_of, 
 from .check import Checked
 from .choice_files import EXPERIMENT, Choices, overridden_groups
 from .compose import SWEEP_FOLDER, compose
+from .cross_checks import objective_problems
 from .option_table import OPTIONS
 from .pipeline import all_problems, configure_job, given_twice
 from .read_yaml import read_yaml
@@ -95,6 +96,13 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
     base = compose(selection, choices).config
     if problems := [*setting_problems(base.search, f"{OF_SWEEPS}."), *base.search.problems()]:
         raise ConfigError(problems)
+    if "trainer.best_by" in space and base.search.objective is None:
+        raise ConfigError(
+            [
+                "trainer.best_by: has several values, by which jobs cannot be compared with each other; add "
+                "search.objective=accuracy, or another metric of all jobs"
+            ]
+        )
     if base.search.folds is not None:
         set_by_user = {*selection.settings, *space} & {"data.folds", "data.fold"}
         if set_by_user:
@@ -178,7 +186,10 @@ def _check(sweep: CheckedSweep, limit: int) -> list[str]:
     problems = []
     for settings in search.samples(space):
         try:
-            notices += [notice for notice in sweep.job(settings).notices if notice not in notices]
+            job = sweep.job(settings)
+            if wrong := list(objective_problems(search.objective, job.config)):
+                raise ConfigError(wrong)
+            notices += [notice for notice in job.notices if notice not in notices]
         except ConfigError as error:
             ends = [f"{key}={found.written()}" for key in settings if isinstance(found := space[key], Range)]
             of_range = f" (an end of {', '.join(ends)})" if ends else ""

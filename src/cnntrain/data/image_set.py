@@ -39,6 +39,13 @@ class ImageSet(ABC):
         """The path of each image's file in the folder of the data set; None where there are no files."""
 
     @abstractmethod
+    def sources(self, start: int, stop: int) -> list[str] | list[int]:
+        """Return where the images from `start` to `stop` come from.
+
+        Their files' names, else their positions in the data set as stored, such as x_train.
+        """
+
+    @abstractmethod
     def subset(self, indices: Tensor) -> ImageSet:
         """Return the images at these indices, in the order of the indices."""
 
@@ -81,6 +88,9 @@ class MemoryImages(ImageSet):
     def shape(self) -> tuple[int, int, int]:
         _, height, width, channels = self.images.shape
         return height, width, channels
+
+    def sources(self, start: int, stop: int) -> list[str] | list[int]:
+        return self.positions[start:stop].tolist() if self._names is None else self._names[start:stop]
 
     def subset(self, indices: Tensor) -> MemoryImages:
         names = None if self._names is None else [self._names[index] for index in indices.tolist()]
@@ -127,7 +137,11 @@ class FileImages(ImageSet):
 
     @property
     def names(self) -> list[str]:
-        paths = (Path(os.path.relpath(path, self.root or os.curdir)).as_posix() for path in self.paths)
+        return self.sources(0, len(self))
+
+    def sources(self, start: int, stop: int) -> list[str]:
+        root = self.root or os.curdir
+        paths = (Path(os.path.relpath(path, root)).as_posix() for path in self.paths[start:stop])
         return [unicodedata.normalize("NFC", path) for path in paths]
 
     def subset(self, indices: Tensor) -> FileImages:
@@ -198,7 +212,9 @@ def concatenated(parts: list[ImageSet]) -> ImageSet:
     files = [part for part in parts if isinstance(part, FileImages)]
     if files:
         return files[0]._with([path for part in files for path in part.paths], labels)
-    return MemoryImages(torch.cat([p.images for p in parts if isinstance(p, MemoryImages)]), labels)
+    images = torch.cat([part.images for part in parts if isinstance(part, MemoryImages)])
+    names = [name for part in parts for name in part.names or []]
+    return MemoryImages(images, labels, names if len(names) == len(labels) else None)
 
 
 def _check_labels(labels: Tensor, images: int) -> None:

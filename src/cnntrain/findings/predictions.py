@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.image_set import ImageSet, MemoryImages
-from ..metrics import ClassMetrics
+from ..data.image_set import ImageSet
+from ..metrics.class_metrics import ClassMetrics
 
 # A label is rejected by the network if another class has a probability higher than this times its own. Wrong
 # labels are; in mistakes, the right class is usually not far behind (in the manner of Northcutt et al. 2021).
@@ -33,7 +33,7 @@ def of_predictions(split: str, probabilities: Tensor, labels: Tensor, names: lis
         f"{split}_accuracy": result.values["accuracy"],
         f"{split}_class_counts": labels.bincount(minlength=len(names)).tolist(),
         f"{split}_recalls": [
-            round(recall or 0.0, 4) for recall in result.details["per_class_accuracy"].values()
+            round(entry["recall"] or 0.0, 4) for entry in result.details["per_class"].values()
         ],
         f"{split}_predicted_counts": probabilities.argmax(1).bincount(minlength=len(names)).tolist(),
         f"{split}_rejected": rejected / len(labels),
@@ -101,7 +101,7 @@ def _described(
     indices = sample[chosen]
     confidence, predicted = probabilities[chosen].max(1)
     labels = images.labels[indices]
-    files = sources(images.subset(indices))
+    files = images.subset(indices).sources(0, len(indices))
     return [
         {"image": file, "index": index, "label": names[label], "predicted": names[guess], "confidence": sure}
         for file, index, label, guess, sure in zip(
@@ -113,14 +113,6 @@ def _described(
             strict=True,
         )
     ]
-
-
-def sources(images: ImageSet) -> list[str] | list[int]:
-    """Return where each image comes from: its file's name, else its position in the data set as stored."""
-    if images.names is not None:
-        return images.names
-    assert isinstance(images, MemoryImages)
-    return images.positions.tolist()
 
 
 def _of_label(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -122,7 +122,8 @@ def _error_after(config: Config, splits: Splits, updates: int) -> tuple[str, flo
     per_epoch = batches_per_epoch(len(splits.train), _images_per_update(config), data.drop_last)
     config = compressed(config, updates, max(1, per_epoch))
     parts = build_parts(config, None, Path(), "", splits)
-    step, metric = parts.step, parts.step.criterion.primary_metric_name
+    step = parts.step
+    metric = config.trainer.selected_by(step.criterion.primary_metric_name)
     try:
         for number, (images, labels) in zip(range(updates), _batches(parts), strict=False):
             step.run(number, images, labels, recording=False)
@@ -131,7 +132,8 @@ def _error_after(config: Config, splits: Splits, updates: int) -> tuple[str, flo
         return metric, math.inf
     assert parts.val is not None
     evaluation = evaluate_split(step.network, step.preprocess, step.criterion, parts.val, parts.compute)
-    return metric, evaluation.error if math.isfinite(evaluation.error) else math.inf
+    error = evaluation.error(metric)
+    return metric, error if math.isfinite(error) else math.inf
 
 
 def _batches(parts: Parts) -> Iterator[tuple[Tensor, Tensor]]:

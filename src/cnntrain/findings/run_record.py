@@ -70,6 +70,13 @@ class RunRecord:
         """The validation loss after each epoch."""
         return finite(self.epochs, "val/loss")
 
+    @cached_property
+    def best_by(self) -> str | None:
+        """The validation metric by which the best epoch is chosen, None without validation."""
+        names = [name for row in self.epochs[:1] for name in row if name.startswith("val/")]
+        primary = next((name.removeprefix("val/") for name in names if name != "val/loss"), None)
+        return None if primary is None else self.config.trainer.selected_by(primary)
+
     @property
     def plain_accuracy(self) -> float | None:
         """The accuracy of the best network on training images, without augmentation and dropout."""

@@ -95,17 +95,10 @@ class SweepRecord:
 
     @cached_property
     def metric(self) -> str | None:
-        """What jobs are compared by: the objective of the search or the primary metric, None without any."""
+        """What jobs are compared by: the objective of the search, else what best epochs are chosen by."""
         if self.objective is not None:
             return self.objective
-        names = [
-            name.removeprefix("val/")
-            for job in self.jobs
-            for row in job.record.epochs[:1]
-            for name in row
-            if name.startswith("val/") and name != "val/loss"
-        ]
-        return names[0] if names else None
+        return next((job.record.best_by for job in self.jobs if job.record.best_by is not None), None)
 
     @cached_property
     def varied(self) -> dict[str, list[str]]:

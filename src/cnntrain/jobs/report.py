@@ -60,7 +60,7 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder, settings: Re
     content = write_findings_file(folder.path, found)
     write_text(folder.path / file_names.REPORT, _page(config, parts, folder, record, content))
     if can_print(BARS):
-        print_labelled(curve_lines(record.steps, record.epochs))
+        print_labelled(curve_lines(record.steps, record.epochs, record.best_by))
     if not content:
         print(f"findings  none: {_without_findings(record, folder)}")
     print_findings(content)

@@ -9,13 +9,15 @@ import torch
 
 from ..assemble.parts import count_parameters
 from ..assemble.run import Assembled
-from ..metrics import format_metric
+from ..metrics import DISPLAY, format_metric, printed
 from ..settings.config_tree import Config
 from ..training.memory_use import memory_row
 from ..version import __version__
 
 
-def run_summary(config: Config, assembled: Assembled, status: str, test: dict[str, float]) -> dict[str, Any]:
+def run_summary(
+    config: Config, assembled: Assembled, status: str, test: dict[str, float | None]
+) -> dict[str, Any]:
     """Return the content of summary.json; test: the metrics on the test split, none where it was not read."""
     trainer, step = assembled.trainer, assembled.trainer.step
     progress = trainer.progress
@@ -23,6 +25,7 @@ def run_summary(config: Config, assembled: Assembled, status: str, test: dict[st
     return {
         "status": status,
         "best_epoch": progress.best_epoch,
+        "best_by": None if trainer.val_batches is None else trainer.best_by,
         "epochs": progress.epoch,
         "stopped_early": progress.stopped_early,
         "steps": progress.step,
@@ -44,15 +47,17 @@ def run_summary(config: Config, assembled: Assembled, status: str, test: dict[st
 
 def summary_table(summary: dict[str, Any]) -> str:
     """Return the metrics of the summary as printed."""
+    best_by = summary["best_by"]
 
     def metrics(split: str) -> str:
         values = {
             name.removeprefix(split): value for name, value in summary.items() if name.startswith(split)
         }
-        loss = values.pop("loss")
-        return ", ".join(format_metric(name, value) for name, value in (*values.items(), ("loss", loss)))
+        names = [*printed([name for name in values if name != "loss"], best_by), "loss"]
+        return ", ".join(format_metric(name, values[name]) for name in names)
 
     best = f"{summary['best_epoch']} of {summary['epochs']}"
+    best += "" if best_by is None else f" by {DISPLAY[best_by][0]}"
     if summary.get("best_weights") == "average":
         best += ", the averaged weights"
     rows = [("best epoch", best)]

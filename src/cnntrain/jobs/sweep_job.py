@@ -47,7 +47,8 @@ class Work:
     """What a process of a job is told.
 
     sweep: the sweep's folder. epochs: after which the job pauses. objective: the metric that is noted, None
-    for the primary one. splits: the data if they are loaded already. device: the job's GPU, None for all.
+    for the one by which the best epoch of the job is chosen. splits: the data if they are loaded already.
+    device: the job's GPU, None for all.
     """
 
     sweep: Path
@@ -165,12 +166,12 @@ def _with_curve(record: JobRecord, work: Work) -> JobRecord:
         known = ", ".join(sorted(name.removeprefix("val/") for name in names))
         reason = f"search.objective={work.objective}: is none of the validation metrics: {known}"
         return replace(record, status=FAILED, reason=reason)
-    primary = next((name for name in names if name != "val/loss"), None)
-    name = f"val/{work.objective}" if work.objective is not None else primary
-    curve = [row.get(name) for row in rows] if name is not None else []
-    return replace(
-        record, epochs=len(rows), curve=curve, metric=None if name is None else name[len("val/") :]
-    )
+    primary = next((name.removeprefix("val/") for name in names if name != "val/loss"), None)
+    metric = work.objective
+    if metric is None and primary is not None:
+        metric = work.config.trainer.selected_by(primary)
+    curve = [] if metric is None else [row.get(f"val/{metric}") for row in rows]
+    return replace(record, epochs=len(rows), curve=curve, metric=metric)
 
 
 def _disk_is_full(error: BaseException | None, folder: Path) -> bool:

@@ -20,6 +20,7 @@ from ..errors import (
     Stopped,
     interrupted_by,
 )
+from ..metrics import DISPLAY
 from ..output_streams import is_quiet, print_labelled, print_last
 from ..prediction.trained import load_weights
 from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
@@ -116,9 +117,11 @@ def _how_to_train_longer(
     if progress.out_of_patience(trainer.early_stopping_epochs):
         changes.append("trainer.early_stopping_epochs=null")
         stopped = bool(summary and summary.get("stopped_early"))
+        best_by = summary.get("best_by") if summary else None
         reason = (
             f"this run {'stopped early, after' if stopped else 'would stop at once, in'} epoch {epochs}: the "
-            f"validation error was lowest in epoch {progress.best_epoch} "
+            f"validation {DISPLAY[best_by][0] if best_by else 'metric'} was best in epoch "
+            f"{progress.best_epoch} "
             f"(trainer.early_stopping_epochs={trainer.early_stopping_epochs})"
         )
     if trainer.epochs != before.trainer.epochs and epochs < trainer.epochs:
@@ -231,7 +234,7 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     trainer, step = assembled.trainer, assembled.trainer.step
     if config.trainer.test or config.trainer.pictures or config.trainer.report:
         load_weights(step.network, folder.checkpoints.load_best())
-    progress, test = trainer.progress, {}
+    progress, test = trainer.progress, dict[str, float | None]()
     if config.trainer.test:
         batches = evaluation_batches(assembled.parts.splits.test, assembled.parts.config, step.compute)
         started = time.perf_counter()

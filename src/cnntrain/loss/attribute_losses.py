@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..metrics import AttributeMetrics, Metrics
+from ..metrics.accumulator import Metrics
+from ..metrics.attribute_metrics import AttributeMetrics
 from .criterion import Criterion, at_least_float32
 
 

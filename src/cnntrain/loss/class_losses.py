@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..metrics import ClassMetrics, Metrics, RejectingMetrics
+from ..metrics.accumulator import Metrics
+from ..metrics.class_metrics import ClassMetrics, RejectingMetrics
 from .criterion import Criterion, at_least_float32, reduced
 
 
@@ -23,7 +24,9 @@ class ClassCriterion(Criterion):
         return scores.float().softmax(1)
 
     def combine(self, scores: list[Tensor]) -> Tensor:
-        return torch.stack([self.probabilities(one) for one in scores]).mean(0)
+        # Scores whose softmax is the mean of the probabilities; in float64, in which they keep their order.
+        means = torch.stack([self.probabilities(one).double() for one in scores]).mean(0)
+        return means.clamp(min=torch.finfo(torch.float64).tiny).log()
 
 
 class Softmax(ClassCriterion):
@@ -92,6 +95,12 @@ class RejectingSoftmax(ClassCriterion):
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return the probabilities of the classes, whose sum is 1 less that of "none of them"."""
         return self._with_rejection(scores).softmax(1)[:, :-1]
+
+    def combine(self, scores: list[Tensor]) -> Tensor:
+        # "None of them" keeps its score of -rejection, the others their distance from it.
+        of_classes = super().combine(scores)
+        rejected = 1 - of_classes.exp().sum(1, keepdim=True)
+        return of_classes - rejected.clamp(min=torch.finfo(torch.float64).tiny).log() - self.rejection
 
     def _with_rejection(self, scores: Tensor) -> Tensor:
         return F.pad(at_least_float32(scores), (0, 1), value=-self.rejection)

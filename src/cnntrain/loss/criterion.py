@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from ..metrics import Metrics
+from ..metrics.accumulator import Metrics
 
 
 class Criterion(nn.Module, ABC):

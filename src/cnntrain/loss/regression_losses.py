@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..metrics import Metrics, ValueMetrics
+from ..metrics.accumulator import Metrics
+from ..metrics.value_metrics import ValueMetrics
 from .criterion import Criterion, at_least_float32, reduced
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..findings.remedy import Judged
 from ..findings.replay import Replay
-from ..metrics import DISPLAY, LOWER_IS_BETTER, format_metric
+from ..metrics import DISPLAY, format_metric, value_of_error
 from ..output_streams import print_labelled
 from ..runs import file_names
 from ..runs.atomic_write import write_text
@@ -60,8 +60,7 @@ def _metric(metric: str, errors: list[float]) -> str:
     """Return the mean of a metric as it is printed, without its name, from its errors."""
     if not all(map(math.isfinite, errors)):
         return "diverged"
-    error = statistics.fmean(errors)
-    return format_metric(metric, error if metric in LOWER_IS_BETTER else 1 - error).split()[-1]
+    return format_metric(metric, value_of_error(metric, statistics.fmean(errors))).split()[-1]
 
 
 def print_findings(content: list[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ import torch
 from ..data.image_set import ImageSet
 from ..data.splits import Splits
 from ..findings.run_record import RunRecord
-from ..metrics import format_metric
+from ..metrics import DISPLAY, format_metric
 from ..settings.fields import format_value
 from .pictures import run_curves
 from .pictures.histogram_maps import histogram_maps
@@ -129,6 +129,10 @@ class RunPage:
                 self.record.epochs, "saturated_activations", "fraction of activations", False
             ),
         }
+        best_by = self.record.best_by
+        if best_by is not None and best_by not in (metric, "loss"):
+            caption = f"Validation {DISPLAY[best_by][0]}, by which the best epoch is chosen"
+            drawn[caption] = run_curves.validation_curve(self.record.epochs, best_by)
         drawn |= {
             f"Histograms of {plural} by layer over the run": histogram_maps(
                 self.histograms, kind, self._steps_per_epoch(), len(self.record.epochs)

@@ -28,15 +28,13 @@ def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
     return "".join(BARS[round((mean - low) * scale)] for mean in means)
 
 
-def curve_lines(steps: list[dict[str, Any]], epochs: list[dict[str, Any]]) -> list[str]:
-    """Return a line for the training loss of recorded steps, and one for the validation metric of epochs.
+def curve_lines(steps: list[dict[str, Any]], epochs: list[dict[str, Any]], metric: str | None) -> list[str]:
+    """Return a line for the training loss of recorded steps, and one for a validation metric of epochs.
 
     Each has the curve, its first and its last value. Of a loss that falls a hundredfold, the logarithm is
     drawn.
     """
     losses = finite(steps, "train/data_loss")
-    names = [name.removeprefix("val/") for row in epochs[:1] for name in row if name.startswith("val/")]
-    metric = next((name for name in names if name != "loss" and name in DISPLAY), None)
     lines = [("train loss", losses, "loss")]
     if metric is not None:
         lines.append((f"val {DISPLAY[metric][0]}", finite(epochs, f"val/{metric}"), metric))

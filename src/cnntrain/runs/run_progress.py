@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 class Progress:
     """The progress of a run: everything its next step depends on besides weights, optimizer and schedule.
 
-    best_error: the lowest validation error so far, reached in epoch best_epoch with metrics best_values by
-    best_weights: those of the "last_step" or the "average". rows: number of rows in metrics.jsonl.
-    first_loss: the loss of the first step. lowest_loss: the lowest mean training loss of an epoch.
-    parts_per_batch: into how many parts a batch is divided, as memory is too small for a whole one.
+    best_error: the lowest validation error so far, by trainer.best_by, reached in epoch best_epoch with
+    metrics best_values by best_weights: those of the "last_step" or the "average". rows: number of rows in
+    metrics.jsonl. first_loss: the loss of the first step. lowest_loss: the lowest mean training loss of an
+    epoch. parts_per_batch: into how many parts a batch is divided, as memory is too small for a whole one.
     """
 
     step: int = 0
@@ -20,7 +20,7 @@ class Progress:
     step_in_epoch: int = 0
     best_epoch: int = 0
     best_error: float | None = None
-    best_values: dict[str, float] = field(default_factory=dict)
+    best_values: dict[str, float | None] = field(default_factory=dict)
     best_weights: str = "last_step"
     stopped_early: bool = False
     rows: int = 0

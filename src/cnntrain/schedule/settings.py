@@ -171,13 +171,13 @@ class OneCycle(Schedule):
 
 @dataclass
 class Plateau(Schedule):
-    """Multiply the learning rate by a factor when the validation error no longer decreases (O8)."""
+    """Multiply the learning rate by a factor when the validation metric no longer improves (O8)."""
 
     needs_validation: ClassVar[bool] = True
 
     name: str = fixed("plateau")
     factor: float = setting(0.5, "factor on the learning rate", gt=0, lt=1)
-    patience_epochs: int = setting(3, "epochs without a lower validation error before a reduction", ge=1)
+    patience_epochs: int = setting(3, "epochs without a better validation metric before a reduction", ge=1)
 
     def epochs_problems(self, epochs: int) -> Iterator[str]:
         yield from super().epochs_problems(epochs)

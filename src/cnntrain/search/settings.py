@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..metrics import DISPLAY
 from ..settings.fields import fixed, setting
 from ..settings.option import Option
 
@@ -20,15 +21,7 @@ if TYPE_CHECKING:
 # Jobs where neither their number nor a time is given; with a time, as many as it allows are drawn.
 JOBS = 20
 # What may be recorded of a validation split; which of them depends on the targets.
-OBJECTIVES = (
-    "loss",
-    "accuracy",
-    "top5_accuracy",
-    "rejected",
-    "average_precision",
-    "mean_absolute_error",
-    "r2",
-)
+OBJECTIVES = tuple(DISPLAY)
 
 
 @dataclass
@@ -54,8 +47,8 @@ class Search(Option):
     )
     objective: str | None = setting(
         None,
-        "validation metric by which jobs are compared, as in metrics.jsonl without val/; null: the primary "
-        "metric of the loss",
+        "validation metric by which jobs are compared, as in metrics.jsonl without val/; null: the one by "
+        "which the best epoch of a job is chosen (trainer.best_by)",
     )
     minutes: float | None = setting(
         None,

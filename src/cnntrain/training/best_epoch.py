@@ -1,8 +1,6 @@
-"""Model selection: saves the checkpoint of the epoch with the lowest validation error."""
+"""Model selection: saves the checkpoint of the epoch that is best by one of the validation metrics."""
 
 from __future__ import annotations
-
-import math
 
 from ..runs.checkpoint import Checkpoints, State
 from ..runs.run_progress import Progress
@@ -16,19 +14,23 @@ def keep_best(
     trained_state: State,
     validation: Evaluation | None,
     averaged: Averaged | None,
+    best_by: str,
 ) -> None:
-    """Save an epoch's weights or average, whichever validates better, if its error is the lowest so far.
+    """Save an epoch's weights or average, whichever validates better, if it is the best so far.
 
-    Without a validation split, the weights of the newest epoch are saved: the average if there is one.
-    `trained_state` holds the weights of the last step as "network".
+    best_by: the metric that decides; where it is undefined, an epoch is worse than any other. Without a
+    validation split, the weights of the newest epoch are saved: the average if there is one. `trained_state`
+    holds the weights of the last step as "network".
     """
     candidates: list[tuple[Evaluation | None, str, State]] = []
     if averaged is not None:
         candidates.append((averaged.evaluation, "average", averaged.network))
     candidates.append((validation, "last_step", trained_state["network"]))
-    evaluation, which, weights = min(candidates, key=lambda candidate: _selection_error(candidate[0]))
+    evaluation, which, weights = min(
+        candidates, key=lambda candidate: _selection_error(candidate[0], best_by)
+    )
     if evaluation is not None:
-        error = _selection_error(evaluation)
+        error = _selection_error(evaluation, best_by)
         if progress.best_error is not None and error >= progress.best_error:
             return
         progress.best_error, progress.best_values = error, evaluation.row("val")
@@ -38,8 +40,6 @@ def keep_best(
     checkpoints.save_best(trained_state | {"network": weights} | stored)
 
 
-def _selection_error(evaluation: Evaluation | None) -> float:
-    """Return the error that model selection minimizes: infinity for NaN, 0 without an evaluation."""
-    if evaluation is None:
-        return 0.0
-    return math.inf if math.isnan(evaluation.error) else evaluation.error
+def _selection_error(evaluation: Evaluation | None, best_by: str) -> float:
+    """Return the error that model selection minimizes, 0 without an evaluation."""
+    return 0.0 if evaluation is None else evaluation.error(best_by)

@@ -5,17 +5,23 @@ from __future__ import annotations
 from tqdm import tqdm
 
 from ..logger.sink import Row
-from ..metrics import format_metric, format_number
+from ..metrics import DISPLAY, format_metric, format_number
 
 
-def print_epoch(row: Row, metric_name: str, epochs: int, is_best: bool) -> None:
-    """Print the line of an epoch's record; a star marks the best epoch so far."""
+def print_epoch(row: Row, metric_name: str, best_by: str, epochs: int, is_best: bool) -> None:
+    """Print the line of an epoch's record; a star marks the best epoch so far.
+
+    metric_name: the primary metric. best_by: that by which the best epoch is chosen; if it is another one, it
+    is printed, too, and the star says so.
+    """
     parts = []
+    shown = dict.fromkeys(("loss", metric_name, best_by))
     for prefix in ("train", "val", "val_average"):
-        names = [name for name in ("loss", metric_name) if f"{prefix}/{name}" in row]
+        names = [name for name in shown if f"{prefix}/{name}" in row]
         values = [format_metric(name, row[f"{prefix}/{name}"]) for name in names]
         if prefix == "train" and row["train/loss"] != row["train/data_loss"]:
             values[0] += f" (data loss {format_number(row['train/data_loss'])})"
         if values:
             parts.append(f"{prefix.replace('val_', '')} {', '.join(values)}")
-    tqdm.write(f"epoch {row['epoch']:>3}/{epochs}   {'   '.join(parts)}{' *' if is_best else ''}")
+    mark = " *" if best_by == metric_name else f" * by {DISPLAY[best_by][0]}"
+    tqdm.write(f"epoch {row['epoch']:>3}/{epochs}   {'   '.join(parts)}{mark if is_best else ''}")

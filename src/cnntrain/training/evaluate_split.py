@@ -11,25 +11,31 @@ from torch import Tensor, nn
 
 from ..data.batches import Batches
 from ..loss.criterion import Criterion
+from ..metrics import error_of
 from .device import Compute
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean data loss over a split, its metrics by name, and their details (see metrics.Result).
+    """Mean data loss over a split, its metrics by name, and their details (see metrics.accumulator.Result).
 
-    error: the value that model selection minimizes.
+    Undefined metrics are None.
     """
 
     loss: float
-    metrics: dict[str, float]
-    error: float
+    metrics: dict[str, float | None]
     details: dict[str, Any]
 
-    def row(self, prefix: str) -> dict[str, float]:
+    def row(self, prefix: str) -> dict[str, float | None]:
         """Return the loss and all metrics by name, such as val/loss and val/accuracy for the prefix "val"."""
-        values = {"loss": self.loss} | self.metrics
-        return {f"{prefix}/{name}": value for name, value in values.items()}
+        return {f"{prefix}/{name}": value for name, value in self._values().items()}
+
+    def error(self, name: str) -> float:
+        """Return what model selection by a metric minimizes (see `error_of`)."""
+        return error_of(name, self._values()[name])
+
+    def _values(self) -> dict[str, float | None]:
+        return {"loss": self.loss, **self.metrics}
 
 
 @torch.inference_mode()
@@ -57,4 +63,4 @@ def evaluate_split(
         metrics.add(criterion.predictions(scores), labels)
     criterion.train()
     result = metrics.result()
-    return Evaluation((loss_sum / weight_sum).item(), result.values, result.error, result.details)
+    return Evaluation((loss_sum / weight_sum).item(), result.values, result.details)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..metrics import AUTO, SELECTABLE
 from ..settings.accelerators import cuda_devices, has_mps
 from ..settings.fields import fixed, setting
 from ..settings.option import Notice, Option
@@ -55,10 +56,15 @@ class Trainer(Option):
     max_grad_norm: float | None = setting(
         2.0, "gradient clipping: maximum norm of the gradient; null: no clipping", gt=0
     )
+    best_by: str = setting(
+        AUTO,
+        "validation metric by which the best epoch (best.pt) is chosen, and which early stopping, "
+        "schedule=plateau and searches go by; auto: accuracy, for values the mean absolute error",
+        choices=(AUTO, *SELECTABLE),
+    )
     early_stopping_epochs: int | None = setting(
         None,
-        "stop after this many epochs without a lower validation error (for values, the mean absolute error); "
-        "null: never",
+        "stop after this many epochs without a better validation metric (trainer.best_by); null: never",
         ge=1,
     )
     max_steps_per_epoch: int | None = setting(
@@ -113,6 +119,10 @@ class Trainer(Option):
     checkpoint_every_minutes: float | None = setting(
         10.0, "minutes between checkpoints, in addition to one per epoch; null: none", gt=0, resume="free"
     )
+
+    def selected_by(self, primary_metric: str) -> str:
+        """Return the metric by which the best epoch is chosen, for a loss with this primary metric."""
+        return primary_metric if self.best_by == AUTO else self.best_by
 
     def epochs_problems(self) -> Iterator[str]:
         """Yield a `Notice` for each setting that has no effect in so few epochs."""

@@ -88,7 +88,7 @@ def evaluate_views(
     batches: Batches,
     compute: Compute,
     views: Views,
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Return the metrics of predictions averaged over the views of each image of a split."""
     network.eval()
     metrics = criterion.metrics()

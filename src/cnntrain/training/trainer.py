@@ -72,6 +72,11 @@ class Trainer:
         """The name of the primary metric."""
         return self.step.criterion.primary_metric_name
 
+    @property
+    def best_by(self) -> str:
+        """The name of the validation metric by which the best epoch is chosen."""
+        return self.settings.selected_by(self.metric_name)
+
     def train(self, signals: StopSignals, stop_rule: StopRule = NEVER) -> None:
         """Train until the last epoch, an early stop, a signal (Interrupted) or divergence (Diverged).
 
@@ -135,14 +140,16 @@ class Trainer:
         self._last_loss = row["train/loss"]
         progress.after_loss(row["train/loss"])
         self.recorder.record(row)
-        step.update.optimizers.schedule.after_epoch(None if validation is None else validation.error)
-        keep_best(progress, self.checkpoints, self.trained_state(), validation, averaged)
+        step.update.optimizers.schedule.after_epoch(
+            None if validation is None else validation.error(self.best_by)
+        )
+        keep_best(progress, self.checkpoints, self.trained_state(), validation, averaged, self.best_by)
         if self.settings.keep_epochs is not None and progress.epoch % self.settings.keep_epochs == 0:
             self.checkpoints.save_epoch(self.trained_state(), progress.epoch)
         progress.stopped_early = progress.out_of_patience(self.settings.early_stopping_epochs)
         self.save()
         is_best = progress.best_epoch == progress.epoch
-        print_epoch(row, self.metric_name, self.settings.epochs, is_best)
+        print_epoch(row, self.metric_name, self.best_by, self.settings.epochs, is_best)
         self._throughput.start(progress)
 
     def validate(self) -> Evaluation | None:

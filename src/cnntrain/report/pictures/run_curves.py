@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...metrics import DISPLAY
 from .png import missing_glyphs_accepted
 
 if TYPE_CHECKING:
@@ -52,6 +53,16 @@ def metric_curve(epochs: list[Row], metric: str) -> str | None:
     if len(val) == len(train):
         x = [epoch for epoch, _ in train]
         axes.fill_between(x, [y for _, y in train], [y for _, y in val], color="gray", alpha=0.15)
+    axes.legend()
+    return svg(figure)
+
+
+def validation_curve(epochs: list[Row], metric: str) -> str | None:
+    """Return a metric of each epoch in validation, as it is not measured in training."""
+    if not _column(epochs, "epoch", f"val/{metric}"):
+        return None
+    figure, axes = empty_axes("epoch", DISPLAY[metric][0])
+    _points(axes, epochs, f"val/{metric}", VAL, "validation")
     axes.legend()
     return svg(figure)
 
