@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from dataclasses import replace
@@ -78,10 +79,14 @@ def test_its_prediction_is_the_mean_of_its_members_whatever_their_networks(
     assert "reason" in content()["soup"]
     assert "whose weights cannot be averaged" in capsys.readouterr().out
     assert main(["job=evaluate", "run=ensemble"]) == 0
-    assert (
-        json.loads(Path("ensemble/evaluate-test.json").read_text())["accuracy"]
-        == content()["test"]["accuracy"]
-    )
+    result = json.loads(Path("ensemble/evaluate-test.json").read_text())
+    assert result["accuracy"] == content()["test"]["accuracy"]
+    assert sum(entry["support"] for entry in result["per_class"].values()) == result["images"] == len(images)
+    with Path("ensemble/evaluate-test.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(row["label"] == row["prediction"] for row in rows) / len(rows) == result["accuracy"]
+    found = torch.tensor([[float(row[name]) for name in networks[0].names] for row in rows])
+    assert torch.allclose(found, expected, atol=0.02)  # the job runs in the precision of the members
     assert main(["job=evaluate", "run=ensemble", "evaluate.split=train"]) == 0
     assert main(["run=ensemble"]) == 2
     capsys.readouterr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -46,6 +47,31 @@ def results(run: Path) -> dict[str, dict[str, Any]]:
     return {file.name: json.loads(file.read_text()) for file in run.glob("evaluate-*.json")}
 
 
+def predictions(run: Path) -> list[dict[str, str]]:
+    (file,) = run.glob("evaluate-*.csv")
+    with file.open(encoding="utf-8", newline="") as rows:
+        return list(csv.DictReader(rows))
+
+
+def test_the_table_of_classes_has_their_metrics_and_averages(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main([f"run={run}", "job=evaluate", "evaluate.predictions=false"]) == 0
+    printed = capsys.readouterr().out
+    (result,) = results(run).values()
+    assert not list(run.glob("*.csv"))
+    rows = [line.split() for line in printed.splitlines()]
+    for name in CLASSES:
+        entry = result["per_class"][name]
+        keys = ("precision", "recall", "f1", "auroc", "average_precision")
+        assert [name, str(entry["support"]), *(f"{entry[key]:.2%}" for key in keys)] in rows
+    for kind, means in result["averages"].items():
+        assert [kind, "average", *(f"{mean:.2%}" for mean in means.values())] in rows
+    assert [["dark", *map(str, result["confusion"][0])]] == [row for row in rows if row[:1] == ["dark"]][1:]
+    assert f"balanced accuracy {result['balanced_accuracy']:.2%}, macro F1" in printed
+
+
 @pytest.mark.parametrize("layout", ["classes", "test only", "splits"])
 def test_a_folder_of_any_layout_is_measured_whole(layout: str, run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
@@ -54,6 +80,14 @@ def test_a_folder_of_any_layout_is_measured_whole(layout: str, run: Path, tmp_pa
     assert main([f"run={run}", "job=evaluate", f"data.path={other}", "evaluate.split=all"]) == 0
     (result,) = results(run).values()
     assert result["images"] == {"classes": 36, "test only": 36, "splits": 108}[layout]
+    found = predictions(run)
+    files = {path.relative_to(other).as_posix() for path in other.rglob("*.png")}
+    assert {row["file"] for row in found} == files
+    assert len(found) == len(files)
+    assert all(row["label"] in row["file"].split("/") for row in found)
+    right = [row["label"] == row["prediction"] for row in found]
+    assert sum(right) / len(right) == result["accuracy"]
+    assert all(row["prediction"] == max(CLASSES, key=lambda name: float(row[name])) for row in found)
     assert result["source"] == str(other)
     assert result["accuracy"] > 0.9
 

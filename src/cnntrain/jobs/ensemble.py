@@ -12,9 +12,13 @@ import torch
 
 from ..errors import ConfigError, DataError
 from ..findings.predictions import calibration
+from ..loss.class_losses import scores_of
+from ..metrics.class_metrics import ClassMetrics
 from ..output_streams import print_labelled
 from ..prediction.ensemble import check_members, load_ensemble
 from ..prediction.trained import TrainedNetwork, load_trained
+from ..report.evaluation_table import evaluation_lines
+from ..report.predictions_file import predictions_file, writes_predictions
 from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.run_folder import create
@@ -83,7 +87,7 @@ def make_ensemble(config: Config, sweep: Path | None, path: Path, named_by_user:
 
 
 def evaluate_ensemble(path: Path, split: str) -> None:
-    """Print and store the accuracy of an ensemble on a split of its first member's data."""
+    """Print and store the metrics and predictions of an ensemble on a split of its first member's data."""
     ensemble = load_ensemble(path)
     compute = prepare(ensemble.config.trainer)
     images, names = ensemble.config.data.load_split(split, ensemble.config.seed)
@@ -91,15 +95,27 @@ def evaluate_ensemble(path: Path, split: str) -> None:
     if not len(images):
         raise ConfigError([f"evaluate.split={split}: this data set has no {split} images"])
     together = torch.stack([probabilities_of(member, images, compute) for member in ensemble.members]).mean(0)
+    metrics = ClassMetrics(ensemble.names)
+    metrics.add(scores_of(together), images.labels)
+    result = metrics.result()
+    file = path / f"evaluate-{split}.json"
+    files = [file]
+    if writes_predictions(None, ensemble.names):
+        files.append(file.with_suffix(".csv"))
+        with predictions_file(files[-1], images, "classes", ensemble.names, ensemble.rejects) as rows:
+            rows.add(together, together.argmax(1))
     content = {
         "split": split,
         "images": len(images),
-        "accuracy": accuracy(together, images.labels),
+        **result.values,
         "calibration": calibration(together, images.labels),
+        "names": ensemble.names,
+        **result.details,
     }
-    file = path / f"evaluate-{split}.json"
-    write_text(file, json.dumps(content, indent=1) + "\n")
-    print(f"{split}: {len(images)} images, accuracy {content['accuracy']:.2%}\n{file}", flush=True)
+    write_text(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    title = f"{split}: {len(images)} images"
+    print("\n".join(evaluation_lines(title, result.values, result.details, ensemble.names)) + "\n")
+    print("\n".join(map(str, files)), flush=True)
 
 
 def _same_validation(trained: list[TrainedNetwork]) -> bool:

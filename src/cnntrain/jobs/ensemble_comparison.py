@@ -115,7 +115,7 @@ def mean_of(members: list[Member], split: str) -> Tensor:
 
 
 def accuracy(probabilities: Tensor, labels: Tensor) -> float:
-    return (probabilities.argmax(1) == labels).float().mean().item()
+    return (probabilities.argmax(1) == labels).double().mean().item()
 
 
 def _disagreement(members: list[Member], split: str) -> float:

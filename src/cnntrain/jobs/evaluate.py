@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..assemble.parts import evaluation_batches
 from ..assemble.restore import check_configuration, restore_preprocessing
@@ -16,10 +19,14 @@ from ..config.resolve_network_input import resolve_network_input
 from ..data.fingerprint import normalized
 from ..data.image_set import ImageSet
 from ..errors import ConfigError, DataError
-from ..metrics import format_metric
+from ..loss.class_losses import RejectingSoftmax
+from ..loss.criterion import Criterion
+from ..metrics import format_metric, printed
 from ..prediction.trained import restore_network
 from ..report.evaluation_table import evaluation_lines
+from ..report.predictions_file import predictions_file, writes_predictions
 from ..runs.atomic_write import write_text
+from ..runs.metrics_file import finite
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
 from ..training.dense_evaluation import compare_with_crops, slide_network
@@ -54,23 +61,25 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
         )
         move_to_device(network, compute)
         dense = compare_with_crops(network, preprocess, images, compute)
-    config = with_batch_size(config, None, state.get("batch_size"))
-    batches = evaluation_batches(images, config, compute)
-    evaluation = evaluate_split(network, preprocess, criterion, batches, compute)
     views, view_metrics = build_views(config.evaluate, network_input), None
-    if views is not None:
-        view_metrics = evaluate_views(network, preprocess, criterion, batches, compute, views)
-
+    sized = with_batch_size(config, None, state.get("batch_size"))
+    batches = evaluation_batches(images, sized, compute)
     kind = "evaluate-dense" if dense else "evaluate"
     weights = "" if config.evaluate.weights == "best" else f"-{config.evaluate.weights}"
     file = folder.path / f"{kind}-{_data_name(stored, config)}-{config.evaluate.split}{weights}.json"
+    table = file.with_suffix(".csv") if writes_predictions(config.evaluate.predictions, names) else None
+    with nullcontext() if table is None else _predictions(table, images, criterion, config) as observe:
+        evaluation = evaluate_split(network, preprocess, criterion, batches, compute, observe)
+    if views is not None:
+        view_metrics = evaluate_views(network, preprocess, criterion, batches, compute, views)
+
     content = {
         "data": config.data.name,
         "source": config.data.source(),
         "split": config.evaluate.split,
         "weights": config.evaluate.weights,
         "images": len(images),
-        "loss": evaluation.loss,
+        "loss": finite(evaluation.loss),
         **evaluation.metrics,
         "views": None if view_metrics is None else {"kind": config.evaluate.views} | view_metrics,
         "dense": None if dense is None else asdict(dense),
@@ -79,14 +88,29 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
         "precision": compute.precision,
     }
     title = f"{config.data.name} {config.evaluate.split}: {len(images)} images"
-    print("\n".join(evaluation_lines(title, evaluation, names)) + "\n")
+    metrics = {**evaluation.metrics, "loss": evaluation.loss}
+    print("\n".join(evaluation_lines(title, metrics, evaluation.details, names)) + "\n")
     if views is not None and view_metrics is not None:
-        values = ", ".join(format_metric(name, value) for name, value in view_metrics.items())
+        shown = printed(list(view_metrics), best_by=None)
+        values = ", ".join(format_metric(name, view_metrics[name]) for name in shown)
         print(f"{views.description}, predictions averaged: {values}\n")
     if dense:
         print("\n".join(dense.lines()) + "\n")
     write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
-    print(file)
+    print("\n".join(str(written) for written in (file, table) if written is not None))
+
+
+@contextmanager
+def _predictions(
+    path: Path, images: ImageSet, criterion: Criterion, config: Config
+) -> Iterator[Callable[[Tensor], None]]:
+    """Yield the function that writes the predictions of a batch of scores into a CSV file."""
+    rejects = isinstance(criterion, RejectingSoftmax)
+    target = config.data.target_kind()
+    with predictions_file(path, images, target, criterion.names, rejects) as rows:
+        yield lambda scores: rows.add(
+            criterion.probabilities(scores), criterion.predictions(scores).argmax(1)
+        )
 
 
 def _data_name(stored: Config, config: Config) -> str:

@@ -24,9 +24,12 @@ class ClassCriterion(Criterion):
         return scores.float().softmax(1)
 
     def combine(self, scores: list[Tensor]) -> Tensor:
-        # Scores whose softmax is the mean of the probabilities; in float64, in which they keep their order.
-        means = torch.stack([self.probabilities(one).double() for one in scores]).mean(0)
-        return means.clamp(min=torch.finfo(torch.float64).tiny).log()
+        return scores_of(torch.stack([self.probabilities(one) for one in scores]).double().mean(0))
+
+
+def scores_of(probabilities: Tensor) -> Tensor:
+    """Return scores whose softmax are these probabilities (N, K), in float64, which keeps their order."""
+    return probabilities.double().clamp(min=torch.finfo(torch.float64).tiny).log()
 
 
 class Softmax(ClassCriterion):

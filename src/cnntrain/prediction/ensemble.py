@@ -42,6 +42,11 @@ class Ensemble:
         """The configuration of the first member."""
         return self.members[0].config
 
+    @property
+    def rejects(self) -> bool:
+        """Whether an image may be most probably none of the classes."""
+        return any(isinstance(member.criterion, RejectingSoftmax) for member in self.members)
+
     @torch.inference_mode()
     def predict(self, images: Images) -> Tensor:
         """Return the mean of the members' probabilities or values; images and errors as for one network."""
@@ -51,7 +56,7 @@ class Ensemble:
         """Return the name of the most probable class of each image; raises ValueError as for one network."""
         self.members[0].classify(images[:0])
         probabilities, names = self.predict(images), self.names
-        if any(isinstance(member.criterion, RejectingSoftmax) for member in self.members):
+        if self.rejects:
             names = [*names, NONE_OF_THEM]
             probabilities = torch.cat([probabilities, 1 - probabilities.sum(1, keepdim=True)], 1)
         return [names[index] for index in probabilities.argmax(1).tolist()]

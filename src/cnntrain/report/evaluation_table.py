@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from ..metrics import format_metric, format_number, printed
-from ..training.evaluate_split import Evaluation
+from ..metrics import format_metric, printed
 
 # The confusion matrix is not printed with more classes than this.
 MAX_PRINTED_CLASSES = 20
@@ -25,13 +25,17 @@ MISSING = "–"
 Entries = Mapping[str, Mapping[str, float | None]]
 
 
-def evaluation_lines(title: str, evaluation: Evaluation, names: list[str]) -> list[str]:
+def evaluation_lines(
+    title: str,
+    metrics: Mapping[str, float | None],
+    details: Mapping[str, Any],
+    names: list[str],
+) -> list[str]:
     """Return the metrics of a split, then a line for each class, attribute or value of these names."""
-    details = evaluation.details
-    first = printed(list(evaluation.metrics), best_by=None)
-    values = {name: format_metric(name, value) for name, value in evaluation.metrics.items()}
+    first = printed(list(metrics), best_by=None)
+    values = {name: format_metric(name, value) for name, value in metrics.items()}
     rest = [text for name, text in values.items() if name not in first]
-    lines = [", ".join([title, *(values[name] for name in first), f"loss {format_number(evaluation.loss)}"])]
+    lines = [", ".join([title, *(values[name] for name in first)])]
     lines += [", ".join(rest), ""] if rest else [""]
     if "per_value" in details:
         table = _value_table(details["per_value"])

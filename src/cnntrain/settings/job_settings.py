@@ -39,6 +39,12 @@ class Evaluate:
         choices=("best", "last_step", "average"),
         resume="free",
     )
+    predictions: bool | None = setting(
+        None,
+        "write the label, the prediction and the probabilities of each image into a CSV file beside the JSON "
+        "file; null: unless there are more than 100 classes, attributes or values",
+        resume="free",
+    )
     views: str = setting(
         "none",
         "average predictions over several views of each image, in addition to the plain evaluation; mirror: "

@@ -45,8 +45,12 @@ def evaluate_split(
     criterion: Criterion,
     batches: Batches,
     compute: Compute,
+    observe: Callable[[Tensor], None] | None = None,
 ) -> Evaluation:
-    """Return data loss and metrics of a network over a split, in evaluation mode: without label smoothing."""
+    """Return data loss and metrics of a network over a split, in evaluation mode: without label smoothing.
+
+    observe: called with the scores of each batch.
+    """
     network.eval()
     criterion.eval()
     metrics = criterion.metrics()
@@ -61,6 +65,8 @@ def evaluate_split(
         loss_sum += torch.where(weight > 0, criterion(scores, labels) * weight, 0.0)
         weight_sum += weight
         metrics.add(criterion.predictions(scores), labels)
+        if observe is not None:
+            observe(scores)
     criterion.train()
     result = metrics.result()
     return Evaluation((loss_sum / weight_sum).item(), result.values, result.details)
