@@ -220,3 +220,12 @@ def test_every_optimizer_schedule_average_and_augmentation_resumes_bit_identical
     assert torch.load(resumed / "checkpoints" / "last.pt", weights_only=True)["progress"]["step"] == 3
     assert main([f"run={resumed}", "trainer.max_minutes=null"]) == 0
     assert_same_run(whole, resumed)
+
+
+def test_a_continued_run_is_refused_and_noticed_as_a_new_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hydra.run.dir=run", "model=linear", "trainer.epochs=1", "trainer.report=false"]) == 0
+    capsys.readouterr()
+    assert main(["run=run", "trainer.epochs=2", "trainer.keep_epochs=9"]) == 0
+    assert "trainer.keep_epochs=9: keeps nothing of a run of trainer.epochs=2" in capsys.readouterr().out
+    assert main(["lr_range", "run=run", "lr_range.smallest=1", "lr_range.largest=0.5"]) == 2
+    assert "lr_range.smallest=1: must be less than lr_range.largest=0.5" in capsys.readouterr().err

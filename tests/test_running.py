@@ -134,6 +134,18 @@ def test_load_returns_the_best_network_with_its_preprocessing_and_class_names(de
         trained.predict(images[:, :4])
 
 
+def test_a_network_is_loaded_in_float32_whatever_the_default_dtype(default_run: Path) -> None:
+    images = torch.arange(64, dtype=torch.uint8).view(1, 8, 8, 1)
+    expected = cnntrain.load(default_run).predict(images)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = cnntrain.load(default_run).predict(images)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
+
+
 def test_evaluate_reproduces_the_recorded_metrics_exactly(
     default_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -177,6 +177,7 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     """Start a job on an earlier run."""
     from .config import stored_config
     from .config.check import rule_problems
+    from .config.cross_checks import epochs_problems
     from .config.equivalent_command import equivalent_command
     from .config.resume_overrides import changed
 
@@ -216,6 +217,9 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     from .jobs.dispatch import start_on_run
 
     with quiet_output(_is_quiet(config)):
+        if config.job == "train":
+            known = list(epochs_problems(before))
+            _print_notices([line for line in epochs_problems(config) if line not in known])
         start_on_run(run, before, config)
 
 

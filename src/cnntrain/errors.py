@@ -68,7 +68,15 @@ class Stopped(Interrupted):
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message, the name of its type if it has none."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return next((line for line in text_of(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def text_of(error: BaseException) -> str:
+    """Return an exception's message, "" where a class of the user's own fails to give it."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def interrupted_by(signal_number: int, message: str) -> Interrupted:

@@ -8,7 +8,7 @@ import re
 import traceback
 from pathlib import Path
 
-from .errors import DataError, UserError, first_line
+from .errors import DataError, UserError, first_line, text_of
 
 PACKAGE = str(Path(__file__).parent)
 # How torch, numpy, Python and the dynamic loader say that memory is missing.
@@ -56,13 +56,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception says that memory is missing, of the processor or of a device."""
     kinds = RuntimeError | OSError | ImportError | ValueError | OverflowError
     return isinstance(error, MemoryError) or (
-        isinstance(error, kinds) and OUT_OF_MEMORY.search(" ".join(str(error).split())) is not None
+        isinstance(error, kinds) and OUT_OF_MEMORY.search(" ".join(text_of(error).split())) is not None
     )
 
 
 def machine_error(error: BaseException) -> UserError | None:
     """Return the user-facing error for an exception that the machine caused, None for any other exception."""
-    text = " ".join(str(error).split())
+    text = " ".join(text_of(error).split())
     if is_out_of_memory(error):
         return OutOfMemory(_memory_message(error, text))
     chain = f"{error.__cause__ or error.__context__ or ''} {text}"

@@ -40,6 +40,7 @@ CASES = [
     ("trainer.epochs=ten", ["trainer.epochs=ten", "whole number"]),
     ("data.batch_size=0", ["data.batch_size=0", "≥ 1"]),
     ("data.batch_size=5000 data.drop_last=true", ["data.batch_size=5000", "write at most 1"]),
+    ("schedule=one_cycle schedule.warmup_epochs=1", ["schedule.warmup_epochs=1", "a rise of its own"]),
     ("data.batch_size=many", ["data.batch_size=many", "must be a whole number ≥ 1 or auto"]),
     ("data.val_fraction=0 trainer.early_stopping_epochs=3", ["data.val_fraction=0", "early_stopping", "0.1"]),
     ("data.val_fraction=0 trainer.best_by=loss", ["data.val_fraction=0", "trainer.best_by=loss", "0.1"]),

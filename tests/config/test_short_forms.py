@@ -55,16 +55,25 @@ def test_the_last_run_is_the_one_that_was_started_or_continued_last() -> None:
         written_out(["run=last"], CHOICES)
     for number, name in enumerate(("2026-01-01/a", "2026-01-02/b", "2026-01-02/c", "multirun/sweep/0000")):
         run = Path("outputs") / name
-        run.mkdir(parents=True)
+        (run / "checkpoints").mkdir(parents=True)
         (run / "config.yaml").write_text("")
         os.utime(run / "config.yaml", (number, number))
-    job = Path("outputs/2026-01-02/job")
-    job.mkdir()
-    for file in ("config.yaml", "job.json"):
-        (job / file).write_text("")
+    Path("outputs/multirun/sweep/sweep.yaml").write_text("")
+    of_a_check = Path("outputs/2026-01-02/check")
+    of_a_check.mkdir()
+    (of_a_check / "config.yaml").write_text("")
     assert written_out(["run=last"], CHOICES) == ["run=outputs/2026-01-02/c"]
     os.utime("outputs/2026-01-01/a/config.yaml", (9, 9))
     assert written_out(["run=last"], CHOICES) == ["run=outputs/2026-01-01/a"]
+    for time, (folder, file) in enumerate(
+        (("mine", "config.yaml"), ("x/y/z", "config.yaml"), ("e", "ensemble.json"))
+    ):
+        for part in ("checkpoints", "members/00/checkpoints"):
+            Path("outputs", folder, part).mkdir(parents=True)
+        Path("outputs", folder, "members/00/config.yaml").write_text("")
+        Path("outputs", folder, file).write_text("")
+        os.utime(Path("outputs", folder, file), (10 + time, 10 + time))
+        assert written_out(["run=last"], CHOICES) == [f"run=outputs/{folder}"]
     Path("last").mkdir()
     assert written_out(["run=last"], CHOICES) == ["run=last"]
 

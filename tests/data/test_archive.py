@@ -162,3 +162,43 @@ def test_a_damaged_archive_is_named(kind: str, photos: Path, cache: Path) -> Non
     with pytest.raises(DataError, match="cannot be read"):
         load(packed.with_name("missing.zip"))
     assert [path for path in cache.iterdir() if path.is_dir()] == []
+
+
+def test_a_zip_of_a_program_for_windows_has_folders(tmp_path: Path, photos: Path) -> None:
+    file = tmp_path / "windows.zip"
+    with zipfile.ZipFile(file, "w") as content:
+        for path in sorted(photos.rglob("*.png")):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = str(path.relative_to(photos)).replace("/", "\\")
+            content.writestr(entry, path.read_bytes())
+    assert load(file).names == load(photos).names
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_with_two_files_of_one_name_is_refused(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / f"twice.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(file, "w") as packed:
+            packed.writestr("cat/a.png", b"one")
+            with pytest.warns(UserWarning, match="Duplicate name"):
+                packed.writestr("cat/a.png", b"other")
+    else:
+        with tarfile.open(file, "w") as content:
+            for text in (b"one", b"other"):
+                member = tarfile.TarInfo("cat/a.png")
+                member.size = len(text)
+                content.addfile(member, io.BytesIO(text))
+    with pytest.raises(DataError, match=r"has two files of the name 'cat/a\.png'"):
+        load(file)
+
+
+def test_an_encrypted_zip_is_said_to_be_one(tmp_path: Path) -> None:
+    file = tmp_path / "secret.zip"
+    with zipfile.ZipFile(file, "w") as content:
+        content.writestr("cat/a.png", b"one")
+    packed = bytearray(file.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flags in both headers
+        packed[packed.index(signature) + offset] |= 1
+    file.write_bytes(packed)
+    with pytest.raises(DataError, match="is encrypted; unpack it yourself"):
+        load(file)

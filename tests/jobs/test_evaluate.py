@@ -136,3 +136,24 @@ def test_results_of_several_folders_are_kept_apart(run: Path, tmp_path: Path) ->
     assert "evaluate-folder-test.json" in found
     assert len(found) == 3
     assert len({result["source"] for result in found.values()}) == 3
+
+
+def test_weights_of_an_epoch_before_the_average_began_are_those_of_its_last_step(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    overrides = ["averaging=swa", "averaging.start=0.5", "trainer.epochs=2", "model=linear", "optim.lr=1"]
+    schedule = [
+        "schedule=step",
+        "schedule.milestones=[1]",
+        "schedule.factor=1e-9",
+        "schedule.warmup_epochs=0",
+    ]
+    assert main([*overrides, *schedule, "trainer.report=false", "hydra.run.dir=run"]) == 0
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert summary["best_epoch"] == 1
+    assert main(["evaluate", "run=run", "evaluate.split=val", "evaluate.weights=last_step"]) == 0
+    found = json.loads(Path("run/evaluate-digits-val-last_step.json").read_text())
+    assert found["accuracy"] == summary["val/accuracy"]
+    capsys.readouterr()
+    assert main(["evaluate", "run=run", "evaluate.weights=average"]) == 2
+    assert "the average had not begun in the best epoch" in capsys.readouterr().err

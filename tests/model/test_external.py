@@ -301,6 +301,11 @@ NETWORK = """
 import os, sys, torch
 from torch import nn
 
+class Odd(BaseException):  # which no handler of Exception sees, and which has no text
+
+    def __str__(self):
+        raise ValueError("no text")
+
 class Net(nn.Module):
     def __init__(self, classes):
         super().__init__()
@@ -331,11 +336,19 @@ def make(in_channels, classes):
         ("in_factory", "torch.set_grad_enabled(False)", "changes whether torch computes gradients"),
         ("in_factory", "os.chdir('/')", "calling make changes the working directory"),
         ("in_factory", "sys.exit(3)", "calling make ended the program by sys.exit(3)"),
-        ("in_factory", "raise KeyError('gone')", ".py, line 18: KeyError: 'gone'"),
+        ("in_factory", "raise KeyError('gone')", ".py, line 23: KeyError: 'gone'"),
+        ("in_factory", "raise Odd()", ".py, line 23: Odd: Odd"),
+        ("in_factory", "raise GeneratorExit", ".py, line 23: GeneratorExit: GeneratorExit"),
+        ("in_forward", "raise Odd()", ".py, line 18: Odd: Odd"),
+        (
+            "in_init",
+            "self.train = lambda mode=True: self",
+            "eval() leaves it in training mode",
+        ),
         ("in_forward", "os.chdir('/')", "images of 4x4x3, changes the working directory"),
         ("in_forward", "sys.exit(3)", "its forward pass, of images of 4x4x3, ended the program"),
-        ("in_forward", "raise RuntimeError('my bug')", ".py, line 13: RuntimeError: my bug"),
-        ("in_forward", "images = images[:, :, 1:]", ".py, line 15: RuntimeError: mat1 and mat2 shapes"),
+        ("in_forward", "raise RuntimeError('my bug')", ".py, line 18: RuntimeError: my bug"),
+        ("in_forward", "images = images[:, :, 1:]", ".py, line 20: RuntimeError: mat1 and mat2 shapes"),
         ("in_forward", "self.seen = torch.cat([self.seen, self.seen])", "changes the shape of seen"),
         ("in_training", "self.seen = torch.cat([self.seen, self.seen])", "a training step changes the shape"),
         ("in_training", "self.late = nn.Parameter(torch.ones(1))", "a training step adds or removes late"),
@@ -347,7 +360,7 @@ def make(in_channels, classes):
         ("in_training", "return {}", "returns a dict in training"),
         ("in_training", "return self.layer(images.flatten(1))[:, 1:]", "scores of (2, 9) in training"),
         ("in_training", "return self.layer(images.flatten(1))[1:]", "scores of (1, 10) in training"),
-        ("in_training", "raise ValueError('mine')", ".py, line 14: ValueError: mine"),
+        ("in_training", "raise ValueError('mine')", ".py, line 19: ValueError: mine"),
         ("in_training", "y = self.layer(images.flatten(1)).exp(); y += 1; return y", "inplace operation"),
         ("in_forward", "self.kept = self.layer(images.flatten(1))", "keep tensor.detach()"),
         ("in_init", "self.table = nn.Embedding(3, 3, sparse=True)", None),

@@ -73,9 +73,14 @@ def test_an_evaluation_that_fails_leaves_the_file_of_an_earlier_one(
 ) -> None:
     file, split = tmp_path / "t.csv", images(torch.tensor([0, 1]))
     file.write_text("earlier")
-    with pytest.raises(type(error)) as caught, predictions_file(file, split, "classes", ["a", "b"]) as rows:
-        rows.add(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
-        raise error
+
+    def evaluate() -> None:
+        with predictions_file(file, split, "classes", ["a", "b"]) as rows:
+            rows.add(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        evaluate()
     assert caught.value is error
     assert file.read_text() == "earlier"
     assert list(tmp_path.iterdir()) == [file]

@@ -11,8 +11,9 @@ import pytest
 
 from cnntrain.metrics import DISPLAY
 from cnntrain.runs.sweep_folder import JobRecord, JobResults
-from cnntrain.search.plan import Combinations, Plan, Task, rungs
+from cnntrain.search.plan import ALL_EPOCHS, Combinations, Plan, Task, rungs
 from cnntrain.search.ranges import Parameter, Range, Values
+from cnntrain.search.repetitions import Retrained
 from cnntrain.search.settings import OBJECTIVES, Bayesian, CoarseToFine, Drawing, QuasiRandom, Random
 
 SPACE: dict[str, Parameter] = {"optim.lr": Range(1e-4, 1.0, log=True), "optim": Values(("sgd", "adam"))}
@@ -310,3 +311,12 @@ def test_a_job_of_a_bayesian_search_ends_where_it_falls_behind_earlier_ones() ->
         earlier = sorted((heights[name][0] for name in list(jobs)[:number]), reverse=True)
         ends = len(earlier) >= 4 and heights[job][0] < earlier[math.ceil(len(earlier) / 3) - 1]
         assert (record.epochs == 1) is ends, job
+
+
+def test_after_the_largest_seed_comes_zero() -> None:
+    plan = Retrained(Combinations({"optim.lr": Values(("0.1",))}), 1, 2, ALL_EPOCHS, 2**63 - 1)
+    jobs: dict[str, JobRecord] = {}
+    for task in plan.tasks(results(jobs)):
+        train(jobs, task, plan, accuracy)
+    seeds = [record.settings.get("seed") for record in jobs.values()]
+    assert seeds == [None, "0", "1"]

@@ -37,6 +37,7 @@ def job_problems(config: Config) -> Iterator[str]:
         value = getattr(config.report, name)
         if value != default_of(entry) and not config.report.confirm:
             yield f"report.{name}={format_value(value)}: applies to replays only; add report.confirm=true"
+    yield from _lr_range(config)
     for job, settings in JOB_SETTINGS.items():
         in_training = {"check": config.trainer.check, "report": config.trainer.report}
         if job in (config.job, "evaluate") or (config.job == "train" and in_training.get(job, False)):
@@ -284,7 +285,6 @@ def _optimizer(config: Config) -> Iterator[str]:
 
 CROSS_CHECKS = (
     _job,
-    _lr_range,
     _epochs,
     _validation,
     _best_by,

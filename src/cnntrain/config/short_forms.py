@@ -7,6 +7,7 @@ run=RUN/checkpoints/best.pt       run=RUN
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..data.archive import is_archive
@@ -59,12 +60,19 @@ def _run(value: str) -> str:
 
 
 def _newest_run() -> Path:
-    """Return the run below outputs/ that was started or continued last; jobs of sweeps are none."""
-    files = [
-        file
-        for file in OUTPUTS.glob(f"*/*/{file_names.CONFIG}")
-        if not (file.parent / file_names.JOB).exists()
-    ]
-    if not files:
+    """Return the run or ensemble below outputs/ that was started or continued last; jobs of sweeps are none.
+
+    Nor are folders of jobs that train nothing, which have no checkpoints.
+    """
+    found = dict[Path, int]()
+    for folder, folders, files in os.walk(OUTPUTS):
+        of_run = [name for name in (file_names.ENSEMBLE, file_names.CONFIG) if name in files]
+        if file_names.SWEEP_FILE in files or "multirun.yaml" in files:
+            folders.clear()
+        elif of_run:
+            if of_run[0] == file_names.ENSEMBLE or file_names.CHECKPOINTS in folders:
+                found[Path(folder)] = Path(folder, of_run[0]).stat().st_mtime_ns
+            folders.clear()
+    if not found:
         raise DataError(f"run={LAST}: there is no run below {OUTPUTS}/ yet")
-    return max(files, key=lambda file: file.stat().st_mtime_ns).parent
+    return max(found, key=found.__getitem__)

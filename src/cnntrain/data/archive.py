@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,8 @@ ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # What an archive may have, unpacked; a small file can be made to hold any number of zeros.
 MAX_BYTES = 200 * 10**9
 MAX_FILES = 10**7
+# The flag of an encrypted file in a zip archive.
+ENCRYPTED = 1
 
 
 def is_archive(path: Path) -> bool:
@@ -83,8 +86,11 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as content:
         entries = content.infolist()
         _check_size(archive, folder, len(entries), sum(entry.file_size for entry in entries))
+        if any(entry.flag_bits & ENCRYPTED for entry in entries):
+            raise DataError(f"{archive}: is encrypted; unpack it yourself, and name the folder")
         for entry in entries:
-            _check_name(archive, entry.filename)
+            entry.filename = entry.filename.replace("\\", "/")  # as some programs for Windows write it
+        _check_names(archive, [entry.filename for entry in entries])
         for entry in entries:
             content.extract(entry, folder)  # which reads no more than the size that was checked
 
@@ -93,8 +99,7 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as content:
         members = content.getmembers()
         _check_size(archive, folder, len(members), sum(member.size for member in members))
-        for member in members:
-            _check_name(archive, member.name)
+        _check_names(archive, [member.name for member in members])
         # No links to or files outside of the folder, no devices, no permissions of others.
         content.extractall(folder, filter="data")
 
@@ -112,6 +117,15 @@ def _check_size(archive: Path, folder: Path, files: int, size: int) -> None:
             f"{archive}: needs {size / 1e9:.1f} GB unpacked, but {folder} has {free / 1e9:.1f} GB free; set "
             "XDG_CACHE_HOME to a folder with more room"
         )
+
+
+def _check_names(archive: Path, names: list[str]) -> None:
+    """Raise DataError for a file that would lie outside of the folder, or that is there twice."""
+    for name in names:
+        _check_name(archive, name)
+    twice = [name for name, count in Counter(names).items() if count > 1 and not name.endswith("/")]
+    if twice:
+        raise DataError(f"{archive}: has two files of the name {twice[0][:100]!r}; unpack it yourself")
 
 
 def _check_name(archive: Path, name: str) -> None:

@@ -15,6 +15,7 @@ from ..config.equivalent_command import equivalent_overrides, written
 from ..errors import DataError
 from ..metrics import LOWER_IS_BETTER
 from ..runs import file_names
+from ..runs.metrics_file import validation_of
 from ..runs.run_folder import RunFolder
 from ..runs.status import DIVERGED, FAILED
 from ..runs.sweep_folder import SweepFolder
@@ -45,12 +46,14 @@ class SweepJob:
         """Return the validation metric of its best epoch, None where it finished none."""
         if self.result is not None:
             return self.result
-        epochs = [row for row in self.record.epochs if row.get(f"val/{metric}") is not None]
+        if metric is None:
+            return None
+        found = {row["epoch"]: validation_of(row, metric) for row in self.record.epochs}
+        known = {epoch: value for epoch, value in found.items() if value is not None}
         best = self.record.summary.get("best_epoch") or 0
-        found = next((row for row in epochs if row["epoch"] == best), None)
-        if found is None and epochs:
-            found = max(epochs, key=lambda row: self._score(row[f"val/{metric}"], metric))
-        return None if found is None else float(found[f"val/{metric}"])
+        if best in known:
+            return known[best]
+        return max(known.values(), key=lambda value: self._score(value, metric), default=None)
 
     @property
     def train_accuracy(self) -> float | None:

@@ -115,23 +115,23 @@ def within_noise(sweep: SweepRecord) -> Finding | None:
     repeated = {values: scores for values, scores in groups.items() if len(scores) > 1}
     if len(repeated) < 2:
         return None
-    deviation = math.sqrt(statistics.fmean(statistics.variance(scores) for scores in repeated.values()))
     (first, one), (second, other) = sorted(
         repeated.items(), key=lambda entry: statistics.fmean(entry[1]), reverse=True
     )[:2]
     gain = statistics.fmean(one) - statistics.fmean(other)
-    error = deviation * math.sqrt(1 / len(one) + 1 / len(other))
+    error = math.sqrt(sum(statistics.variance(scores) / len(scores) for scores in (one, other)))
     if gain > STANDARD_ERRORS * error:
         return None
     names = [
         ", ".join(f"{key}={value}" for key, value in zip(keys, group, strict=True))
         for group in (first, second)
     ]
+    repeats = "folds" if "data.fold" in sweep.varied and "seed" not in sweep.varied else "seeds"
     return Finding(
         "difference within the noise of seeds",
-        f"{names[0]} is no better than {names[1]} beyond what seeds make: their means differ by {gain:.2g}, "
-        f"with a standard error of {error:.2g}. More seeds would tell.",
-        {"difference": gain, "standard_error": error, "seeds": [len(one), len(other)]},
+        f"{names[0]} is no better than {names[1]} beyond what {repeats} make: their means differ by "
+        f"{gain:.2g}, with a standard error of {error:.2g}. More {repeats} would tell.",
+        {"difference": gain, "standard_error": error, repeats: [len(one), len(other)]},
         0.55,
     )
 
@@ -142,7 +142,8 @@ def same_results(sweep: SweepRecord) -> Finding | None:
     for job in sweep.jobs:
         rows = [row for row in job.record.epochs if row.get("train/loss") is not None]
         if rows:
-            results[tuple((row["train/loss"], row.get("val/loss")) for row in rows)].append(job)
+            measured = ("train/loss", "val/loss", "val_average/loss")
+            results[tuple(tuple(row.get(name) for name in measured) for row in rows)].append(job)
     same = [jobs for jobs in results.values() if len(jobs) > 1]
     if not same:
         return None

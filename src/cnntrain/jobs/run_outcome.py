@@ -44,7 +44,7 @@ def recorded_outcome(folder: RunFolder) -> Iterator[Outcome]:
         ended = UserError(f"the run was ended by sys.exit({error.code}) in Python code that it called")
         record_outcome(folder, FAILED, str(ended))
         raise ended from error
-    except Exception as error:
+    except BaseException as error:  # a network of the user's own may raise anything
         in_words = error if isinstance(error, UserError) else machine_error(error)
         if in_words is None:
             record_outcome(folder, FAILED, traceback.format_exc())

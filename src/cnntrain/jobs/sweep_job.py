@@ -25,7 +25,7 @@ from ..model import classifier, feature_map_sizes  # noqa: F401
 from ..regularization import plain_dropout, stochastic_depth  # noqa: F401
 from ..runs import file_names
 from ..runs.folder_lock import InUse
-from ..runs.metrics_file import read_rows
+from ..runs.metrics_file import read_rows, validation_of
 from ..runs.signals import signals_as_exceptions
 from ..runs.status import DIVERGED, FAILED, FINISHED, INTERRUPTED, PAUSED, STOPPED
 from ..runs.sweep_folder import JobRecord, SweepFolder
@@ -170,7 +170,7 @@ def _with_curve(record: JobRecord, work: Work) -> JobRecord:
     metric = work.objective
     if metric is None and primary is not None:
         metric = work.config.trainer.selected_by(primary)
-    curve = [] if metric is None else [row.get(f"val/{metric}") for row in rows]
+    curve = [] if metric is None else [validation_of(row, metric) for row in rows]
     return replace(record, epochs=len(rows), curve=curve, metric=metric)
 
 

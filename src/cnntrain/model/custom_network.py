@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..errors import ConfigError, first_line
+from ..errors import ConfigError, Interrupted, first_line
 from ..machine_errors import machine_error
 from ..settings.fields import shorten
 from ..settings.nearest_name import did_you_mean
@@ -94,6 +94,13 @@ def _problem(network: nn.Module, images: Tensor, classes: int) -> str | None:
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             network.eval()
+            training_parts = [name for name, part in network.named_modules() if part.training]
+            if training_parts:
+                part = training_parts[0] or "it"
+                return (
+                    f"eval() leaves {part} in training mode, and with it dropout and batch normalization; "
+                    "call super().train(mode) in its train()"
+                )
             if any(map(is_lazy, network.parameters())):
                 network(images)
             before = _shapes(network)
@@ -185,7 +192,9 @@ def _users_code(prefix: str, action: str) -> Iterator[None]:
         yield
     except SystemExit as error:
         raise ConfigError([f"{prefix}: {action} ended the program by sys.exit({error.code})"]) from error
-    except Exception as error:
+    except (KeyboardInterrupt, Interrupted):
+        raise
+    except BaseException as error:
         if machine_error(error) is not None:
             raise
         place = place_in_users_code(error)

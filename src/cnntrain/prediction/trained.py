@@ -109,14 +109,20 @@ def load_trained(path: Path) -> TrainedNetwork:
         schema = RunState if path.name in (LAST, PREVIOUS) else TrainedState
         file, path, state = path, path.parent.parent, read(path, schema)
     else:
+        stored_config.read(path)  # says what the folder is, if it is no run's
         file, state = None, RunFolder(path).checkpoints.load_best()
     if file is not None and not (file.parent.name == CHECKPOINTS and (path / CONFIG).is_file()):
         config = stored_config.from_yaml(state["config"], str(file))
     else:
         config = stored_config.read(path)
         check_configuration(config, state, path)
-    with torch.random.fork_rng(devices=[]):  # the initial weights, which the stored ones replace
-        network, criterion = restore_network(config, state)
+    default = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float32)
+        with torch.random.fork_rng(devices=[]):  # the initial weights, which the stored ones replace
+            network, criterion = restore_network(config, state)
+    finally:
+        torch.set_default_dtype(default)
     return TrainedNetwork(
         network=network.eval(),
         preprocess=restore_preprocessing(config, state, f"{path}: checkpoint"),
@@ -140,8 +146,15 @@ def restore_network(config: Config, state: State, weights: str = "best") -> tupl
     network = rebuild_network(config, criterion, network_input)
     if weights != "best":
         stored_weights = state.get(f"network_of_{weights}")
+        if stored_weights is None and weights == "last_step" and config.averaging.name != "none":
+            stored_weights = state["network"]  # of an epoch before the average began
         if stored_weights is None:
-            raise ConfigError([f"evaluate.weights={weights}: this run has no averaged weights; write best"])
+            why = (
+                "this run has no averaged weights"
+                if config.averaging.name == "none"
+                else "the average had not begun in the best epoch"
+            )
+            raise ConfigError([f"evaluate.weights={weights}: {why}; write best"])
         state = state | {"network": stored_weights}
     load_weights(network, state)
     return network, criterion

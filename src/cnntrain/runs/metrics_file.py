@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import DataError
 from ..logger.sink import Row, Sink
 from ..machine_errors import remedy
+from ..metrics import error_of
 
 
 class JsonLines:
@@ -93,6 +94,16 @@ def _step_of(line: bytes) -> float:
     except (ValueError, TypeError, KeyError):
         return math.inf
     return step if isinstance(step, int) else math.inf
+
+
+def validation_of(row: Row, metric: str) -> float | None:
+    """Return a validation metric of an epoch's row: of its weights or their average, whichever is better.
+
+    None where it has neither. The best epoch of a run is chosen in the same way.
+    """
+    values = [row.get(f"{prefix}/{metric}") for prefix in ("val", "val_average")]
+    known = [value for value in values if value is not None]
+    return min(known, key=lambda value: error_of(metric, value)) if known else None
 
 
 class Recorder:

@@ -163,6 +163,13 @@ class OneCycle(Schedule):
     initial: float = setting(0.04, "initial learning rate as a fraction of optim.lr", ge=0, le=1)
     final: float = setting(0.0, "final learning rate as a fraction of optim.lr", ge=0, le=1)
 
+    def problems(self) -> Iterator[str]:
+        if self.warmup_epochs:
+            yield (
+                f"schedule.warmup_epochs={self.warmup_epochs:g}: one_cycle begins with a rise of its own, "
+                "from schedule.initial to schedule.peak; leave it out"
+            )
+
     def shape(self, steps_per_epoch: int, steps: int, warmup: int) -> Callable[[int], float]:
         from . import schedules
 

@@ -11,6 +11,8 @@ from .plan import Plan, Results, Task, best_jobs
 
 # Between the name of a job and the number of another seed or fold of it.
 SEED, FOLD = "-seed", "-fold"
+# The number of seeds there are; after the largest comes 0.
+SEEDS = 2**63
 
 
 class Retrained:
@@ -46,7 +48,7 @@ class Retrained:
         if not number:
             return self.plan.settings(job, results)
         settings = results.settings(original)
-        return settings | {"seed": str(int(settings.get("seed", self.seed)) + int(number))}
+        return settings | {"seed": str((int(settings.get("seed", self.seed)) + int(number)) % SEEDS)}
 
 
 class Folded:
