@@ -148,12 +148,12 @@ def test_weights_of_an_epoch_before_the_average_began_are_those_of_its_last_step
         "schedule.factor=1e-9",
         "schedule.warmup_epochs=0",
     ]
-    assert main([*overrides, *schedule, "trainer.report=false", "hydra.run.dir=run"]) == 0
-    summary = json.loads(Path("run/summary.json").read_text())
+    assert main([*overrides, *schedule, "trainer.report=false", "hydra.run.dir=averaged"]) == 0
+    summary = json.loads(Path("averaged/summary.json").read_text())
     assert summary["best_epoch"] == 1
-    assert main(["evaluate", "run=run", "evaluate.split=val", "evaluate.weights=last_step"]) == 0
-    found = json.loads(Path("run/evaluate-digits-val-last_step.json").read_text())
+    assert main(["evaluate", "run=averaged", "evaluate.split=val", "evaluate.weights=last_step"]) == 0
+    found = json.loads(Path("averaged/evaluate-digits-val-last_step.json").read_text())
     assert found["accuracy"] == summary["val/accuracy"]
     capsys.readouterr()
-    assert main(["evaluate", "run=run", "evaluate.weights=average"]) == 2
+    assert main(["evaluate", "run=averaged", "evaluate.weights=average"]) == 2
     assert "the average had not begun in the best epoch" in capsys.readouterr().err
