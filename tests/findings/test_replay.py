@@ -143,3 +143,11 @@ def test_the_state_of_the_process_is_left_as_it_was(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     run(["trainer.epochs=2"], {"optim.lr": 0.2})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_remedy_is_judged_by_the_metric_by_which_the_best_epoch_is_chosen() -> None:
+    result = run(["trainer.best_by=loss", "optim.lr=1e-6"], {"optim.lr": 0.1})
+    assert result is not None
+    assert result.metric == "loss"
+    assert min(result.without) > 2 > max(result.with_remedy)  # no accuracy has such an error
+    assert result.gains

@@ -24,12 +24,12 @@ class ClassCriterion(Criterion):
         return scores.float().softmax(1)
 
     def combine(self, scores: list[Tensor]) -> Tensor:
-        return scores_of(torch.stack([self.probabilities(one) for one in scores]).double().mean(0))
+        return scores_of(torch.stack([self.probabilities(one) for one in scores]).mean(0))
 
 
 def scores_of(probabilities: Tensor) -> Tensor:
-    """Return scores whose softmax are these probabilities (N, K), in float64, which keeps their order."""
-    return probabilities.double().clamp(min=torch.finfo(torch.float64).tiny).log()
+    """Return scores whose softmax are these probabilities (N, K)."""
+    return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
 
 
 class Softmax(ClassCriterion):
@@ -103,7 +103,7 @@ class RejectingSoftmax(ClassCriterion):
         # "None of them" keeps its score of -rejection, the others their distance from it.
         of_classes = super().combine(scores)
         rejected = 1 - of_classes.exp().sum(1, keepdim=True)
-        return of_classes - rejected.clamp(min=torch.finfo(torch.float64).tiny).log() - self.rejection
+        return of_classes - scores_of(rejected) - self.rejection
 
     def _with_rejection(self, scores: Tensor) -> Tensor:
         return F.pad(at_least_float32(scores), (0, 1), value=-self.rejection)

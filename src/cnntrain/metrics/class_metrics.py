@@ -73,6 +73,8 @@ class ClassMetrics(Metrics):
     def _rankings(self) -> list[Ranking]:
         """Return for each class the quality of the ranking of its images before all others."""
         labels, odds = torch.cat(self._labels), log_odds(torch.cat(self._scores))
+        if odds.device.type == "mps":  # which has no float64
+            labels, odds = labels.cpu(), odds.cpu()
         return [ranking(labels == number, odds[:, number]) for number in range(len(self.names))]
 
 

@@ -27,10 +27,10 @@ def ranking(labels: Tensor, scores: Tensor) -> Ranking:
     if not scores.isfinite().all():
         return Ranking(None, None)
     ordered, order = scores.sort(descending=True)
-    hits = labels[order].double().cumsum(0)
+    hits = labels[order].long().cumsum(0)
     # Each threshold is after the last of a run of equal scores.
     last = torch.cat([ordered[1:] != ordered[:-1], ordered.new_ones(1, dtype=torch.bool)]).nonzero().flatten()
-    hits, ranks = hits[last], last + 1
+    hits, ranks = hits[last].double(), last + 1
     misses = ranks - hits
     new_hits, new_misses = (counts.diff(prepend=counts.new_zeros(1)) for counts in (hits, misses))
     sums = torch.stack(

@@ -85,7 +85,7 @@ class RunPage:
             if isinstance(value, dict):
                 rows.append((name, ", ".join(f"{key} {entry}" for key, entry in value.items())))
             elif metric and value is not None:
-                rows.append((f"{split} {metric.replace('_', ' ')}", format_metric(metric, value).split()[-1]))
+                rows.append((f"{split} {DISPLAY[metric][0]}", format_metric(metric, value).split()[-1]))
             else:
                 rows.append((name.replace("_", " "), "–" if value is None else format_value(value)))
         noise = self.record.evidence.get("critical_batch_size")
