@@ -33,9 +33,13 @@ class SweepOutput:
         if self._bar.disable:
             return
         self._bar.total, self._bar.n = len(tasks), sum(map(results.closed, tasks))
-        scores = [results.score(job, record.epochs) for job, record in results.jobs.items() if record.curve]
+        scores = {
+            job: results.score(job, record.epochs) for job, record in results.jobs.items() if record.curve
+        }
         if scores:
-            self._bar.set_postfix_str(f"best {abs(max(scores)):.4g}", refresh=False)
+            record = results.jobs[max(scores, key=scores.__getitem__)]
+            best = format_metric(str(record.metric), best_of(record))
+            self._bar.set_postfix_str(f"best val {best}", refresh=False)
         self._bar.refresh()
 
     def job(self, name: str, record: JobRecord) -> None:
