@@ -308,9 +308,14 @@ def split_of_each_name(settings: Folder) -> dict[str, str]:
     return found
 
 
+@pytest.mark.parametrize("split_by", ["hash", "name"])
 @pytest.mark.parametrize("nested", [False, True])
-def test_an_image_keeps_its_split_when_its_folder_grows_or_shrinks(nested: bool, tmp_path: Path) -> None:
-    settings = Folder(path=str(tmp_path), memory_limit_gb=0, test_fraction=0.2, val_fraction=0.2)
+def test_an_image_keeps_its_split_when_its_folder_grows_or_shrinks(
+    nested: bool, split_by: str, tmp_path: Path
+) -> None:
+    settings = Folder(
+        path=str(tmp_path), memory_limit_gb=0, test_fraction=0.2, val_fraction=0.2, split_by=split_by
+    )
     fill(tmp_path / "train" if nested else tmp_path, 40)
     before = split_of_each_name(settings)
     for name in ("ant", "dog"):  # more images in an old class, and a new class
@@ -328,16 +333,20 @@ def test_an_image_keeps_its_split_when_its_folder_grows_or_shrinks(nested: bool,
         assert abs(count - 179 * fraction) < 4 * (179 * fraction * (1 - fraction)) ** 0.5
 
 
-def test_every_split_of_a_small_folder_has_an_image(tmp_path: Path) -> None:
-    splits = Folder(path=str(fill(tmp_path, 2)), test_fraction=0.01, val_fraction=0.01).load(0)
-    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [4, 1, 1]
+@pytest.mark.parametrize(("split_by", "expected"), [("hash", [3, 2, 1]), ("name", [4, 1, 1])])
+def test_every_split_of_a_small_folder_has_an_image(
+    split_by: str, expected: list[int], tmp_path: Path
+) -> None:
+    settings = Folder(path=str(fill(tmp_path, 2)), test_fraction=0.01, val_fraction=0.01, split_by=split_by)
+    assert [len(part) for part in settings.load(0).parts().values()] == expected
 
 
 def test_a_configuration_stored_before_split_by_existed_keeps_its_cut(tmp_path: Path) -> None:
     config = configure(["data=folder", f"data.path={tmp_path}"], Choices()).config
     text = to_yaml(config)
-    assert from_yaml(text, "").data.split_by == "name"
-    assert from_yaml(text.replace("  split_by: name\n", ""), "").data.split_by == "position"
+    assert from_yaml(text, "").data.split_by == "hash"
+    assert from_yaml(text.replace("split_by: hash", "split_by: name"), "").data.split_by == "name"
+    assert from_yaml(text.replace("  split_by: hash\n", ""), "").data.split_by == "position"
 
 
 def test_names_in_any_script_are_accepted(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from cnntrain.data.hashed_splits import hashed_folds
 from cnntrain.data.image_set import MemoryImages
 from cnntrain.data.splits import (
     Splits,
     Validation,
     divide,
-    hashed_folds,
     stratified_cut,
     stratified_folds,
     stratified_subset,

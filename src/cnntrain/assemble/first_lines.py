@@ -71,10 +71,11 @@ def _data_notices(config: Config, splits: Splits, train: Batches) -> list[str]:
     """Return notices of splits or classes without images, and of processes that cannot read images."""
     notices = list(splits.notices)
     if config.data.val_fraction > 0 and config.data.folds is None and not len(splits.val):
-        notices.append(
-            f"no validation images, as data.val_fraction={config.data.val_fraction:g} of the "
-            f"{len(splits.train)} training images is less than one"
-        )
+        reason = f"data.val_fraction={config.data.val_fraction:g} of the {len(splits.train)} training images "
+        reason += "is less than one"
+        if config.data.split_rule() == "hash":
+            reason = "no class has two training images or groups"
+        notices.append(f"no validation images, as {reason}")
     for split, missing in splits.missing_classes().items():
         if missing:
             name = {"train": "training", "val": "validation", "test": "test"}[split]

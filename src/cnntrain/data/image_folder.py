@@ -17,7 +17,7 @@ from .folder_scan import NotUsed, folders_in, images_below, images_of_classes, n
 from .image_decoding import DamagedImages, unused_bits
 from .image_set import FileImages, ImageSet, concatenated
 from .label_table import LabelTable, read_table, values_as_float32
-from .splits import SPLITS, Splits, hashed_cut, stratified_cut
+from .splits import SPLITS, Splits, cut
 
 # Names of folders, in any case, that are splits and never classes.
 SPLIT_OF = {
@@ -36,14 +36,14 @@ GB = 10**9
 
 
 def read_folder(
-    path: str, test_fraction: float, by_name: bool, size: int, resize: str, channels: int, workers: int
+    path: str, test_fraction: float, split_by: str, size: int, resize: str, channels: int, workers: int
 ) -> Splits:
     """Return the splits of a folder with one folder per class, as `FileImages`.
 
     If it contains train/, the splits are train/, val/ and test/, or folders with other names of SPLIT_OF,
     each with one folder per class; otherwise the class folders are directly in it. Without test/,
-    `test_fraction` of the training images becomes the test split, the same for every seed, chosen `by_name`
-    or by position; without val/, `val` is empty. path: may be an archive of such a folder. Raises DataError
+    `test_fraction` of the training images becomes the test split, the same for every seed, chosen as
+    `split_by` says; without val/, `val` is empty. path: may be an archive of such a folder. Raises DataError
     if the folder cannot be used.
     """
     root = _root(path)
@@ -75,8 +75,8 @@ def read_folder(
             splits[split] = _images(files, names, *options)
     train = splits["train"]
     if "test" not in splits:
-        rest, cut = _test_cut(train, test_fraction, by_name)
-        train, splits["test"] = train.subset(rest), train.subset(cut)
+        rest, tested = _test_cut(train, test_fraction, split_by)
+        train, splits["test"] = train.subset(rest), train.subset(tested)
     val = splits.get("val", train.subset(torch.empty(0, dtype=torch.int64)))
     notices = [*not_used.notices(), *filter(None, [unused_bits(train.paths)])]
     return Splits(train, val, splits["test"], names, notices)
@@ -112,7 +112,7 @@ def read_labelled(
     table_file: str,
     target: str,
     test_fraction: float,
-    by_name: bool,
+    split_by: str,
     size: int,
     resize: str,
     channels: int,
@@ -122,7 +122,7 @@ def read_labelled(
 
     Paths in the file are relative to the folder. If they begin with train/, val/ and test/, these are the
     splits. Without test images, `test_fraction` of the training images becomes the test split, the same for
-    every seed, chosen `by_name` or by position. Raises DataError if the file or the images cannot be used.
+    every seed, chosen as `split_by` says. Raises DataError if the file or the images cannot be used.
     """
     root = _root(path)
     in_root = root / table_file
@@ -160,8 +160,8 @@ def read_labelled(
 
     train, val, test = (images(names[split]) for split in SPLITS)
     if not len(test):
-        rest, cut = _test_cut(train, test_fraction, by_name)
-        train, test = train.subset(rest), train.subset(cut)
+        rest, tested = _test_cut(train, test_fraction, split_by)
+        train, test = train.subset(rest), train.subset(tested)
     notices = [*_without_line(root, table, table_file), *filter(None, [unused_bits(train.paths)])]
     return Splits(train, val, test, table.names, notices)
 
@@ -252,11 +252,12 @@ def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
     return {split: found[split] for split in SPLITS if split in found}
 
 
-def _test_cut(images: FileImages, fraction: float, by_name: bool) -> tuple[Tensor, Tensor]:
-    """Return the indices that stay training images and those of the test split, the same for every seed."""
-    if by_name:
-        return hashed_cut(images.names, fraction, 0, "folder test")
-    return stratified_cut(images.labels, fraction, 0, "folder test")
+def _test_cut(images: FileImages, fraction: float, split_by: str) -> tuple[Tensor, Tensor]:
+    """Return the indices that stay training images and those of the test split, the same for every seed.
+
+    By hash, two images or groups of each class stay, of which one may be for validation.
+    """
+    return cut(images, split_by, fraction, 2, 0, "folder test")
 
 
 def _check_known(root: Path, files: dict[str, list[str]], names: list[str]) -> None:

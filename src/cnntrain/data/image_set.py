@@ -38,6 +38,11 @@ class ImageSet(ABC):
     def names(self) -> list[str] | None:
         """The path of each image's file in the folder of the data set; None where there are no files."""
 
+    @property
+    @abstractmethod
+    def groups(self) -> list[str] | None:
+        """The group of each image, such as a patient, "" for none; None where no image has one."""
+
     @abstractmethod
     def sources(self, start: int, stop: int) -> list[str] | list[int]:
         """Return where the images from `start` to `stop` come from.
@@ -61,7 +66,8 @@ class ImageSet(ABC):
 class MemoryImages(ImageSet):
     """Images stored in memory: uint8 (N, H, W, C), contiguous.
 
-    names: of their files, if they have any. positions: of the images in the data set as stored, int64 (N,).
+    names: of their files, groups: of the images, if they have any. positions: of the images in the data set
+    as stored, int64 (N,).
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class MemoryImages(ImageSet):
         labels: Tensor,
         names: list[str] | None = None,
         positions: Tensor | None = None,
+        groups: list[str] | None = None,
     ):
         assert images.dtype == torch.uint8
         assert images.ndim == 4
@@ -78,11 +85,16 @@ class MemoryImages(ImageSet):
         self.images = images
         self.labels = labels
         self._names = names
+        self._groups = groups
         self.positions = torch.arange(len(labels)) if positions is None else positions
 
     @property
     def names(self) -> list[str] | None:
         return self._names
+
+    @property
+    def groups(self) -> list[str] | None:
+        return self._groups
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -93,11 +105,13 @@ class MemoryImages(ImageSet):
         return self.positions[start:stop].tolist() if self._names is None else self._names[start:stop]
 
     def subset(self, indices: Tensor) -> MemoryImages:
-        names = None if self._names is None else [self._names[index] for index in indices.tolist()]
-        return MemoryImages(self.images[indices], self.labels[indices], names, self.positions[indices])
+        names, groups = _at(self._names, indices), _at(self._groups, indices)
+        return MemoryImages(
+            self.images[indices], self.labels[indices], names, self.positions[indices], groups
+        )
 
     def relabelled(self, labels: Tensor) -> MemoryImages:
-        return MemoryImages(self.images, labels, self._names, self.positions)
+        return MemoryImages(self.images, labels, self._names, self.positions, self._groups)
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         for start in range(0, len(self), size):
@@ -109,7 +123,7 @@ class FileImages(ImageSet):
 
     names: the paths relative to the folder of the data set, `root`, the same on every system. `resize` is
     crop, squash or pad and `channels` 1 or 3, as in `decode`; `workers` is the number of processes that read
-    batches.
+    batches. groups: of the images, if they have any.
     """
 
     def __init__(
@@ -121,9 +135,11 @@ class FileImages(ImageSet):
         channels: int,
         workers: int,
         root: str = "",
+        groups: list[str] | None = None,
     ):
         _check_labels(labels, len(paths))
         self.paths = paths
+        self._groups = groups
         self.root = root
         self.labels = labels
         self.size = size
@@ -144,15 +160,21 @@ class FileImages(ImageSet):
         paths = (Path(os.path.relpath(path, root)).as_posix() for path in self.paths[start:stop])
         return [unicodedata.normalize("NFC", path) for path in paths]
 
+    @property
+    def groups(self) -> list[str] | None:
+        return self._groups
+
     def subset(self, indices: Tensor) -> FileImages:
         paths = [self.paths[index] for index in indices.tolist()]
-        return self._with(paths, self.labels[indices])
+        return self._with(paths, self.labels[indices], _at(self._groups, indices))
 
     def relabelled(self, labels: Tensor) -> FileImages:
-        return self._with(self.paths, labels)
+        return self._with(self.paths, labels, self._groups)
 
-    def _with(self, paths: list[str], labels: Tensor) -> FileImages:
-        return FileImages(paths, labels, self.size, self.resize, self.channels, self.workers, self.root)
+    def _with(self, paths: list[str], labels: Tensor, groups: list[str] | None = None) -> FileImages:
+        return FileImages(
+            paths, labels, self.size, self.resize, self.channels, self.workers, self.root, groups
+        )
 
     def read(self, index: int) -> Tensor:
         """Return one image, uint8 (H, W, C); raises DataError naming its file if it cannot be read."""
@@ -174,7 +196,7 @@ class FileImages(ImageSet):
         images, damaged = self.decode_all(range(len(self)), progress)
         if damaged:
             raise DamagedImages.of(damaged)
-        return MemoryImages(images, self.labels, self.names)
+        return MemoryImages(images, self.labels, self.names, groups=self._groups)
 
     def decode_all(self, indices: Sequence[int], progress: bool) -> tuple[Tensor, list[tuple[str, str]]]:
         """Return the images at these indices, uint8 (N, H, W, C), and (file, reason) of each unreadable one.
@@ -215,6 +237,10 @@ def concatenated(parts: list[ImageSet]) -> ImageSet:
     images = torch.cat([part.images for part in parts if isinstance(part, MemoryImages)])
     names = [name for part in parts for name in part.names or []]
     return MemoryImages(images, labels, names if len(names) == len(labels) else None)
+
+
+def _at(entries: list[str] | None, indices: Tensor) -> list[str] | None:
+    return None if entries is None else [entries[index] for index in indices.tolist()]
 
 
 def _check_labels(labels: Tensor, images: int) -> None:

@@ -132,7 +132,7 @@ class Data(Option):
         """Return the splits of a run, from those as stored."""
         from .splits import Validation, divide
 
-        validation = Validation(self.val_fraction, self.split_by_name(), self.folds, self.fold)
+        validation = Validation(self.val_fraction, self.split_rule(), self.folds, self.fold)
         return divide(stored, validation, self.limit, seed)
 
     def load_split(self, split: str, seed: int) -> tuple[ImageSet, list[str]]:
@@ -153,9 +153,9 @@ class Data(Option):
                 return str(getattr(self, name))
         return None
 
-    def split_by_name(self) -> bool:
-        """Return whether validation images of files are chosen by a hash of their names."""
-        return False
+    def split_rule(self) -> str:
+        """Return how validation images are chosen: by "hash", "name" or "position"."""
+        return "position"
 
 
 @dataclass
@@ -372,11 +372,12 @@ class Folder(Data):
         lt=1,
     )
     split_by: str = setting(
-        "name",
-        "how test and validation images are chosen where there is no folder of them; name: by a hash of each "
-        "file's path in the folder, so that an image keeps its split when the folder grows; position: as "
-        "before this setting existed, the exact fraction, drawn anew when the folder changes",
-        choices=("name", "position"),
+        "hash",
+        "how test and validation images are chosen where there is no folder of them; hash: by a hash of each "
+        "file's path in the folder, and at least one of each class; an image that was trained on stays a "
+        "training image when the folder grows; name: likewise, whatever the classes; position: the exact "
+        "fraction of each class, drawn anew when the folder changes",
+        choices=("hash", "name", "position"),
         former="position",
     )
     image_size: int = setting(64, "height and width to which all images are resized, in pixels", ge=1)
@@ -415,7 +416,7 @@ class Folder(Data):
 
         options = (
             self.test_fraction,
-            self.split_by_name(),
+            self.split_by,
             self.image_size,
             self.resize,
             self.channels,
@@ -434,8 +435,8 @@ class Folder(Data):
         part = read_part(self.path, split, *options)
         return (decoded(part[0], self.memory_limit_gb), part[1]) if part else super().load_split(split, seed)
 
-    def split_by_name(self) -> bool:
-        return self.split_by == "name"
+    def split_rule(self) -> str:
+        return self.split_by
 
     def stored(self) -> Splits:
         from .image_folder import into_memory

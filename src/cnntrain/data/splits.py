@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, DataError
-from ..seeding import derive, generator
+from ..seeding import generator
 from ..settings.fields import has_control_characters, shorten
+from .hashed_splits import class_cut, class_folds, hashed_cut, hashed_folds
 from .image_set import ImageSet
 
 SPLITS = ("train", "val", "test")
@@ -66,12 +67,12 @@ class Splits:
 class Validation:
     """Which training images are the validation split.
 
-    fraction: of the training images. by_name: whether images of files are chosen by a hash of their names.
+    fraction: of the training images. split_by: how images of files are chosen, "hash", "name" or "position".
     folds, fold: one of so many parts of equal size in place of the fraction, None for the fraction.
     """
 
     fraction: float
-    by_name: bool = False
+    split_by: str = "position"
     folds: int | None = None
     fold: int = 0
 
@@ -90,26 +91,43 @@ def divide(stored: Splits, validation: Validation, limit: int | None, seed: int)
             [f"data.folds={validation.folds}: the data set has a validation split of its own; leave it out"]
         )
     if not len(val) and (validation.fraction > 0 or validation.folds is not None):
-        rest, cut = _validation_cut(train, validation, seed)
-        train, val = train.subset(rest), train.subset(cut)
+        rest, validated = _validation_cut(train, validation, seed)
+        train, val = train.subset(rest), train.subset(validated)
     return replace(stored, train=train, val=val)
 
 
+def cut(
+    images: ImageSet, split_by: str, fraction: float, kept: int, seed: int, purpose: str
+) -> tuple[Tensor, Tensor]:
+    """Return the indices that remain and those cut off, both ascending; cuts of other purposes differ.
+
+    split_by: "hash" as in `class_cut`, "name" as in `hashed_cut`, or "position" as in `stratified_cut`, also
+    for images without names. kept: of "hash", how many images or groups of each class remain.
+    """
+    names = images.names if split_by != "position" else None
+    if names is None:
+        return stratified_cut(images.labels, fraction, seed, purpose)
+    if split_by == "name":
+        return hashed_cut(names, fraction, seed, purpose)
+    return class_cut(images.labels, names, images.groups, fraction, kept, seed, purpose)
+
+
 def _validation_cut(train: ImageSet, validation: Validation, seed: int) -> tuple[Tensor, Tensor]:
-    names = train.names if validation.by_name else None
-    if validation.folds is not None:
-        folds = (
-            hashed_folds(names, validation.folds, seed)
-            if names is not None
-            else stratified_folds(train.labels, validation.folds, seed)
-        )
-        is_cut = folds == validation.fold
-        if not is_cut.any():
-            raise DataError(f"data.fold={validation.fold}: is empty; write a smaller data.folds")
-        return (~is_cut).nonzero().flatten(), is_cut.nonzero().flatten()
-    if names is not None:
-        return hashed_cut(names, validation.fraction, seed, "val")
-    return stratified_cut(train.labels, validation.fraction, seed, "val")
+    if validation.folds is None:
+        return cut(train, validation.split_by, validation.fraction, 1, seed, "val")
+    is_cut = _folds(train, validation.split_by, validation.folds, seed) == validation.fold
+    if not is_cut.any():
+        raise DataError(f"data.fold={validation.fold}: is empty; write a smaller data.folds")
+    return (~is_cut).nonzero().flatten(), is_cut.nonzero().flatten()
+
+
+def _folds(train: ImageSet, split_by: str, folds: int, seed: int) -> Tensor:
+    names = train.names if split_by != "position" else None
+    if names is None:
+        return stratified_folds(train.labels, folds, seed)
+    if split_by == "name":
+        return hashed_folds(names, folds, seed)
+    return class_folds(train.labels, names, train.groups, folds, seed)
 
 
 def stratified_folds(labels: Tensor, folds: int, seed: int) -> Tensor:
@@ -128,34 +146,15 @@ def stratified_folds(labels: Tensor, folds: int, seed: int) -> Tensor:
     return assigned
 
 
-def hashed_folds(names: list[str], folds: int, seed: int) -> Tensor:
-    """Return the fold of each image by a hash of its name, int64 (N,), whatever the other names."""
-    return torch.tensor([derive(seed, "folds", name) % folds for name in names], dtype=torch.int64)
-
-
 def stratified_cut(labels: Tensor, fraction: float, seed: int, purpose: str) -> tuple[Tensor, Tensor]:
     """Return the remaining indices and those cut off, both ascending; round(N · fraction) are cut off.
 
     A pure function of its arguments; cuts with different `purpose` are independent.
     """
-    cut = stratified_subset(labels, round(len(labels) * fraction), seed, purpose)
+    chosen = stratified_subset(labels, round(len(labels) * fraction), seed, purpose)
     remains = torch.ones(len(labels), dtype=torch.bool)
-    remains[cut] = False
-    return remains.nonzero().flatten(), cut
-
-
-def hashed_cut(names: list[str], fraction: float, seed: int, purpose: str) -> tuple[Tensor, Tensor]:
-    """Return the remaining indices and those cut off, both ascending, by a hash of each name.
-
-    A name is cut off if its hash, uniform in [0, 1), is below `fraction`, whatever the other names: an image
-    keeps its split when others are added or removed. Only where no hash is below, in a small folder, the one
-    of the lowest is cut off, so that there is one.
-    """
-    hashes = torch.tensor([derive(seed, purpose, name) / 2**63 for name in names], dtype=torch.float64)
-    is_cut = hashes < fraction
-    if len(names) > 1:
-        is_cut[hashes.argmin()] = True
-    return (~is_cut).nonzero().flatten(), is_cut.nonzero().flatten()
+    remains[chosen] = False
+    return remains.nonzero().flatten(), chosen
 
 
 def stratified_subset(labels: Tensor, count: int, seed: int, purpose: str) -> Tensor:
