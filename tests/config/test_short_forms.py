@@ -31,7 +31,7 @@ def test_the_first_word_may_be_a_job(job: str) -> None:
 def test_data_may_be_a_path() -> None:
     for name in ("photos", "my photos", "mnist"):
         Path(name).mkdir()
-    for name in ("a.zip", "b.tar.gz", "c.npz", "d.txt"):
+    for name in ("a.zip", "b.tar.gz", "c.npz", "d.txt", "e.CSV"):
         Path(name).write_bytes(b"")
     expected = {
         "photos": ["data=folder", "data.path=photos"],
@@ -41,6 +41,7 @@ def test_data_may_be_a_path() -> None:
         "b.tar.gz": ["data=folder", "data.path=b.tar.gz"],
         "c.npz": ["data=npz", "data.path=c.npz"],
         "d.txt": ["data=d.txt"],
+        "e.CSV": ["data=folder", "data.csv=e.CSV"],
         "mnist": ["data=mnist"],  # the name of a data set
         "missing": ["data=missing"],
         "photos,mnist": ["data=photos,mnist"],

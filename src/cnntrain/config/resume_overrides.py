@@ -24,7 +24,10 @@ from .unknown_names import unknown_choice
 # Changing these continues a finished run.
 CONTINUABLE = ("trainer.epochs", "trainer.early_stopping_epochs")
 # Settings of data sets that decide which image is in which split.
-DIVISION = ("val_fraction", "limit", "folds", "fold", "test_fraction", "split_by")
+DIVISION = (
+    *("val_fraction", "limit", "folds", "fold", "test_fraction", "split_by"),
+    *("csv_image", "csv_label", "csv_split", "csv_group"),
+)
 # Settings that jobs other than training use of an earlier run, besides their own and those of the data.
 USED_BY_JOBS = ("job", "run", "trainer.device", "trainer.precision", "trainer.threads")
 

@@ -2,6 +2,7 @@
 
 cnntrain evaluate run=last        job=evaluate, and the newest run below outputs/
 cnntrain data=photos.zip          data=folder data.path=photos.zip; data=arrays.npz: data=npz
+cnntrain data=train.csv           data=folder data.csv=train.csv
 run=RUN/checkpoints/best.pt       run=RUN
 """
 
@@ -32,8 +33,8 @@ def written_out(overrides: list[str], choices: Choices) -> list[str]:
         key, _, value = text.partition("=")
         if number == 0 and text in JOBS:
             found.append(f"job={text}")
-        elif key == "data" and (kind := _kind_of_data(value, choices)) is not None:
-            found += [f"data={kind}", f"data.path={value}"]
+        elif key == "data" and (form := _form_of_data(value, choices)) is not None:
+            found += [f"data={form[0]}", f"data.{form[1]}={value}"]
         elif key == "run" and value:
             found.append(f"run={_run(value)}")
         else:
@@ -41,13 +42,14 @@ def written_out(overrides: list[str], choices: Choices) -> list[str]:
     return found
 
 
-def _kind_of_data(value: str, choices: Choices) -> str | None:
+def _form_of_data(value: str, choices: Choices) -> tuple[str, str] | None:
+    """Return the data set of a file or folder and its setting that names it, None for anything else."""
     path = expanded(value)
     if not value or "," in value or choices.find("data", value) is not None or not path.exists():
         return None
     if path.is_dir() or is_archive(path):
-        return "folder"
-    return "npz" if path.suffix == ".npz" else None
+        return "folder", "path"
+    return {".npz": ("npz", "path"), ".csv": ("folder", "csv")}.get(path.suffix.lower())
 
 
 def _run(value: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from ..errors import DataError
+from ..settings.fields import expanded
 from .folder_scan import holds_only_a_folder
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -29,6 +30,12 @@ ENCRYPTED = 1
 def is_archive(path: Path) -> bool:
     """Return whether a path names an archive."""
     return path.name.lower().endswith(ENDINGS)
+
+
+def folder_of(path: str) -> Path:
+    """Return the folder of a path, that of an archive unpacked; raises DataError."""
+    root = expanded(path)
+    return unpacked(root) if is_archive(root) and not root.is_dir() else root
 
 
 def unpacked(archive: Path) -> Path:

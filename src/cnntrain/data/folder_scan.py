@@ -117,15 +117,10 @@ def note_images_beside(root: Path, not_used: NotUsed) -> None:
     try:
         with os.scandir(root) as entries:
             names = [entry.name for entry in entries]
-        not_used.beside += sorted(name for name in names if _is_image_name(name))
+        not_used.beside += sorted(name for name in names if is_image_name(name))
         not_used.hidden.update(name for name in names if is_hidden(name))
     except OSError as error:
         raise _unreadable(root, error) from error
-
-
-def images_below(root: Path) -> list[str]:
-    """Return the sorted paths of all image files in a folder and its subfolders; raises DataError."""
-    return _image_files(root, NotUsed())
 
 
 def _image_files(folder: Path, not_used: NotUsed) -> list[str]:
@@ -144,7 +139,7 @@ def _image_files(folder: Path, not_used: NotUsed) -> list[str]:
                         _check_link(entry, folder)
                         pending.append(Path(entry.path))
                         not_used.nested.append(os.path.relpath(entry.path, folder.parent))
-                    elif _is_image_name(entry.name):
+                    elif is_image_name(entry.name):
                         _check_is_file(entry)
                         files.append(entry.path)
                     else:
@@ -154,7 +149,8 @@ def _image_files(folder: Path, not_used: NotUsed) -> list[str]:
     return sorted(files)
 
 
-def _is_image_name(name: str) -> bool:
+def is_image_name(name: str) -> bool:
+    """Return whether a file is an image by its ending, and not hidden."""
     return not is_hidden(name) and name.lower().endswith(EXTENSIONS)
 
 

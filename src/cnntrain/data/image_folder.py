@@ -1,36 +1,20 @@
-"""Images from folders: one folder per class, named after the class, or images labelled by a CSV file."""
+"""Images from folders: one folder per class, named after the class."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from ..errors import DataError
 from ..settings.fields import expanded
-from .archive import is_archive, unpacked
-from .folder_scan import NotUsed, folders_in, images_below, images_of_classes, note_images_beside
+from .archive import folder_of
+from .folder_scan import NotUsed, folders_in, images_of_classes, note_images_beside
 from .image_decoding import DamagedImages, unused_bits
 from .image_set import FileImages, ImageSet, concatenated
-from .label_table import LabelTable, read_table, values_as_float32
-from .splits import SPLITS, Splits, cut
+from .splits import SPLIT_OF, SPLITS, Splits, test_cut
 
-# Names of folders, in any case, that are splits and never classes.
-SPLIT_OF = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-}
 IMAGENET_CLASSES = 1000
 GB = 10**9
 
@@ -46,7 +30,7 @@ def read_folder(
     `split_by` says; without val/, `val` is empty. path: may be an archive of such a folder. Raises DataError
     if the folder cannot be used.
     """
-    root = _root(path)
+    root = folder_of(path)
     folders = folders_in(root)
     split_folders = _split_folders(root, folders)
     if "train" in split_folders:
@@ -75,7 +59,7 @@ def read_folder(
             splits[split] = _images(files, names, *options)
     train = splits["train"]
     if "test" not in splits:
-        rest, tested = _test_cut(train, test_fraction, split_by)
+        rest, tested = test_cut(train, test_fraction, split_by)
         train, splits["test"] = train.subset(rest), train.subset(tested)
     val = splits.get("val", train.subset(torch.empty(0, dtype=torch.int64)))
     notices = [*not_used.notices(), *filter(None, [unused_bits(train.paths)])]
@@ -90,7 +74,7 @@ def read_part(
     split: "train", "val" or "test", the folder of that name, which may be the only one; or "all", the images
     of all folders. Raises DataError if the folder cannot be used.
     """
-    root = _root(path)
+    root = folder_of(path)
     split_folders = _split_folders(root, folders_in(root))
     if split == "all":
         roots = [root / name for name in split_folders.values()] or [root]
@@ -105,65 +89,6 @@ def read_part(
     images = concatenated(parts)
     assert isinstance(images, FileImages)
     return images, names
-
-
-def read_labelled(
-    path: str,
-    table_file: str,
-    target: str,
-    test_fraction: float,
-    split_by: str,
-    size: int,
-    resize: str,
-    channels: int,
-    workers: int,
-) -> Splits:
-    """Return the splits of images whose attributes or values are listed in a CSV file, as `FileImages`.
-
-    Paths in the file are relative to the folder. If they begin with train/, val/ and test/, these are the
-    splits. Without test images, `test_fraction` of the training images becomes the test split, the same for
-    every seed, chosen as `split_by` says. Raises DataError if the file or the images cannot be used.
-    """
-    root = _root(path)
-    in_root = root / table_file
-    table = read_table(in_root if in_root.is_file() else expanded(table_file), target)
-    if (root / table.first_cell).is_file():
-        raise DataError(
-            f"{table_file}: its first line is that of the image {table.first_cell}; write one with the "
-            "names of the columns above it: file,happy,outdoors"
-        )
-    files: dict[str, str] = {}
-    for name in table.rows:
-        other = files.setdefault(os.path.realpath(root / name), name)
-        if other != name:
-            raise DataError(f"{table_file}: {other} and {name} are one file; keep one of the two lines")
-    missing = [name for name in table.rows if not (root / name).is_file()]
-    if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise DataError(
-            f"{table_file}: {', '.join(missing[:5])}{more} not found in {root}; "
-            "write paths relative to data.path"
-        )
-    names = {split: [name for name in table.rows if name.startswith(f"{split}/")] for split in SPLITS}
-    if not names["train"]:
-        names = {"train": list(table.rows), "val": [], "test": []}
-    elif outside := [name for name in table.rows if not name.startswith(tuple(f"{s}/" for s in SPLITS))]:
-        raise DataError(
-            f"{table_file}: has train/ but also {outside[0]}; put each image into train/, val/ or test/"
-        )
-
-    def images(chosen: list[str]) -> FileImages:
-        values = np.array([table.rows[name] for name in chosen]).reshape(len(chosen), len(table.names))
-        labels = values_as_float32(values, table.names, str(table_file))
-        paths = [str(root / name) for name in chosen]
-        return FileImages(paths, labels, size, resize, channels, workers, str(root))
-
-    train, val, test = (images(names[split]) for split in SPLITS)
-    if not len(test):
-        rest, tested = _test_cut(train, test_fraction, split_by)
-        train, test = train.subset(rest), train.subset(tested)
-    notices = [*_without_line(root, table, table_file), *filter(None, [unused_bits(train.paths)])]
-    return Splits(train, val, test, table.names, notices)
 
 
 def read_imagenet(root: str, size: int, workers: int) -> Splits:
@@ -223,22 +148,6 @@ def decoded(images: FileImages, limit_gb: float) -> ImageSet:
     return images.to_memory(progress=True) if fits else images
 
 
-def _without_line(root: Path, table: LabelTable, table_file: str) -> list[str]:
-    """Return a notice of the images in a folder that a table has no line for."""
-    listed = {os.path.normpath(root / name) for name in table.rows}
-    others = [path for path in images_below(root) if os.path.normpath(path) not in listed]
-    if not others:
-        return []
-    first = ", ".join(str(Path(path).relative_to(root)) for path in others[:5])
-    return [f"not used, as {table_file} has no line for them: {len(others)} images ({first})"]
-
-
-def _root(path: str) -> Path:
-    """Return the folder of a path, that of an archive unpacked; raises DataError."""
-    root = expanded(path)
-    return unpacked(root) if is_archive(root) and not root.is_dir() else root
-
-
 def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
     """Return split → its folder; raises DataError if two folders have names of one split."""
     found: dict[str, str] = {}
@@ -250,14 +159,6 @@ def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:
             raise DataError(f"{root}: has {found[split]}/ and {name}/, both names of one split; keep one")
         found[split] = name
     return {split: found[split] for split in SPLITS if split in found}
-
-
-def _test_cut(images: FileImages, fraction: float, split_by: str) -> tuple[Tensor, Tensor]:
-    """Return the indices that stay training images and those of the test split, the same for every seed.
-
-    By hash, two images or groups of each class stay, of which one may be for validation.
-    """
-    return cut(images, split_by, fraction, 2, 0, "folder test")
 
 
 def _check_known(root: Path, files: dict[str, list[str]], names: list[str]) -> None:

@@ -18,11 +18,14 @@ from .batch_size import LEAST_UPDATES, automatic_batch_size
 if TYPE_CHECKING:
     from .image_set import ImageSet
     from .splits import Splits
+    from .table_columns import Columns
 
 ROOT_HELP = "folder of the files; missing files are downloaded into it"
 MEMORY_HELP = "size in GB (uint8) up to which images are kept in memory instead of read from files; 0: never"
 TARGETS = ("classes", "attributes", "values")
 TARGET_HELP = "type of the labels"
+# Settings that name a column of data.csv, and what stands for no column.
+COLUMNS, NO_COLUMN = ("csv_image", "csv_label", "csv_split", "csv_group"), "none"
 WORKERS_HELP = "processes that read images during training if they are not kept in memory; 0: none"
 BATCH_SIZE_HELP = (
     "images per training batch; auto: 128, fewer where an epoch would have fewer than "
@@ -343,27 +346,50 @@ class Npz(Data):
 
 @dataclass
 class Folder(Data):
-    """Your own images: one folder per class, or train/, val/ and test/ with one folder per class in each."""
+    """Your own images: one folder per class, or train/, val/ and test/ with one folder per class in each; or
+    a CSV file that lists them."""
 
     name: str = fixed("folder")
     path: str = setting(
         "",
         "folder with one folder per class, or with train/, val/ and test/ of such folders (in any case; also "
         "training, valid, validation, dev, testing, eval); or a .zip or .tar of it, unpacked once below "
-        "~/.cache/cnntrain",
+        "~/.cache/cnntrain; may be left out with data.csv in the folder of its images",
         resume="free",
         path="path",
     )
     target: str = setting(
         "classes",
-        f"{TARGET_HELP}; classes: the image's folder; attributes or values: its line in data.csv (D7)",
+        f"{TARGET_HELP}; classes: the image's folder, or a column of data.csv; attributes or values: the "
+        "columns of data.csv (D7)",
         choices=TARGETS,
     )
     csv: str = setting(
         "",
-        "CSV file in the folder with attributes or values: a header line of names, then a line per image "
-        "with its path and its numbers",
+        "CSV file that lists the images with their labels: a first line with the names of its columns, then "
+        "one per image; paths of images are relative to data.path, else to the file's own folder",
         resume="free",
+    )
+    csv_image: str = setting(
+        "",
+        "column with the path of each image, whose ending may be left out; empty: of classes, by its usual "
+        "names (image, file, path, image_id, …), else the first",
+    )
+    csv_label: str = setting(
+        "",
+        "column with the class of each image; empty: by its usual names (label, class, category, target, …), "
+        "else the only one left",
+    )
+    csv_split: str = setting(
+        "",
+        "column with the split of each image: train, val, test, or other names of such folders; empty: of "
+        "classes, by its usual names (split, subset, set, …); none: no column",
+    )
+    csv_group: str = setting(
+        "",
+        "column with the group of each image, such as its patient or video, which is in one split and fold "
+        "as a whole; empty: of classes, by its usual names (group, patient, subject, video, …); none: no "
+        "column",
     )
     test_fraction: float = setting(
         0.1,
@@ -395,15 +421,40 @@ class Folder(Data):
         yield from super().problems()
         if self.target != "classes" and not self.csv:
             yield f"data.target={self.target}: needs a CSV file with them; write data.csv=FILE.csv"
-        if self.target == "classes" and self.csv:
-            yield f"data.csv={self.csv}: needs data.target=attributes or values"
-        yield from _path_problems(self.name, self.path)
+        yield from self._column_problems()
+        if not self.csv:
+            yield from _path_problems(self.name, self.path)
+
+    def _column_problems(self) -> Iterator[str]:
+        """Yield an error for each column that cannot have an effect."""
+        given = {name: value for name in COLUMNS if (value := getattr(self, name))}
+        for name, column in given.items():
+            if not self.csv:
+                yield f"data.{name}={column}: has no effect without data.csv"
+            elif list(given.values()).count(column) > 1 and column != NO_COLUMN:
+                yield f"data.{name}={column}: is the column of another setting too; name different ones"
+        for name in ("csv_image", "csv_label"):
+            if given.get(name) == NO_COLUMN:
+                yield f"data.{name}={NO_COLUMN}: images and classes need a column; write its name"
+        if self.target != "classes" and self.csv_label:
+            yield (
+                f"data.csv_label={self.csv_label}: has no effect with data.target={self.target}, whose "
+                "labels are all columns that have no other meaning"
+            )
+        if self.csv_group not in ("", NO_COLUMN) and self.split_by != "hash":
+            yield f"data.csv_group={self.csv_group}: needs data.split_by=hash"
 
     def store_absolute_paths(self) -> None:
         super().store_absolute_paths()
         table = expanded(self.csv)
-        if self.csv and not (Path(self.path) / self.csv).is_file() and table.is_file():
+        if self.csv and table.is_file() and not (self.path and (Path(self.path) / self.csv).is_file()):
             self.csv = str(table.absolute())
+
+    def source(self) -> str | None:
+        if not self.csv:
+            return super().source()
+        in_folder = Path(self.path) / self.csv
+        return str(in_folder if self.path and in_folder.is_file() else self.csv)
 
     def may_have_validation(self) -> bool:
         return True
@@ -412,28 +463,35 @@ class Folder(Data):
         return "crop_flip"
 
     def read(self) -> Splits:
-        from .image_folder import read_folder, read_labelled
+        from .image_folder import read_folder
+        from .labelled_images import read_labelled
 
-        options = (
-            self.test_fraction,
-            self.split_by,
-            self.image_size,
-            self.resize,
-            self.channels,
-            self.workers,
-        )
-        if self.target != "classes":
-            return read_labelled(self.path, self.csv, self.target, *options)
+        options = (self.test_fraction, self.split_by, *self._decoding())
+        if self.csv:
+            return read_labelled(self.path, self.csv, self.target, self._columns(), *options)
         return read_folder(self.path, *options)
 
     def load_split(self, split: str, seed: int) -> tuple[ImageSet, list[str]]:
         from .image_folder import decoded, read_part
+        from .labelled_images import read_labelled_part
 
-        if self.target != "classes":
-            return super().load_split(split, seed)
-        options = (self.image_size, self.resize, self.channels, self.workers)
-        part = read_part(self.path, split, *options)
+        if self.csv:
+            listed = (self.path, self.csv, self.target, self._columns(), self.split_by)
+            part = read_labelled_part(*listed, split, *self._decoding())
+        else:
+            part = read_part(self.path, split, *self._decoding())
         return (decoded(part[0], self.memory_limit_gb), part[1]) if part else super().load_split(split, seed)
+
+    def _decoding(self) -> tuple[int, str, int, int]:
+        return self.image_size, self.resize, self.channels, self.workers
+
+    def _columns(self) -> Columns:
+        from .table_columns import Columns
+
+        split, group = (None if name == NO_COLUMN else name for name in (self.csv_split, self.csv_group))
+        if self.split_by != "hash":  # the other rules cut through groups
+            group = None
+        return Columns(self.csv_image, self.csv_label, split, group)
 
     def split_rule(self) -> str:
         return self.split_by

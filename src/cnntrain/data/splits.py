@@ -16,6 +16,18 @@ from .hashed_splits import class_cut, class_folds, hashed_cut, hashed_folds
 from .image_set import ImageSet
 
 SPLITS = ("train", "val", "test")
+# Names of splits, in any case: of folders, which are then no classes, and in tables.
+SPLIT_OF = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+}
 
 
 @dataclass
@@ -110,6 +122,14 @@ def cut(
     if split_by == "name":
         return hashed_cut(names, fraction, seed, purpose)
     return class_cut(images.labels, names, images.groups, fraction, kept, seed, purpose)
+
+
+def test_cut(images: ImageSet, fraction: float, split_by: str) -> tuple[Tensor, Tensor]:
+    """Return the indices that stay training images and those of the test split, the same for every seed.
+
+    By hash, two images or groups of each class stay, of which one may be for validation.
+    """
+    return cut(images, split_by, fraction, 2, 0, "folder test")
 
 
 def _validation_cut(train: ImageSet, validation: Validation, seed: int) -> tuple[Tensor, Tensor]:
