@@ -123,6 +123,11 @@ def note_images_beside(root: Path, not_used: NotUsed) -> None:
         raise _unreadable(root, error) from error
 
 
+def images_below(root: Path) -> list[str]:
+    """Return the sorted paths of all image files in a folder and its subfolders; raises DataError."""
+    return _image_files(root, NotUsed())
+
+
 def _image_files(folder: Path, not_used: NotUsed) -> list[str]:
     """Return the sorted paths of the image files in a folder and its subfolders, without hidden ones."""
     files, pending = list[str](), [folder]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,13 +9,12 @@ import torch
 from ..errors import DataError
 from ..settings.fields import expanded
 from .archive import folder_of
-from .folder_scan import NotUsed, folders_in, images_of_classes, note_images_beside
-from .image_decoding import DamagedImages, unused_bits
+from .folder_scan import NotUsed, folders_in, images_below, images_of_classes, note_images_beside
+from .image_decoding import unused_bits
 from .image_set import FileImages, ImageSet, concatenated
 from .splits import SPLIT_OF, SPLITS, Splits, test_cut
 
 IMAGENET_CLASSES = 1000
-GB = 10**9
 
 
 def read_folder(
@@ -68,11 +66,11 @@ def read_folder(
 
 def read_part(
     path: str, split: str, size: int, resize: str, channels: int, workers: int
-) -> tuple[FileImages, list[str]] | None:
-    """Return the images to evaluate on in one folder or all, and their classes; None if a split must be cut.
+) -> tuple[FileImages, list[str], int] | None:
+    """Return the images to evaluate on in one folder or all, their classes, and how many there are in all.
 
-    split: "train", "val" or "test", the folder of that name, which may be the only one; or "all", the images
-    of all folders. Raises DataError if the folder cannot be used.
+    None if a split must be cut. split: "train", "val" or "test", the folder of that name, which may be the
+    only one; or "all", the images of all folders. Raises DataError if the folder cannot be used.
     """
     root = folder_of(path)
     split_folders = _split_folders(root, folders_in(root))
@@ -83,12 +81,15 @@ def read_part(
     else:
         return None
     found = [images_of_classes(folder, NotUsed(), least=1, all_needed=False) for folder in roots]
+    others = [root / name for name in split_folders.values() if root / name not in roots]
+    total = sum(len(files) for classes in found for files in classes.values())
+    total += sum(len(images_below(folder)) for folder in others)
     names = sorted({name for files in found for name in files})
     options = (size, resize, channels, workers, str(root))
     parts: list[ImageSet] = [_images(files, names, *options) for files in found]
     images = concatenated(parts)
     assert isinstance(images, FileImages)
-    return images, names
+    return images, names, total
 
 
 def read_imagenet(root: str, size: int, workers: int) -> Splits:
@@ -118,34 +119,6 @@ def read_imagenet(root: str, size: int, workers: int) -> Splits:
         splits[split] = _images(files, names, size, "crop", 3, workers, str(folder))
     empty = splits["train"].subset(torch.empty(0, dtype=torch.int64))
     return Splits(splits["train"], empty, splits["val"], names, not_used.notices())
-
-
-def into_memory(splits: Splits, limit_gb: float) -> Splits:
-    """Return the splits decoded into memory if all three together fit into `limit_gb` GB, else unchanged.
-
-    Raises DataError naming the damaged files of all splits.
-    """
-    parts = [splits.train, splits.val, splits.test]
-    height, width, channels = splits.train.shape
-    if sum(len(part) for part in parts) * height * width * channels > limit_gb * GB:
-        return splits
-    decoded, damaged = [], []
-    for part in parts:
-        try:
-            decoded.append(part.to_memory(progress=True) if isinstance(part, FileImages) else part)
-        except DamagedImages as error:
-            damaged.extend(error.files)
-    if damaged:
-        raise DamagedImages.of(damaged)
-    train, val, test = decoded
-    return replace(splits, train=train, val=val, test=test)
-
-
-def decoded(images: FileImages, limit_gb: float) -> ImageSet:
-    """Return images decoded into memory if they fit into `limit_gb` GB, else unchanged; raises DataError."""
-    height, width, channels = images.shape
-    fits = len(images) * height * width * channels <= limit_gb * GB
-    return images.to_memory(progress=True) if fits else images
 
 
 def _split_folders(root: Path, folders: list[str]) -> dict[str, str]:

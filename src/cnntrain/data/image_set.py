@@ -196,20 +196,28 @@ class FileImages(ImageSet):
         images, damaged = self.decode_all(range(len(self)), progress)
         if damaged:
             raise DamagedImages.of(damaged)
+        return self.in_memory(images)
+
+    def in_memory(self, images: Tensor) -> MemoryImages:
+        """Return these images in memory, with the pixels uint8 (N, H, W, C) that were decoded."""
         return MemoryImages(images, self.labels, self.names, groups=self._groups)
 
-    def decode_all(self, indices: Sequence[int], progress: bool) -> tuple[Tensor, list[tuple[str, str]]]:
+    def decode_all(
+        self, indices: Sequence[int], progress: bool, keep: bool = True
+    ) -> tuple[Tensor, list[tuple[str, str]]]:
         """Return the images at these indices, uint8 (N, H, W, C), and (file, reason) of each unreadable one.
 
         Pillow releases the GIL while decoding, so threads use all cores. `progress` shows a progress bar if
-        standard error is a terminal.
+        standard error is a terminal. keep: false only tries to decode them, and returns no images.
         """
         with torch.inference_mode(False):  # threads of the pool may not change what that mode makes
-            images = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
+            images = torch.empty((len(indices) if keep else 0, *self.shape), dtype=torch.uint8)
 
         def fill(position: int) -> list[tuple[str, str]]:
             try:
-                images[position] = self.read(indices[position])
+                image = self.read(indices[position])
+                if keep:
+                    images[position] = image
             except DamagedImages as error:
                 return error.files
             return []

@@ -66,17 +66,18 @@ def read_labelled_part(
     resize: str,
     channels: int,
     workers: int,
-) -> tuple[FileImages, list[str]] | None:
-    """Return the listed images of a split, or "all", and the names of labels; None if a split must be cut.
+) -> tuple[FileImages, list[str], int] | None:
+    """Return the listed images of a split, or "all", the names of labels, and how many images are listed.
 
-    Raises DataError if the file or the images cannot be used.
+    None if a split must be cut. Raises DataError if the file or the images cannot be used.
     """
     listed = _Listed.read(path, table_file, target, columns, split_by)
     indices = listed.of_split(split) if split != "all" else list(range(len(listed.paths)))
     has_splits = listed.splits is not None and split in listed.splits
     if split != "all" and not has_splits:
         return None
-    return listed.images(indices, size, resize, channels, workers), listed.table.names
+    images = listed.images(indices, size, resize, channels, workers)
+    return images, listed.table.names, len(listed.paths)
 
 
 @dataclass(frozen=True)

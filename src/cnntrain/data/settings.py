@@ -16,8 +16,7 @@ from ..settings.option import Option
 from .batch_size import LEAST_UPDATES, automatic_batch_size
 
 if TYPE_CHECKING:
-    from .image_set import ImageSet
-    from .splits import Splits
+    from .splits import LoadedSplit, Splits
     from .table_columns import Columns
 
 ROOT_HELP = "folder of the files; missing files are downloaded into it"
@@ -138,16 +137,18 @@ class Data(Option):
         validation = Validation(self.val_fraction, self.split_rule(), self.folds, self.fold)
         return divide(stored, validation, self.limit, seed)
 
-    def load_split(self, split: str, seed: int) -> tuple[ImageSet, list[str]]:
+    def load_split(self, split: str, seed: int) -> LoadedSplit:
         """Return the images of one split, or "all", to evaluate on, and the names of their labels.
 
         Raises DataError where the files cannot be used.
         """
         from .image_set import concatenated
+        from .splits import LoadedSplit
 
         splits = self.load(seed)
         parts = splits.parts()
-        return concatenated(list(parts.values())) if split == "all" else parts[split], splits.names
+        images = concatenated(list(parts.values())) if split == "all" else parts[split]
+        return LoadedSplit(images, splits.names, splits.unreadable_notices())
 
     def source(self) -> str | None:
         """Return the path of the files that the images come from, None where they are built in."""
@@ -271,7 +272,39 @@ class Svhn(_Downloaded):
 
 
 @dataclass
-class ImageNet(Data):
+class _Files(Data):
+    """Settings common to the data sets of image files."""
+
+    memory_limit_gb: float = setting(4.0, MEMORY_HELP, ge=0, resume="free")
+    workers: int = setting(2, WORKERS_HELP, ge=0, le=256, resume="free")
+    on_bad: str = setting(
+        "error",
+        "images that cannot be read; error: stop, and name them; skip: leave them out, the same in every "
+        "epoch, and list them in unreadable_images.txt, at most 1 % of all; images beyond memory_limit_gb "
+        "are decoded once more for it, before training",
+        choices=("error", "skip"),
+        resume="free",
+    )
+
+    def stored(self) -> Splits:
+        from .image_loading import into_memory
+
+        # Which images of a limited number are read depends on the seed.
+        return self.read() if self.limit else into_memory(self.read(), self.memory_limit_gb, self._skips())
+
+    def divided(self, stored: Splits, seed: int) -> Splits:
+        from .image_loading import into_memory, without_unreadable
+
+        # Images are left out after the splits are cut, which so do not depend on them.
+        divided = super().divided(stored, seed)
+        return without_unreadable(into_memory(divided, self.memory_limit_gb, self._skips()))
+
+    def _skips(self) -> bool:
+        return self.on_bad == "skip"
+
+
+@dataclass
+class ImageNet(_Files):
     """ImageNet with 1000 classes, read from the folders train/ and val/; val/ is the test split (Russakovsky
     et al. 2015)."""
 
@@ -288,8 +321,6 @@ class ImageNet(Data):
         "random crops of 224x224 (augmentation.crop_size=224)",
         ge=1,
     )
-    memory_limit_gb: float = setting(4.0, MEMORY_HELP, ge=0, resume="free")
-    workers: int = setting(2, WORKERS_HELP, ge=0, le=256, resume="free")
 
     def info(self) -> DatasetInfo:
         side = self.image_size
@@ -302,17 +333,6 @@ class ImageNet(Data):
         from .image_folder import read_imagenet
 
         return read_imagenet(self.root, self.image_size, self.workers)
-
-    def stored(self) -> Splits:
-        from .image_folder import into_memory
-
-        # Which images of a limited number are read depends on the seed.
-        return self.read() if self.limit else into_memory(self.read(), self.memory_limit_gb)
-
-    def divided(self, stored: Splits, seed: int) -> Splits:
-        from .image_folder import into_memory
-
-        return into_memory(super().divided(stored, seed), self.memory_limit_gb)
 
 
 @dataclass
@@ -345,7 +365,7 @@ class Npz(Data):
 
 
 @dataclass
-class Folder(Data):
+class Folder(_Files):
     """Your own images: one folder per class, or train/, val/ and test/ with one folder per class in each; or
     a CSV file that lists them."""
 
@@ -414,8 +434,6 @@ class Folder(Data):
         choices=("crop", "squash", "pad"),
     )
     channels: int = setting(3, "3: colour, 1: grey", choices=(1, 3))
-    memory_limit_gb: float = setting(4.0, MEMORY_HELP, ge=0, resume="free")
-    workers: int = setting(2, WORKERS_HELP, ge=0, le=256, resume="free")
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
@@ -471,8 +489,9 @@ class Folder(Data):
             return read_labelled(self.path, self.csv, self.target, self._columns(), *options)
         return read_folder(self.path, *options)
 
-    def load_split(self, split: str, seed: int) -> tuple[ImageSet, list[str]]:
-        from .image_folder import decoded, read_part
+    def load_split(self, split: str, seed: int) -> LoadedSplit:
+        from .image_folder import read_part
+        from .image_loading import part_into_memory
         from .labelled_images import read_labelled_part
 
         if self.csv:
@@ -480,7 +499,9 @@ class Folder(Data):
             part = read_labelled_part(*listed, split, *self._decoding())
         else:
             part = read_part(self.path, split, *self._decoding())
-        return (decoded(part[0], self.memory_limit_gb), part[1]) if part else super().load_split(split, seed)
+        if part is None:
+            return super().load_split(split, seed)
+        return part_into_memory(*part, self.memory_limit_gb, self._skips())
 
     def _decoding(self) -> tuple[int, str, int, int]:
         return self.image_size, self.resize, self.channels, self.workers
@@ -495,17 +516,6 @@ class Folder(Data):
 
     def split_rule(self) -> str:
         return self.split_by
-
-    def stored(self) -> Splits:
-        from .image_folder import into_memory
-
-        # Which images of a limited number are read depends on the seed.
-        return self.read() if self.limit else into_memory(self.read(), self.memory_limit_gb)
-
-    def divided(self, stored: Splits, seed: int) -> Splits:
-        from .image_folder import into_memory
-
-        return into_memory(super().divided(stored, seed), self.memory_limit_gb)
 
 
 @dataclass

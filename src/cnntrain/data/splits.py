@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,12 +31,25 @@ SPLIT_OF = {
 }
 
 
+# Images that cannot be read and are left out: the name of each → its path, and why.
+Unreadable = dict[str, tuple[str, str]]
+
+
+class LoadedSplit(NamedTuple):
+    """The images of a split to evaluate on, the names of their labels, and what a user should know."""
+
+    images: ImageSet
+    names: list[str]
+    notices: list[str]
+
+
 @dataclass
 class Splits:
     """The three splits of a data set, and the names of its classes, attributes or values (D7).
 
-    notices: what a user should know of the files, such as images that are not used. Raises DataError for a
-    name that cannot be printed.
+    notices: what a user should know of the files, such as images that are not used. unreadable: images of any
+    split that cannot be read and are left out of the splits of a run; None where that was not looked for.
+    Raises DataError for a name that cannot be printed.
     """
 
     train: ImageSet
@@ -43,6 +57,7 @@ class Splits:
     test: ImageSet
     names: list[str]
     notices: list[str] = field(default_factory=list)
+    unreadable: Unreadable | None = None
 
     def __post_init__(self) -> None:
         # An accented letter is one character or two, by the system on which a folder was made.
@@ -65,6 +80,10 @@ class Splits:
         """Return the splits by name."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
+    def unreadable_notices(self) -> list[str]:
+        """Return a notice of the images that are left out as they cannot be read, if there are any."""
+        return unreadable_notices(self.unreadable or {})
+
     def missing_classes(self) -> dict[str, list[str]]:
         """Return the names of the classes without images, by split with images; {} for other targets."""
         missing = {}
@@ -73,6 +92,14 @@ class Splits:
                 counts = part.labels.bincount(minlength=len(self.names)).tolist()
                 missing[split] = [name for name, count in zip(self.names, counts, strict=True) if not count]
         return missing
+
+
+def unreadable_notices(unreadable: Unreadable) -> list[str]:
+    """Return a notice of images that are left out as they cannot be read, if there are any."""
+    if not unreadable:
+        return []
+    first = ", ".join(sorted(unreadable)[:5]) + (", …" if len(unreadable) > 5 else "")
+    return [f"not used, as they cannot be read (data.on_bad=skip): {len(unreadable)} images ({first})"]
 
 
 @dataclass(frozen=True)

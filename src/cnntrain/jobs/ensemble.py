@@ -90,7 +90,8 @@ def evaluate_ensemble(path: Path, split: str) -> None:
     """Print and store the metrics and predictions of an ensemble on a split of its first member's data."""
     ensemble = load_ensemble(path)
     compute = prepare(ensemble.config.trainer)
-    images, names = ensemble.config.data.load_split(split, ensemble.config.seed)
+    images, names, notices = ensemble.config.data.load_split(split, ensemble.config.seed)
+    print_labelled([f"notice    {notice}" for notice in notices])
     images = with_labels_of(images, names, ensemble.names, ensemble.config)
     if not len(images):
         raise ConfigError([f"evaluate.split={split}: this data set has no {split} images"])

@@ -22,6 +22,7 @@ from ..errors import ConfigError, DataError
 from ..loss.class_losses import RejectingSoftmax
 from ..loss.criterion import Criterion
 from ..metrics import format_metric, printed
+from ..output_streams import print_labelled
 from ..prediction.trained import restore_network
 from ..report.evaluation_table import evaluation_lines
 from ..report.predictions_file import predictions_file, writes_predictions
@@ -44,7 +45,8 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
     state = folder.checkpoints.load_best()
     check_configuration(stored, state, path)
     compute = prepare(config.trainer, state.get("threads"))
-    images, found_names = config.data.load_split(config.evaluate.split, config.seed)
+    images, found_names, notices = config.data.load_split(config.evaluate.split, config.seed)
+    print_labelled([f"notice    {notice}" for notice in notices])
     names: list[str] = state["names"]
     _check_images(images, state["image_shape"], config)
     images = with_labels_of(images, found_names, names, config)

@@ -152,6 +152,7 @@ def _run(
         outcome.is_recorded = True
         pictures: list[str] = []
         try:
+            folder.write_unreadable((assembled.parts.splits.unreadable or {}).values())
             if before is not None:
                 write_text(folder.config, stored_config.to_yaml(config))
                 remove_error(folder)
@@ -249,7 +250,7 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
         _report(config, assembled, folder)
     files = ["config.yaml", "metrics.jsonl", "summary.json", "checkpoints/", *pictures]
     files += [file_names.FINDINGS, file_names.REPORT] if config.trainer.report else []
-    files += [file_names.CHECK] if (folder.path / file_names.CHECK).is_file() else []
+    files += [name for name in (file_names.CHECK, file_names.UNREADABLE) if (folder.path / name).is_file()]
     files += [file_names.HISTOGRAMS] if config.trainer.instruments else []
     files += ["tensorboard/"] if (folder.path / "tensorboard").is_dir() else []
     print(f"{folder.path}: {', '.join(files)}", flush=True)

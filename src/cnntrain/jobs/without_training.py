@@ -24,6 +24,7 @@ def in_new_folder(config: Config, path: Path, named_by_user: bool, act: Act) -> 
     folder = create(path, named_by_user, with_checkpoints=False)
     with folder.locked():
         write_text(folder.config, stored_config.to_yaml(config))
+        folder.write_unreadable((parts.splits.unreadable or {}).values())
         print_labelled([*parts.messages, ""])
         act(parts, folder)
 

@@ -7,6 +7,7 @@ ERROR = "error.txt"
 CHECKPOINTS = "checkpoints"
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 CHECK = "check.json"
+UNREADABLE = "unreadable_images.txt"
 # In the folder of a sweep, and in that of each of its jobs.
 SWEEP_FILE, JOB, LOG = "sweep.yaml", "job.json", "log.txt"
 # What Hydra writes into the folder of a sweep that it runs.
@@ -17,6 +18,6 @@ ENSEMBLE = "ensemble.json"
 FINDINGS, EVIDENCE, REPORT = "findings.json", "evidence.json", "report.html"
 IMAGES, PREPROCESSING, SCHEDULE = "images.png", "preprocessing.png", "schedule.png"
 # What a run may write before its first checkpoint.
-BEFORE_TRAINING = (CONFIG, METRICS, SUMMARY, ERROR, HISTOGRAMS, IMAGES, PREPROCESSING, SCHEDULE)
+BEFORE_TRAINING = (CONFIG, METRICS, SUMMARY, ERROR, HISTOGRAMS, UNREADABLE, IMAGES, PREPROCESSING, SCHEDULE)
 # In the folder of an ensemble: those of its members, and that of their averaged weights.
 MEMBERS, SOUP = "members", "soup"

@@ -6,7 +6,7 @@ import itertools
 import json
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,12 @@ class RunFolder:
         """Write the summary atomically; non-finite numbers become null."""
         summary = {name: finite(value) for name, value in summary.items()}
         write_text(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+    def write_unreadable(self, files: Iterable[tuple[str, str]]) -> None:
+        """Write the paths of images that are left out, with the reason of each, if there are any."""
+        lines = [f"{path}: {reason}\n" for path, reason in sorted(files)]
+        if lines:
+            write_text(self.path / file_names.UNREADABLE, "".join(lines))
 
     def _remove_partial_files(self) -> None:
         """Remove files that a killed process was writing."""
