@@ -34,7 +34,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """
     if not {"network", "tiny_network"} & set(metafunc.fixturenames):
         return
-    names = {path.stem for path in (CONF / "model").glob("*.yaml")} - {"torchvision", "timm", "custom"}
+    external = {"torchvision", "timm", "custom", "pretrained", "timm_pretrained"}
+    names = {path.stem for path in (CONF / "model").glob("*.yaml")} - external
     networks = {name: load_settings("model", name) for name in sorted(names)}
     if "network" in metafunc.fixturenames:
         metafunc.parametrize("network", networks.values(), ids=networks.keys())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import urllib.error
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 from torchvision.models._api import WeightsEnum
@@ -109,12 +111,59 @@ def test_published_weights_are_loaded_except_for_a_head_of_another_size(
     torch.testing.assert_close(with_head.get_parameter("fc.weight"), stored["fc.weight"])
 
 
+@pytest.mark.parametrize("key", ["state_dict", "model"])
+def test_a_state_dict_beside_other_things_is_found(key: str, tmp_path: Path) -> None:
+    stored = models.squeezenet1_1(num_classes=4)
+    torch.save({key: stored.state_dict(), "epoch": 3, "optimizer": {}}, tmp_path / "weights.pth")
+    settings = TorchvisionModel(arch="squeezenet1_1", weights=str(tmp_path / "weights.pth"))
+    network = settings.build(3, 4, SIZE, None)
+    torch.testing.assert_close(network.get_parameter("features.0.weight"), stored.features[0].weight)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["whole network", "torchscript"])
+def test_files_that_hold_code_are_refused_without_advice_to_run_it(kind: str, tmp_path: Path) -> None:
+    path, network = tmp_path / "weights.pt", nn.Linear(2, 2)
+    if kind == "torchscript":
+        torch.jit.save(torch.jit.trace(network, torch.ones(1, 2)), path)
+    else:
+        torch.save(network, path)
+    with pytest.raises(DataError) as raised:
+        TorchvisionModel(weights=str(path)).build(3, 4, SIZE, None)
+    assert str(raised.value).endswith("objects other than tensors); name a state dict saved by torch.save")
+
+
+def test_without_safetensors_the_message_has_the_command_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *_: None if name == "safetensors" else find(name)
+    )
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(DataError, match=r"needs a package; pip install 'cnntrain\[safetensors\]'$"):
+        TorchvisionModel(weights=str(tmp_path / "weights.safetensors")).build(3, 4, SIZE, None)
+
+
+def test_weights_of_safetensors_give_the_outputs_of_the_network_that_was_saved(tmp_path: Path) -> None:
+    stored = models.squeezenet1_1(num_classes=4).eval()
+    save_file(stored.state_dict(), tmp_path / "weights.safetensors")
+    settings = TorchvisionModel(arch="squeezenet1_1", weights=str(tmp_path / "weights.safetensors"))
+    images = torch.randn(2, 3, *SIZE)
+    torch.testing.assert_close(
+        settings.build(3, 4, SIZE, None).eval()(images), stored(images), rtol=0, atol=0
+    )
+
+
 def test_a_failed_download_is_a_data_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(WeightsEnum, "get_state_dict", fail)
-    with pytest.raises(DataError, match=r"cannot be downloaded: .*no route to host"):
+    with pytest.raises(
+        DataError,
+        match=r"^model.weights=ResNet18_Weights.IMAGENET1K_V1: cannot be downloaded .*: no route to host; ",
+    ):
         TorchvisionModel(weights="default").build(3, 10, SIZE, None)
 
 

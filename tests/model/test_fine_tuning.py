@@ -11,15 +11,18 @@ from torch import Tensor, nn
 
 from cnntrain.assemble.run import assemble
 from cnntrain.cli import main
+from cnntrain.config import stored_config
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
-from cnntrain.errors import ConfigError
+from cnntrain.errors import ConfigError, Interrupted, interrupted_by
 from cnntrain.model.fine_tuning import training_mode
 from cnntrain.model.settings.base import Model
 from cnntrain.model.settings.external import TimmModel, TorchvisionModel
 from cnntrain.runs.checkpoint import read
 from cnntrain.runs.run_folder import create
 from cnntrain.runs.signals import StopSignals
+from cnntrain.settings.config_tree import Config
+from cnntrain.training.trainer import Trainer
 
 SIZE = (64, 64)
 QUICK = ["data.limit=40", "data.batch_size=8", "trainer.epochs=1", "trainer.max_steps_per_epoch=2"]
@@ -59,6 +62,114 @@ def test_frozen_layers_keep_weights_and_statistics_and_the_others_change(
     changed = {name.rpartition(".")[0] for name in before if not torch.equal(before[name], after[name])}
     unchanged = {name.rpartition(".")[0] for name in before} - changed
     assert unchanged == {name.rpartition(".")[0] for name in before if name.startswith(prefixes)}
+
+
+def phases(config: Config, folder: Path) -> tuple[nn.Module, list[dict[str, Tensor]]]:
+    """Return a trained network, and its state at the start and after each epoch."""
+    assembled = assemble(config, create(folder, named_by_user=True), None)
+    trainer, states = assembled.trainer, list[dict[str, Tensor]]()
+    finish_epoch = trainer.finish_epoch
+
+    def remember() -> None:
+        states.append(copy.deepcopy(trainer.network.state_dict()))
+
+    def finish_and_remember() -> None:
+        finish_epoch()
+        remember()
+
+    trainer.finish_epoch = finish_and_remember  # type: ignore[method-assign]
+    remember()
+    trainer.train(StopSignals())
+    trainer.recorder.close()
+    return trainer.network, states
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [*TIMM, "optim=adamw", "regularization.l1=0.01", "averaging=ema"],
+        [
+            "model=resnet20",
+            "model.width=0.25",
+            "regularization.weight_decay=0.1",
+            "regularization.max_norm=0.1",
+        ],
+        ["model=googlenet", "model.width=0.125", "optim=muon"],
+    ],
+    ids=["adam and L1", "decay and max norm", "muon and auxiliary heads"],
+)
+def test_in_the_first_epochs_only_the_head_changes_and_then_all_layers(
+    overrides: list[str], tmp_path: Path
+) -> None:
+    config = configure([*overrides, *QUICK, "trainer.precision=fp32"], Choices()).config
+    # Set afterwards: with random weights, these are refused.
+    config.model.head_epochs, config.trainer.epochs = 1, 2
+    network, (initial, after_head, final) = phases(config, tmp_path / "run")
+    changed = {name for name in initial if not torch.equal(initial[name], after_head[name])}
+    heads = ("fc.", "head.output.", "auxiliary.")
+    assert changed == {name for name in initial if name.startswith(heads)}
+    weights = {name for name, weight in network.named_parameters() if weight.ndim > 1}
+    assert {name for name in weights if not torch.equal(after_head[name], final[name])} == weights
+
+
+class StopAfter(StopSignals):
+    """Asks to stop after some steps."""
+
+    def __init__(self, trainer: Trainer, steps: int):
+        self.trainer = trainer
+        self.steps = steps
+
+    @property
+    def received(self) -> Interrupted | None:  # type: ignore[override]
+        return interrupted_by(15, "stop") if self.trainer.progress.step == self.steps else None
+
+
+def test_a_run_stopped_in_either_phase_or_between_resumes_bit_identically(tmp_path: Path) -> None:
+    weights, whole = tmp_path / "weights.pt", tmp_path / "whole"
+    torch.save(TimmModel(arch="test_resnet").build(3, 10, SIZE, None).state_dict(), weights)
+    overrides = [*TIMM, *QUICK, f"model.weights={weights}", "model.head_epochs=1", "model.layer_decay=0.5"]
+    overrides += ["optim=adamw", "averaging=ema", "trainer.epochs=2", "evaluate.batch_size=359"]
+    overrides += ["trainer.pictures=false", "trainer.test=false"]
+    assert main([*overrides, f"hydra.run.dir={whole}"]) == 0
+    expected = read(whole / "checkpoints" / "last.pt")
+    config = configure(overrides, Choices()).config
+    for steps in (1, 2, 3):
+        folder = create(tmp_path / str(steps), named_by_user=True)
+        folder.config.write_text(stored_config.to_yaml(config))
+        trainer = assemble(config, folder, None).trainer
+        with pytest.raises(Interrupted):
+            trainer.train(StopAfter(trainer, steps))
+        trainer.recorder.close()
+        last = folder.path / "checkpoints" / "last.pt"
+        assert read(last)["progress"]["step"] == steps
+        assert main([f"run={folder.path}"]) == 0
+        found = read(last)
+        assert found["progress"]["step"] == 4
+        assert all(
+            torch.equal(found["network"][name], expected["network"][name]) for name in found["network"]
+        )
+        for one, other in zip(found["average"]["average"], expected["average"]["average"], strict=True):
+            assert torch.equal(one, other)
+
+
+def test_a_run_on_other_classes_takes_mean_and_deviation_of_the_run_it_starts_from(tmp_path: Path) -> None:
+    quick = [*QUICK, "model=resnet20", "model.width=0.25", "trainer.pictures=false"]
+    first = tmp_path / "first"
+    assert main([*quick, f"hydra.run.dir={first}"]) == 0
+    overrides = ["data=mnist", "initialization=from_run", f"initialization.run={first}"]
+    config = configure([*quick, *overrides, "preprocessing=pretrained"], Choices()).config
+    source = read(first / "checkpoints" / "best.pt")["preprocess"]
+    assert config.preprocessing.std == pytest.approx((1 / (255 * source["scale"][0, 0, 0])).tolist())
+    assert config.preprocessing.mean == pytest.approx(
+        (-source["shift"] / source["scale"] / 255)[0, 0, 0].tolist()
+    )
+
+
+@pytest.mark.parametrize("setting", ["model.head_epochs=1", "model.layer_decay=0.9"])
+@pytest.mark.parametrize("model", [TIMM, ["model=resnet20"]], ids=["timm", "own"])
+def test_settings_for_trained_weights_are_refused_with_random_ones(model: list[str], setting: str) -> None:
+    with pytest.raises(ConfigError, match=r"is for trained weights, those of model=\w+ are random; write "):
+        configure([*model, setting], Choices())
 
 
 @pytest.mark.parametrize("pattern", ["bn1", "layer*.bn1"])

@@ -87,7 +87,10 @@ def test_a_failed_download_is_a_data_error(monkeypatch: pytest.MonkeyPatch) -> N
         raise OSError("no route to host")
 
     monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", fail)
-    with pytest.raises(DataError, match=r"model\.weights=default: cannot be downloaded: no route to host"):
+    with pytest.raises(
+        DataError,
+        match=r"^model\.weights=default: cannot be downloaded \(timm/\S+\): no route to host; .*FILE",
+    ):
         TimmModel(arch="test_resnet", weights="default").build(3, 10, SIZE, None)
 
 

@@ -43,6 +43,7 @@ def first_lines(
         *data_messages,
         f"network   {describe_changes(config.model)}: {count_parameters(network)} parameters",
         *network_messages,
+        *_fine_tuning(config, network),
         *_optimizer_changes(step.update.optimizers, steps_per_epoch),
         f"device    {step.compute.describe()}",
         *(f"notice    {notice}" for notice in notices),
@@ -56,6 +57,21 @@ def _batch_lines(config: Config, train: Batches, steps_per_epoch: int) -> list[s
     size, steps = train.batch_size, config.trainer.accumulate_steps
     each = f"{steps} batches of up to {size // steps}" if steps > 1 else f"up to {size}"
     return [f"batches   {each} images per update, {steps_per_epoch} updates per epoch"]
+
+
+def _fine_tuning(config: Config, network: nn.Module) -> list[str]:
+    """Return lines on learning rates that differ between layers, and on epochs of the head alone."""
+    model, lines = config.model, []
+    if model.layer_decay != 1:
+        layers = max(model.layer_depths(network).values())
+        first = f"{model.layer_decay**layers:.2g}·lr in the first of {layers} layers"
+        lines.append(
+            f"rates     {first}, {model.layer_decay:g}·lr in the last, {model.head_lr:g}·lr in the head"
+        )
+    if model.head_epochs:
+        epochs = "epoch 1" if model.head_epochs == 1 else f"epochs 1 to {model.head_epochs}"
+        lines.append(f"head      trained alone in {epochs}")
+    return lines
 
 
 def _optimizer_changes(optimizers: OptimizerStages, steps_per_epoch: int) -> list[str]:

@@ -148,6 +148,7 @@ def build_step(
         config.seed,
         config.trainer.accumulate_steps,
         config.trainer.compile,
+        config.model.head_epochs,
     )
 
 

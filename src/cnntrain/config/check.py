@@ -13,6 +13,7 @@ from ..settings.job_settings import JOB_SETTINGS
 from ..settings.option import Notice
 from . import stored_config
 from .cross_checks import CROSS_CHECKS
+from .from_trained_weights import set_from_trained_weights
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def check_source_run(config: Config) -> None:
 def _lines(config: Config) -> list[str]:
     """Return errors of settings alone; where there are none, errors and notices of several."""
     return rule_problems(config) or [
+        *set_from_trained_weights(config),
         *_option_lines(config),
         *(line for cross_check in CROSS_CHECKS for line in cross_check(config)),
     ]

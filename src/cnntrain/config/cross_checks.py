@@ -225,12 +225,28 @@ def _network(config: Config) -> Iterator[str]:
 
 
 def _trained_weights(config: Config) -> Iterator[str]:
-    frozen = getattr(config.model, "freeze", [])
-    if frozen and config.model.weights is None and config.initialization.source_run() is None:
+    model, epochs = config.model, config.trainer.epochs
+    if model.head_epochs and model.head_epochs >= epochs:
+        yield f"model.head_epochs={model.head_epochs}: write fewer than the run has (trainer.epochs={epochs})"
+    if (
+        model.name == "custom"
+        or getattr(model, "weights", None) is not None
+        or config.initialization.source_run() is not None
+    ):
+        return
+    if frozen := getattr(model, "freeze", []):
         yield Notice(
             f"model.freeze={format_value(frozen)}: these layers keep random weights; "
             "model.weights=default has trained ones"
         )
+    for name in ("head_epochs", "layer_decay"):
+        value = getattr(model, name)
+        if value != default_of(settings_of(type(model))[name]):
+            published = "model.weights=default, or " if hasattr(model, "weights") else ""
+            yield (
+                f"model.{name}={format_value(value)}: is for trained weights, those of model={model.name} "
+                f"are random; write {published}initialization=from_run initialization.run=FOLDER"
+            )
 
 
 def _loss(config: Config) -> Iterator[str]:
@@ -274,8 +290,10 @@ def _optimizer(config: Config) -> Iterator[str]:
             f"trainer.precision=fp16: optim={optim.name} compares losses, which fp16 scales; "
             "write bf16 or fp32"
         )
-    if getattr(config.model, "head_lr", 1.0) != 1.0:
-        yield f"model.head_lr={config.model.head_lr:g}: optim={optim.name} has one rate for all; write 1"
+    for name, default in (("head_lr", 1), ("layer_decay", 1), ("head_epochs", 0)):
+        value = getattr(config.model, name)
+        if value != default:
+            yield f"model.{name}={value:g}: optim={optim.name} has one rate for all; write {default}"
     if config.regularization.changes_weights():
         yield (
             f"optim={optim.name}: weight_decay and max_norm of regularization change weights between its "

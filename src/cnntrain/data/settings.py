@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ROOT_HELP = "folder of the files; missing files are downloaded into it"
 MEMORY_HELP = "size in GB (uint8) up to which images are kept in memory instead of read from files; 0: never"
+# Side of the images of a folder in pixels, for networks without pretrained weights.
+DEFAULT_IMAGE_SIZE = 64
 TARGETS = ("classes", "attributes", "values")
 TARGET_HELP = "type of the labels"
 # Settings that name a column of data.csv, and what stands for no column.
@@ -426,7 +428,12 @@ class Folder(_Files):
         choices=("hash", "name", "position"),
         former="position",
     )
-    image_size: int = setting(64, "height and width to which all images are resized, in pixels", ge=1)
+    image_size: int | None = setting(
+        None,
+        "height and width to which all images are resized, in pixels; null: those with which the network's "
+        "pretrained weights were trained, else 64",
+        ge=1,
+    )
     resize: str = setting(
         "crop",
         "crop: shorter side to image_size, then a center crop; squash: both sides to image_size, distorted; "
@@ -504,7 +511,7 @@ class Folder(_Files):
         return part_into_memory(*part, self.memory_limit_gb, self._skips())
 
     def _decoding(self) -> tuple[int, str, int, int]:
-        return self.image_size, self.resize, self.channels, self.workers
+        return self.image_size or DEFAULT_IMAGE_SIZE, self.resize, self.channels, self.workers
 
     def _columns(self) -> Columns:
         from .table_columns import Columns

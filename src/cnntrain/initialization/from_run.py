@@ -13,12 +13,17 @@ Shlens: Net2Net, 2016).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..layer_names import is_named, join_names, layers_of, outermost_names, pattern_problems
+from ..runs import file_names
+from ..runs.checkpoint import read
+from ..runs.checkpoint_schema import TrainedState
+from ..settings.network_input import TrainedInput
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,26 @@ def copy_layers(
         f"({len(copied)} of {len(layers)} layers); new {join_names(outermost_names(new, layers))}"
         + (f", {len(identities)} of them the identity" if identity else "")
     ]
+
+
+def trained_input(folder: str) -> TrainedInput | None:
+    """Return size, mean and deviation of the images of the run in a folder.
+
+    None where it has no best weights, or scales pixels by no mean and deviation of each channel.
+    """
+    file = Path(folder) / file_names.CHECKPOINTS / file_names.BEST
+    if not file.is_file():
+        return None
+    state = read(file, TrainedState)
+    scale, shift = (state["preprocess"].get(name) for name in ("scale", "shift"))
+    if scale is None or shift is None:
+        return None
+    channels = [part.double().flatten(0, 2) for part in (scale, shift)]
+    if not all(torch.equal(part, part[:1].expand_as(part)) for part in channels):
+        return None
+    scales, shifts = (part[0] for part in channels)
+    height, width, _ = state["image_shape"]
+    return TrainedInput((height, width), (-shifts / (255 * scales)).tolist(), (1 / (255 * scales)).tolist())
 
 
 @torch.no_grad()

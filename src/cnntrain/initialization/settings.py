@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..settings.fields import fixed, setting
+from ..settings.network_input import TrainedInput
 from ..settings.option import Option
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ class Initialization(Option):
 
     def source_run(self) -> str | None:
         """Return the folder of the earlier run whose weights are copied, or None."""
+        return None
+
+    def trained_input(self) -> TrainedInput | None:
+        """Return the input with which the earlier run's weights were trained, None without any."""
         return None
 
     def apply(self, network: nn.Module, activation: str, source: SourceRun | None = None) -> list[str]:
@@ -186,6 +191,11 @@ class FromRun(Initialization):
 
     def source_run(self) -> str | None:
         return self.run or None
+
+    def trained_input(self) -> TrainedInput | None:
+        from .from_run import trained_input
+
+        return trained_input(self.run)
 
     def apply(self, network: nn.Module, activation: str, source: SourceRun | None = None) -> list[str]:
         from .from_run import copy_layers

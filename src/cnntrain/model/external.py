@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import warnings
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from ..errors import ConfigError, DataError, first_line
 from ..settings.nearest_name import did_you_mean
 from .fine_tuning import freeze, freeze_problems, heads
 
+# What torch.hub raises where a file cannot be downloaded, or the one it has is not that which was published.
+NOT_DOWNLOADED = (OSError, HTTPException, RuntimeError, EOFError, pickle.UnpicklingError)
+# Keys under which training programs store the state dict beside other things.
+NESTED = ("state_dict", "model", "model_state_dict")
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
@@ -77,6 +82,21 @@ def torchvision_network(
     return network
 
 
+def torchvision_input(arch: str, weights: str) -> tuple[tuple[int, int], list[float], list[float]] | None:
+    """Return size, mean and deviation of the input of published weights, None for an unknown network.
+
+    A file is taken for one of the network's default weights.
+    """
+    from torchvision import models
+
+    if arch not in models.list_models(module=models):
+        return None
+    published = _published(arch, weights) or models.get_model_weights(arch).DEFAULT
+    transforms = published.transforms()
+    (side,) = transforms.crop_size
+    return (side, side), list(transforms.mean), list(transforms.std)
+
+
 def set_dropout(network: nn.Module, rate: float | None, head: str | None = None) -> None:
     """Set the rate of all dropout layers of a network; None leaves them unchanged.
 
@@ -115,8 +135,10 @@ def _build(arch: str, published: Any, classes: int | None) -> nn.Module:
         options |= {"aux_logits": False, "init_weights": True}
     try:
         network = models.get_model(arch, weights=published, **options)
-    except OSError as error:
-        raise DataError(f"model.weights={published}: cannot be downloaded: {error}") from error
+    except NOT_DOWNLOADED as error:
+        if published is None:
+            raise
+        raise not_downloaded(str(published), f" ({published.url})", error) from error
     if arch == "inception_v3":
         # With published weights, torchvision always builds the auxiliary head.
         network.aux_logits, network.AuxLogits = False, None
@@ -201,7 +223,10 @@ def load_state(
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the state dict in a file of torch or of safetensors; raises DataError if it cannot be read."""
+    """Return the state dict in a file of torch or of safetensors, which may lie beside other things.
+
+    Raises DataError if it cannot be read.
+    """
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
@@ -210,14 +235,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError, ValueError) as error:
         raise _unreadable(path, error) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError(f"model.weights={path}: holds no state dict (a mapping from names to tensors)")
-    return dict(state)
+    nested = next((state[key] for key in NESTED if isinstance(state, dict) and key in state), state)
+    for found in (state, nested):
+        if isinstance(found, dict) and found and all(isinstance(value, Tensor) for value in found.values()):
+            return dict(found)
+    raise DataError(f"model.weights={path}: holds no state dict (a mapping from names to tensors)")
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     if importlib.util.find_spec("safetensors") is None:
-        raise DataError(f"model.weights={path}: needs a package to be read; pip install safetensors")
+        raise DataError(f"model.weights={path}: needs a package; pip install 'cnntrain[safetensors]'")
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -227,10 +254,22 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _unreadable(path, error) from error
 
 
+def not_downloaded(name: str, address: str, error: Exception) -> DataError:
+    """Return the error for published weights that could not be downloaded from an address, if it is known."""
+    cause: BaseException = error
+    while isinstance(deeper := getattr(cause, "reason", None) or cause.__cause__, BaseException):
+        cause = deeper
+    reason = getattr(cause, "strerror", None) or getattr(cause, "reason", None) or first_line(cause)
+    return DataError(
+        f"model.weights={name}: cannot be downloaded{address}: {reason}; connect to the network, or write "
+        "model.weights=FILE with a file of these weights"
+    )
+
+
 def _unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror
-    elif isinstance(error, pickle.UnpicklingError | LookupError | EOFError):
+    elif isinstance(error, pickle.UnpicklingError | LookupError | EOFError) or "weights_only" in str(error):
         # torch's own message advises to load the file in a way that runs code in it.
         reason = "it is no file of torch, or holds objects other than tensors"
     else:

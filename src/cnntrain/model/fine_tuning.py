@@ -1,4 +1,4 @@
-"""Fine-tuning of external networks: their heads, and frozen layers (N14).
+"""Fine-tuning: the head of a network, frozen layers, and epochs in which the head trains alone (N14).
 
 The head is the layer that computes the scores. It is never frozen, so that `*` matches all other layers:
 frozen features and a trained head.
@@ -10,24 +10,26 @@ from torch import nn
 
 from ..errors import ConfigError
 from ..layer_names import is_named, layers_of, pattern_problems
+from .classifier import AuxiliaryClassifier
 
 
 def heads(network: nn.Module) -> list[str]:
     """Return the names of the head's layers, from timm's pretrained_cfg (some networks have two).
 
-    In networks without pretrained_cfg, the head is the last linear layer or convolution.
+    In networks without pretrained_cfg, the head is the last layer with a matrix of weights.
     """
     config = getattr(network, "pretrained_cfg", None)
     if config is not None:
         names = config["classifier"]
         return [names] if isinstance(names, str) else list(names)
-    layer_types = nn.Linear | nn.Conv2d
-    return [[name for name, module in network.named_modules() if isinstance(module, layer_types)][-1]]
+    matrices = [name for name, weight in network.named_parameters() if weight.ndim > 1]
+    return [matrices[-1].rpartition(".")[0]]
 
 
 def head_parameter_names(network: nn.Module) -> set[str]:
-    """Return the names of the head's parameters."""
-    prefixes = tuple(f"{head}." for head in heads(network))
+    """Return the names of the head's parameters, those of auxiliary heads among them."""
+    auxiliary = ["auxiliary"] if isinstance(network, AuxiliaryClassifier) else []
+    prefixes = tuple(f"{head}." for head in [*heads(network), *auxiliary])
     return {name for name, _ in network.named_parameters() if name.startswith(prefixes)}
 
 
@@ -57,6 +59,24 @@ def freeze(network: nn.Module, patterns: list[str]) -> None:
         if is_named(layer, patterns):
             for tensor in tensors:
                 network.get_parameter(tensor).requires_grad_(False)
+
+
+class HeadWarmUp:
+    """The first epochs of a run, in which the head trains alone: the other layers are frozen until then."""
+
+    def __init__(self, network: nn.Module, epochs: int):
+        head = head_parameter_names(network) if epochs else set()
+        self.epochs = epochs
+        self._others = [
+            weight
+            for name, weight in network.named_parameters()
+            if epochs and weight.requires_grad and name not in head
+        ]
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Freeze or release the other layers for the epoch that follows `epoch` epochs."""
+        for weight in self._others:
+            weight.requires_grad_(epoch >= self.epochs)
 
 
 def training_mode(network: nn.Module) -> None:

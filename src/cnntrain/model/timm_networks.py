@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from timm.models import adapt_input_conv
+from timm.models import adapt_input_conv, group_parameters
 from torch import nn
 
-from ..errors import ConfigError, DataError, first_line
+from ..errors import ConfigError
 from ..settings.nearest_name import did_you_mean
-from .external import load_state, read_state, set_dropout
-from .fine_tuning import freeze, freeze_problems, heads
+from .external import load_state, not_downloaded, read_state, set_dropout
+from .fine_tuning import freeze, freeze_problems, head_parameter_names, heads
 
 DEFAULT = "default"
 
@@ -62,11 +63,16 @@ def timm_network(
     name = _full_name(arch, weights)
     options: dict[str, Any] = {"in_chans": in_channels, "num_classes": classes}
     if load and weights in _published(arch):
+        retries = logging.getLogger("huggingface_hub")
+        level = retries.level
         try:
+            retries.setLevel(logging.ERROR)
             network = timm.create_model(name, pretrained=True, **options)
         except Exception as error:  # the type depends on the hub's client
-            reason = first_line(error)
-            raise DataError(f"model.weights={weights}: cannot be downloaded: {reason}") from error
+            address = f" ({pretrained_cfg(arch, weights).hf_hub_id or 'timm'})"
+            raise not_downloaded(str(weights), address, error) from error
+        finally:
+            retries.setLevel(level)
     else:
         network = timm.create_model(name, **options)
         if load and weights is not None:
@@ -77,6 +83,14 @@ def timm_network(
     set_dropout(network, dropout, heads(network)[-1])
     freeze(network, frozen)
     return network
+
+
+def timm_layer_depths(network: nn.Module) -> dict[str, int]:
+    """Return the depth of each parameter below the head, by timm's own groups of layers (its layer_decay)."""
+    matcher = network.group_matcher(coarse=False)  # type: ignore[operator]
+    groups: dict[str, int] = group_parameters(network, matcher, reverse=True)
+    head, last = head_parameter_names(network), max(groups.values())
+    return {name: 0 if name in head else last - groups[name] for name, _ in network.named_parameters()}
 
 
 def _published(arch: str) -> list[str]:

@@ -69,6 +69,19 @@ def standardized(train: ImageSet, per: str) -> ScaleAndShift:
     return _center_and_divide(mean, deviation, deviation < MIN_DEVIATION, per)
 
 
+def as_pretrained(mean: list[float], deviation: list[float], channels: int) -> ScaleAndShift:
+    """Return scale and shift that subtract the mean and divide by the deviation of pixels in [0, 1].
+
+    For grey images, whose filters are the sums of those for colours, the channels' values are averaged.
+    """
+    means, deviations = torch.tensor(mean, dtype=torch.float64), torch.tensor(deviation, dtype=torch.float64)
+    if channels == 1:
+        means, deviations = means.mean(0, keepdim=True), deviations.mean(0, keepdim=True)
+    values = (", ".join(f"{value:.3g}" for value in part.tolist()) for part in (means, deviations))
+    message = "inputs    mean {} and deviation {}, as of the pretrained weights".format(*values)
+    return 1 / (255 * deviations), -means / deviations, [message]
+
+
 def scaled_to_extremes(train: ImageSet, per: str) -> ScaleAndShift:
     """Return scale and shift that map the minimum and maximum of each channel or pixel to -1 and 1 (D3)."""
     low, high = extremes(train)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -120,6 +120,43 @@ class Standardize(ScaleAndShift):
         from .scale_and_shift import standardized
 
         return standardized(train, self.per)
+
+
+@dataclass
+class Pretrained(ScaleAndShift):
+    """Subtract the mean and divide by the deviation of the images that trained the network's weights (N14).
+
+    These are what torchvision or timm state of pretrained weights, of a file the network's default ones; with
+    initialization=from_run those of the earlier run.
+    """
+
+    name: str = fixed("pretrained")
+    mean: list[float] | None = setting(
+        None, "mean of each channel of pixels in [0, 1]; null: that of the pretrained weights"
+    )
+    std: list[float] | None = setting(
+        None, "standard deviation of each channel; null: that of the pretrained weights", gt=0
+    )
+
+    def problems(self) -> Iterator[str]:
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            yield f"preprocessing.std: has {len(self.std)} values, preprocessing.mean {len(self.mean)}"
+
+    def input_problems(self, height: int, width: int, channels: int) -> list[str]:
+        count = len(self.mean or [])
+        if count == channels or (channels == 1 and count == 3):
+            return []
+        return [
+            f"preprocessing.mean: has {count} values, the images {channels} channels; write one for each of "
+            "preprocessing.mean and preprocessing.std, or preprocessing=standardize"
+        ]
+
+    def scale_and_shift(self, train: ImageSet) -> tuple[Tensor, Tensor, list[str]]:
+        from .scale_and_shift import as_pretrained
+
+        assert self.mean is not None
+        assert self.std is not None
+        return as_pretrained(self.mean, self.std, train.shape[2])
 
 
 @dataclass

@@ -59,7 +59,8 @@ class WeightRegularization:
 
     layers: mapping from layer-name patterns to values that replace those of `strengths`; later patterns
     take precedence. Biases and normalization layers (all one-dimensional tensors) are excluded unless
-    `biases`; max norm never applies to them. Raises ConfigError if a pattern matches no layer.
+    `biases`; max norm never applies to them. Weights that are frozen for some epochs keep their values.
+    Raises ConfigError if a pattern matches no layer.
     """
 
     def __init__(
@@ -95,15 +96,17 @@ class WeightRegularization:
     def add_gradients(self) -> None:
         """Add the penalty's gradient, l2·w + l1·sign(w), to the gradients of the weights."""
         for group in self._penalized:
-            gradients = []
-            for weight in group.weights:
+            gradients, weights = [], [weight for weight in group.weights if weight.requires_grad]
+            if not weights:
+                continue
+            for weight in weights:
                 if weight.grad is None:  # the data loss does not depend on it
                     weight.grad = torch.zeros_like(weight)
                 gradients.append(weight.grad)
             if group.l2:
-                torch._foreach_add_(gradients, group.weights, alpha=group.l2)
+                torch._foreach_add_(gradients, weights, alpha=group.l2)
             if group.l1:
-                torch._foreach_add_(gradients, torch._foreach_sign(group.weights), alpha=group.l1)
+                torch._foreach_add_(gradients, torch._foreach_sign(weights), alpha=group.l1)
 
     @torch.no_grad()
     def decay(self, stage: Stage, finite: Tensor | None = None) -> None:
@@ -116,7 +119,7 @@ class WeightRegularization:
         for group, weight_decay in zip(self._groups, decays, strict=True):
             if weight_decay == 0.0:
                 continue
-            chosen = {id(weight) for weight in group.weights}
+            chosen = {id(weight) for weight in group.weights if weight.requires_grad}
             for param_group in stage.optimizer.param_groups:
                 weights = [weight for weight in param_group["params"] if id(weight) in chosen]
                 decay = param_group["lr"] * weight_decay
@@ -127,6 +130,8 @@ class WeightRegularization:
     def project(self) -> None:
         """Scale each unit's incoming weights down to the norm max_norm where it is exceeded (R4)."""
         for entry in self._max_norm_layers:
+            if not _weight(entry.layer).requires_grad:
+                continue
             factors = entry.max_norm / unit_norms(entry.layer).clamp(min=entry.max_norm)
             if isinstance(entry.layer, TableConvolution):
                 factors = factors[entry.layer.rows]

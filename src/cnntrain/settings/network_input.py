@@ -39,3 +39,15 @@ class NetworkInput:
         height, width = self.crop or self.image[:2]
         enlarged = "x".join(map(str, self.enlarged))
         return [f"images are enlarged from {height}x{width} to {enlarged} for the network"]
+
+
+@dataclass(frozen=True)
+class TrainedInput:
+    """The input with which weights were trained: (height, width), and mean and deviation of each channel.
+
+    Mean and deviation are those of pixels in [0, 1].
+    """
+
+    size: tuple[int, int]
+    mean: list[float]
+    std: list[float]

@@ -90,6 +90,7 @@ class Trainer:
         try:
             while progress.epoch < settings.epochs and not progress.stopped_early:
                 stop_rule.check(progress, settings.epochs)
+                self.step.head_warm_up.begin_epoch(progress.epoch)
                 training_mode(self.network)
                 batches = self.train_batches.epoch(
                     progress.epoch, progress.step_in_epoch, self.steps_per_epoch

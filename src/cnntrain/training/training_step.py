@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..averaging.average import Average
 from ..loss.criterion import Criterion
 from ..machine_errors import OutOfMemory, is_out_of_memory, machine_error
+from ..model.fine_tuning import HeadWarmUp
 from ..preprocessing.preprocess import Preprocess
 from ..regularization.mixing import add_noise, mix
 from ..regularization.settings import Regularizers
@@ -61,6 +62,7 @@ class TrainingStep:
         seed: int,
         accumulate_steps: int = 1,
         compile: bool = False,
+        head_epochs: int = 0,
     ):
         self.network = network
         self.preprocess = preprocess
@@ -72,6 +74,7 @@ class TrainingStep:
         self.seed = seed
         self.accumulate_steps = accumulate_steps
         self.parts_per_batch = 1
+        self.head_warm_up = HeadWarmUp(network, head_epochs)
         self._forward = torch.compile(network) if compile else network
 
     def run(self, step: int, images: Tensor, labels: Tensor, recording: bool) -> StepResult:

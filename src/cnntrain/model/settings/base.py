@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from ...settings.fields import setting
+from ...settings.network_input import TrainedInput
 from ...settings.option import Option
 
 if TYPE_CHECKING:
@@ -48,6 +49,22 @@ class Model(Option):
     paper: ClassVar[str | None] = None
     published: ClassVar[Published | None] = None
 
+    layer_decay: float = setting(
+        1.0,
+        "factor on the learning rate from each layer or block to the one before it: k below the head, it is "
+        "optim.lr·layer_decay^k (Clark et al. 2020), for trained weights; 0.75 is usual; 1: one rate for all",
+        gt=0,
+        le=1,
+    )
+    head_lr: float = setting(
+        1.0, "factor on optim.lr for the head (the layer that computes the scores)", gt=0
+    )
+    head_epochs: int = setting(
+        0,
+        "first epochs, in which the head is trained alone, all other weights and statistics being unchanged",
+        ge=0,
+    )
+
     def min_size(self, image_size: tuple[int, int]) -> int:
         """Return the smallest height and width that the form used for images of (height, width) accepts."""
         raise NotImplementedError
@@ -85,9 +102,32 @@ class Model(Option):
         """Return the network of `build` without reading or downloading weights, which the caller loads."""
         return self.build(in_channels, classes, image_size, dropout)
 
+    def trained_input(self) -> TrainedInput | None:
+        """Return the input with which the chosen pretrained weights were trained, None without any."""
+        return None
+
+    def layer_depths(self, network: nn.Module) -> dict[str, int]:
+        """Return the depth of each parameter below the head, by which `layer_decay` grades learning rates."""
+        from ..layer_depths import layer_depths
+
+        return layer_depths(network)
+
     def parameter_groups(self, network: nn.Module) -> list[tuple[list[Tensor], float]]:
-        """Return the trainable weights in groups, each with its factor on optim.lr."""
-        return [([weight for weight in network.parameters() if weight.requires_grad], 1.0)]
+        """Return the trainable weights in groups, each with its factor on optim.lr; the first layer first."""
+        trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+        # After the head has trained alone, torch's optimizers need it in a group of its own.
+        if self.layer_decay == self.head_lr == 1 and not self.head_epochs:
+            return [(list(trained.values()), 1.0)]
+        depths = self.layer_depths(network)
+        if self.layer_decay == 1:
+            depths = {name: min(depth, 1) for name, depth in depths.items()}
+        groups: dict[int, list[Tensor]] = {}
+        for name, weight in trained.items():
+            groups.setdefault(depths[name], []).append(weight)
+        return [
+            (groups[depth], self.layer_decay**depth if depth else self.head_lr)
+            for depth in sorted(groups, reverse=True)
+        ]
 
 
 @dataclass

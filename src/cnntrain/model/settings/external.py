@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError
 from ...settings.fields import fixed, setting
+from ...settings.network_input import TrainedInput
 from .base import Model
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 TIMM_MISSING = "model=timm: is not installed; pip install 'cnntrain[timm]'"
 
@@ -34,22 +35,6 @@ class Pretrained(Model):
     arch: str = ""
     weights: str | None = None
     freeze: list[str] = setting([], _FREEZE_HELP)
-    head_lr: float = setting(
-        1.0, "factor on optim.lr for the head (the layer that computes the scores)", gt=0
-    )
-
-    def parameter_groups(self, network: nn.Module) -> list[tuple[list[Tensor], float]]:
-        from ..fine_tuning import head_parameter_names
-
-        if self.head_lr == 1:
-            return super().parameter_groups(network)
-        names = head_parameter_names(network)
-        head: list[Tensor] = []
-        others: list[Tensor] = []
-        for name, weight in network.named_parameters():
-            if weight.requires_grad:
-                (head if name in names else others).append(weight)
-        return [(others, 1.0), (head, self.head_lr)] if others else [(head, self.head_lr)]
 
 
 @dataclass
@@ -63,6 +48,12 @@ class TorchvisionModel(Pretrained):
         "pretrained weights: default, a name in torchvision, or a state dict file; null: random weights",
         path="or_name",
     )
+
+    def trained_input(self) -> TrainedInput | None:
+        from ..external import torchvision_input
+
+        found = None if self.weights is None else torchvision_input(self.arch, self.weights)
+        return None if found is None else TrainedInput(*found)
 
     def problems(self) -> list[str]:
         from ..external import torchvision_problems
@@ -152,6 +143,17 @@ class TimmModel(Pretrained):
         from ..timm_networks import timm_network
 
         return timm_network(self.arch, self.weights, in_channels, classes, dropout, self.freeze, load)
+
+    def trained_input(self) -> TrainedInput | None:
+        cfg = None if self.weights is None else self._pretrained_cfg()
+        if cfg is None:
+            return None
+        return TrainedInput(tuple(cfg.input_size[1:]), list(cfg.mean), list(cfg.std))
+
+    def layer_depths(self, network: nn.Module) -> dict[str, int]:
+        from ..timm_networks import timm_layer_depths
+
+        return timm_layer_depths(network)
 
     def _pretrained_cfg(self) -> Any:
         if not timm_installed():
