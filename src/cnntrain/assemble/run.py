@@ -36,6 +36,7 @@ from .parts import (
     training_batches,
 )
 from .restore import check_data, rebuild_network, restore_criterion, restore_preprocessing
+from .teacher import check_teacher, load_teacher, teacher_digest
 
 
 @dataclass
@@ -118,6 +119,12 @@ def assemble(
     """
     source = str(folder.checkpoints.folder / LAST)
     parts = build_parts(config, state, folder.path, source, splits)
+    if config.regularization.teacher is not None:
+        if state is not None:
+            check_teacher(config, state)
+        names, network_input = parts.splits.names, parts.network_input
+        parts.step.teacher, lines = load_teacher(config, names, network_input, parts.compute)
+        parts.messages += lines
     if state is not None:
         parts.step.load(state, source)
         check_structure(state["sums"], torch.zeros(4), "sums", source)
@@ -132,6 +139,7 @@ def assemble(
         "precision": parts.compute.precision,
         "threads": torch.get_num_threads(),
         "batch_size": parts.config.data.batch_size,
+        "teacher": teacher_digest(config),
     }
     trainer = Trainer(
         config.trainer, parts.step, parts.train, parts.val, folder.checkpoints, recorder, description

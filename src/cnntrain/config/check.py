@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import ConfigError, DataError
 from ..runs import file_names
 from ..settings.config_tree import GROUPS, Config
-from ..settings.fields import setting_problems
+from ..settings.fields import expanded, setting_problems
 from ..settings.job_settings import JOB_SETTINGS
 from ..settings.option import Notice
 from . import stored_config
@@ -67,16 +67,20 @@ def store_absolute_paths(config: Config) -> None:
 
 
 def check_source_run(config: Config) -> None:
-    """Raise DataError if the run to initialize from does not exist or has no checkpoint."""
-    source = config.initialization.source_run()
-    if source is None:
-        return
-    stored_config.read(Path(source), "initialization.run")
-    if not (Path(source) / file_names.CHECKPOINTS / file_names.BEST).is_file():
-        raise DataError(
-            f"initialization.run={source}: has no best weights yet (checkpoints/best.pt); "
-            "let the run finish an epoch"
-        )
+    """Raise DataError if a run to initialize from or to imitate does not exist or has no checkpoint."""
+    sources = {
+        "initialization.run": config.initialization.source_run(),
+        "regularization.teacher": config.regularization.teacher,
+    }
+    for setting, source in sources.items():
+        if source is None or (setting == "regularization.teacher" and expanded(source).is_file()):
+            continue
+        stored_config.read(expanded(source), setting)
+        if not (expanded(source) / file_names.CHECKPOINTS / file_names.BEST).is_file():
+            raise DataError(
+                f"{setting}={source}: has no best weights yet (checkpoints/best.pt); "
+                "let the run finish an epoch"
+            )
 
 
 def _lines(config: Config) -> list[str]:

@@ -269,6 +269,16 @@ def _loss(config: Config) -> Iterator[str]:
         )
 
 
+def _teacher(config: Config) -> Iterator[str]:
+    teacher = config.regularization.teacher
+    if teacher is None:
+        return
+    if config.loss.name != "softmax":
+        yield f"regularization.teacher={teacher}: imitates probabilities of classes; write loss=softmax"
+    if config.job in ("check", "lr_range", "summary"):
+        yield Notice(f"regularization.teacher={teacher}: job={config.job} leaves it out")
+
+
 def _residual_blocks(config: Config) -> Iterator[str]:
     rate = config.regularization.stochastic_depth
     if rate and not config.model.has_residual_blocks():
@@ -311,6 +321,7 @@ CROSS_CHECKS = (
     _network,
     _trained_weights,
     _loss,
+    _teacher,
     _residual_blocks,
     _optimizer,
 )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..assemble.parts import evaluation_batches
 from ..assemble.restore import check_configuration, restore_preprocessing
+from ..assemble.trained_run import restore_network
 from ..config.resolve_batch_size import with_batch_size
 from ..config.resolve_network_input import resolve_network_input
 from ..data.fingerprint import normalized
@@ -23,7 +24,6 @@ from ..loss.class_losses import RejectingSoftmax
 from ..loss.criterion import Criterion
 from ..metrics import format_metric, printed
 from ..output_streams import print_labelled
-from ..prediction.trained import restore_network
 from ..report.evaluation_table import evaluation_lines
 from ..report.predictions_file import predictions_file, writes_predictions
 from ..runs.atomic_write import write_text

@@ -11,6 +11,7 @@ from ..assemble.parts import evaluation_batches
 from ..assemble.restore import check_configuration
 from ..assemble.run import Assembled, assemble
 from ..assemble.time_budget import within_budget
+from ..assemble.trained_run import load_weights
 from ..config import stored_config
 from ..data.splits import Splits
 from ..errors import (
@@ -22,7 +23,6 @@ from ..errors import (
 )
 from ..metrics import DISPLAY
 from ..output_streams import is_quiet, print_labelled, print_last
-from ..prediction.trained import load_weights
 from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
 from ..runs import file_names
 from ..runs.atomic_write import write_text

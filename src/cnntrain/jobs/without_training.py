@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ..assemble.restore import check_configuration
 from ..assemble.run import Parts, build_parts
+from ..assemble.trained_run import load_weights
 from ..config import stored_config
 from ..output_streams import print_labelled
-from ..prediction.trained import load_weights
 from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.run_folder import RunFolder, create

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..settings.fields import fixed, problem, rule_of, setting, settings_of, type_of
+from ..settings.fields import default_of, fixed, problem, rule_of, setting, settings_of, type_of
 from ..settings.option import Option
 
 if TYPE_CHECKING:
@@ -85,6 +85,19 @@ class Regularizers(Option):
         0.0, "standard deviation of Gaussian noise added to the network's inputs in training (R9)", ge=0
     )
 
+    teacher: str | None = setting(
+        None,
+        "folder of a run, or its best.pt, on the same classes: its network is imitated (distillation, Hinton "
+        "et al. 2015); null: none",
+        path="path",
+    )
+    teacher_alpha: float = setting(
+        0.9, "teacher: weight of the imitation in the loss, that of the labels being 1 - alpha", gt=0, le=1
+    )
+    teacher_temperature: float = setting(
+        4.0, "teacher: T of both softmaxes in the imitation's loss T²·KL(teacher ‖ network)", gt=0
+    )
+
     def changes_weights(self) -> bool:
         """Return whether weight decay or max norm change weights in addition to the optimizer's update."""
         layers = [entry for entry in self.layers.values() if isinstance(entry, dict)]
@@ -94,6 +107,10 @@ class Regularizers(Option):
 
     def problems(self) -> Iterator[str]:
         fields = settings_of(type(self))
+        for name in ("teacher_alpha", "teacher_temperature"):
+            if self.teacher is None and getattr(self, name) != default_of(fields[name]):
+                value = f"{getattr(self, name):g}"
+                yield f"regularization.{name}={value}: has no effect without regularization.teacher=RUN"
         for pattern, entry in self.layers.items():
             key = f"regularization.layers.{pattern}"
             if not isinstance(entry, dict) or not entry:

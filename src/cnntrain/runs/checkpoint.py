@@ -113,6 +113,16 @@ def read(path: Path, schema: type | None = None) -> State:
     return state
 
 
+def digest(path: Path) -> str:
+    """Return the SHA-256 that a checkpoint states of itself; raises DataError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-COMMENT_LENGTH, os.SEEK_END)
+            return file.read().removeprefix(LABEL).decode("ascii", "replace")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+
+
 def _write(path: Path, state: State) -> None:
     # An open file, as this context closes it (which frees its disk space) even if writing fails.
     with path.open("wb") as file:

@@ -29,7 +29,7 @@ class TrainedState:
     config: the configuration as YAML. names: of the classes, attributes or values. image_shape: (height,
     width, channels) of the stored images. data: the fingerprint of the data. preprocess, loss: buffers with
     statistics of the training split. batch_size: what data.batch_size=auto is. network_of_…: with averaging,
-    both candidates of the best epoch.
+    both candidates of the best epoch. teacher: the SHA-256 of the checkpoint that a run is distilled from.
     """
 
     format: int
@@ -45,6 +45,7 @@ class TrainedState:
     data: dict[str, Any] | None = None
     network_of_last_step: Tensors | None = None
     network_of_average: Tensors | None = None
+    teacher: str | None = None
 
 
 @dataclass

@@ -15,6 +15,7 @@ from ..loss.criterion import Criterion
 from ..machine_errors import OutOfMemory, is_out_of_memory, machine_error
 from ..model.fine_tuning import HeadWarmUp
 from ..preprocessing.preprocess import Preprocess
+from ..regularization.distillation import Teacher
 from ..regularization.mixing import add_noise, mix
 from ..regularization.settings import Regularizers
 from ..runs.checkpoint import State
@@ -75,6 +76,8 @@ class TrainingStep:
         self.accumulate_steps = accumulate_steps
         self.parts_per_batch = 1
         self.head_warm_up = HeadWarmUp(network, head_epochs)
+        # Set for a run that is distilled from another.
+        self.teacher: Teacher | None = None
         self._forward = torch.compile(network) if compile else network
 
     def run(self, step: int, images: Tensor, labels: Tensor, recording: bool) -> StepResult:
@@ -129,13 +132,19 @@ class TrainingStep:
         total = sum(weights)
         for number, (part, part_labels) in enumerate(parts):
             inputs = self.preprocess(part)
-            mixed = mix(inputs, part_labels, self.regularization, self.seed, step, number)
+            mixing = (part_labels, self.regularization, self.seed, step, number)
+            mixed = mix(inputs, *mixing)
             inputs = add_noise(mixed.inputs, self.regularization.input_noise)
             with self.compute.autocast():
                 outputs = self._forward(inputs)
             scores = outputs if isinstance(outputs, Tensor) else outputs[0]
             loss = total_data_loss(self.network, outputs, partial(mixed.loss, self.criterion))
             loss = loss * (weights[number] / total)
+            if self.teacher is not None:
+                with self.compute.autocast():
+                    targets = self.teacher.targets(mix(self.teacher.preprocess(part), *mixing).inputs)
+                imitation = total_data_loss(self.network, outputs, partial(self.teacher.loss, targets))
+                loss = self.teacher.blend(loss, imitation * (len(part) / len(labels)))
             torch.autograd.backward(self.update.scaler.scale(loss))
             loss_sum += loss.detach()
             metric_sum += self.criterion.primary_metric(scores.detach(), mixed.dominant_labels()).sum()
