@@ -28,6 +28,7 @@ def read_trained(path: Path, setting: str = "run") -> tuple[Config, State]:
         schema = RunState if path.name in (LAST, PREVIOUS) else TrainedState
         file, path, state = path, path.parent.parent, read(path, schema)
     else:
+        stored_config.read(path, setting)  # says what the folder is, if it is no run's
         file, state = None, RunFolder(path).checkpoints.load_best()
     if file is not None and not (file.parent.name == CHECKPOINTS and (path / CONFIG).is_file()):
         config = stored_config.from_yaml(state["config"], str(file))
