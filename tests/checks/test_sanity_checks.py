@@ -1,98 +1,17 @@
-"""Checks of data, inputs, units and initial loss: each planted problem is found, sound runs pass."""
+"""Checks of inputs, units and initial loss: each planted problem is found, sound runs pass."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from cnntrain.checks.initial_loss import check_initial_loss, check_regularization_loss
 from cnntrain.checks.inputs import check_batch_normalization, check_inputs, check_units
-from cnntrain.checks.labels_and_splits import check_copies, check_labels, copies_of_training_images
-from cnntrain.data.image_set import FileImages, ImageSet, MemoryImages
-from cnntrain.data.splits import Splits
 from cnntrain.loss import settings
 from cnntrain.loss.settings import Loss
-
-
-def images(count: int, seed: int) -> Tensor:
-    rng = torch.Generator().manual_seed(seed)
-    return torch.randint(256, (count, 4, 4, 1), dtype=torch.uint8, generator=rng)
-
-
-def splits(train: Tensor, val: Tensor, test: Tensor, names: str = "abc") -> Splits:
-    """Return splits of random images with these labels."""
-    parts: list[ImageSet] = [
-        MemoryImages(images(len(labels), seed), labels) for seed, labels in enumerate((train, val, test))
-    ]
-    return Splits(*parts, names=list(names))
-
-
-LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
-
-
-# --- labels and splits
-
-
-def test_classes_in_every_split_pass() -> None:
-    result = check_labels(splits(LABELS, LABELS[:3], LABELS[3:]))
-    assert result.passed is True
-    assert result.details["training_images"] == {"a": 2, "b": 2, "c": 2}
-
-
-@pytest.mark.parametrize(
-    ("train", "val", "test", "parts"),
-    [
-        (LABELS, LABELS[:2], LABELS, ["no val images of c"]),
-        (LABELS[:2], LABELS, LABELS, ["no train images of c"]),
-        (LABELS, LABELS, LABELS[1:3], ["no test images of a"]),
-        (LABELS * 0 + 1, LABELS, LABELS, ["all training images are of class b"]),
-        (torch.tensor([[0.0, 1.0], [0.0, 0.0]]), LABELS, LABELS, ["constant", "a"]),
-    ],
-)
-def test_constant_labels_and_missing_classes_are_named(
-    train: Tensor, val: Tensor, test: Tensor, parts: list[str]
-) -> None:
-    names = "ab" if train.ndim > 1 else "abc"
-    result = check_labels(splits(train, val, test, names))
-    assert result.passed is False
-    assert all(part in result.sentence for part in parts)
-
-
-def test_a_split_without_images_lacks_no_class() -> None:
-    assert check_labels(splits(LABELS, LABELS[:0], LABELS)).passed is True
-
-
-@pytest.mark.parametrize(("copies", "passed"), [(0, True), (2, True), (3, False)])
-def test_more_copies_of_training_images_than_one_in_a_hundred_fail(copies: int, passed: bool) -> None:
-    train, test = images(20, 0), images(200, 1)
-    test[50 : 50 + copies] = train[3 : 3 + copies]
-    made = Splits(
-        MemoryImages(train, torch.zeros(20, dtype=torch.int64)),
-        MemoryImages(images(10, 2), torch.zeros(10, dtype=torch.int64)),
-        MemoryImages(test, torch.zeros(200, dtype=torch.int64)),
-        ["a"],
-    )
-    assert copies_of_training_images(made) == {"val": [], "test": list(range(50, 50 + copies))}
-    result = check_copies(made)
-    assert result.passed is passed
-    assert f"{copies} of 200 test" in result.sentence
-
-
-def test_copies_of_files_are_found_by_their_content(tmp_path: Path) -> None:
-    paths = []
-    for number, value in enumerate((10, 20, 10)):
-        paths.append(str(tmp_path / f"{number}.png"))
-        Image.new("L", (8, 8), value).save(paths[-1])
-    whole = FileImages(paths, torch.tensor([0, 1, 0]), 8, "crop", 1, 0)
-    train, test = whole.subset(torch.tensor([0, 1])), whole.subset(torch.tensor([2]))
-    made = Splits(train, whole.subset(torch.empty(0, dtype=torch.int64)), test, ["a", "b"])
-    assert copies_of_training_images(made) == {"test": [0]}
-
 
 # --- initial loss and penalties
 

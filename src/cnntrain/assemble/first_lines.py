@@ -31,14 +31,11 @@ def first_lines(
 
     data_messages and network_messages: lines of the preprocessing and of the initialization.
     """
-    height, width, channels = splits.train.shape
     network = step.network
     notices = [*network_input.notices(), *_dropout_notices(config, network)]
     notices += _data_notices(config, splits, train)
     return [
-        f"data      {config.data.name}: {len(splits.train)} train, {len(splits.val)} val, "
-        f"{len(splits.test)} test images of {height}x{width}x{channels}, "
-        f"{len(splits.names)} {config.data.target_kind()}",
+        data_line(config, splits),
         *_batch_lines(config, train, steps_per_epoch),
         *data_messages,
         f"network   {describe_changes(config.model)}: {count_parameters(network)} parameters",
@@ -48,6 +45,16 @@ def first_lines(
         f"device    {step.compute.describe()}",
         *(f"notice    {notice}" for notice in notices),
     ]
+
+
+def data_line(config: Config, splits: Splits) -> str:
+    """Return the line on the data set: its images, their size, and the kind of their labels."""
+    height, width, channels = splits.train.shape
+    return (
+        f"data      {config.data.name}: {len(splits.train)} train, {len(splits.val)} val, "
+        f"{len(splits.test)} test images of {height}x{width}x{channels}, "
+        f"{len(splits.names)} {config.data.target_kind()}"
+    )
 
 
 def _batch_lines(config: Config, train: Batches, steps_per_epoch: int) -> list[str]:

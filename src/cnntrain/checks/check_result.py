@@ -10,15 +10,26 @@ from typing import Any
 class CheckResult:
     """What a check found: one sentence with the numbers, and for a failed check what to do.
 
-    passed: None where the check does not apply. details: numbers for check.json, in JSON types.
+    passed: None where the check does not apply. details: numbers for check.json and data.json, in JSON types.
+    warns: whether a check that passed found something that a user should look at.
     """
 
     name: str
     passed: bool | None
     sentence: str
     details: dict[str, Any] = field(default_factory=dict)
+    warns: bool = False
+
+    @property
+    def mark(self) -> str:
+        """The sign before the line: ✓ passed, ! passed with a warning, ✗ failed, – does not apply."""
+        return "!" if self.warns else {True: "✓", False: "✗", None: "–"}[self.passed]
 
     def line(self) -> str:
         """Return the line of the table."""
-        mark = {True: "✓", False: "✗", None: "–"}[self.passed]
-        return f"{mark} {self.name:<21} {self.sentence}"
+        return f"{self.mark} {self.name:<21} {self.sentence}"
+
+
+def warning(name: str, sentence: str, details: dict[str, Any] | None = None) -> CheckResult:
+    """Return the result of a check that passed, but found something to look at."""
+    return CheckResult(name, True, sentence, details or {}, warns=True)

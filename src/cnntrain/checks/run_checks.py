@@ -26,10 +26,11 @@ from ..training.device import move_to_device
 from ..training.nonfinite import NonFinite
 from ..training.training_step import TrainingStep, total_data_loss
 from .check_result import CheckResult
+from .data.audit import check_labels_and_copies
+from .data.copies import MAX_COPIES
 from .gradients import check_gradients, penalty_gradients
 from .initial_loss import check_initial_loss, check_regularization_loss
 from .inputs import check_batch_normalization, check_inputs, check_units, turn_off_randomness
-from .labels_and_splits import check_copies, check_labels
 from .overfitting import Memorized, memorize, overfitting_result
 
 # Images on which inputs, units and the initial loss are measured.
@@ -49,7 +50,7 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
     images, labels = _sample(parts.splits.train, _affordable_images(parts, config.check.seconds))
     inputs = _inputs(parts, images)
     labels = labels.to(parts.compute.device)
-    results = [check_labels(parts.splits), check_copies(parts.splits), check_inputs(inputs)]
+    results = [*check_labels_and_copies(parts.splits, None, MAX_COPIES), check_inputs(inputs)]
     results.append(check_batch_normalization(step.network, config.data.batch_size))
     results += check_units(step.network, inputs)
     data_loss = _loss(parts, inputs, labels)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..assemble.run import Parts
+from ..checks.data.copies import copies_of_training_images
+from ..checks.data.labels import constant_labels
 from ..checks.inputs import ROUNDING
-from ..checks.labels_and_splits import constant_labels, copies_of_training_images
 from ..data.image_set import FileImages, ImageSet, MemoryImages
 from ..instruments.gradient_noise import critical_batch_size
 from ..loss.class_losses import ClassCriterion

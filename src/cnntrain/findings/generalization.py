@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 from ..augmentation.settings import Auto, Transforms
+from ..checks.data.copies import MAX_COPIES
+from ..checks.data.labels import IMBALANCE
 from .finding import POOR_RESULT, SICK_UNITS, Finding
 from .optimization import ENOUGH_UPDATES, FEW_UPDATES, WELL_LEARNED
 from .run_record import Rule, RunRecord
@@ -22,9 +24,6 @@ STRONG_DROPOUT = 0.3
 LEAST_IMAGES = 20
 # Images of a split, of fewer no label is doubted.
 LEAST_TO_DOUBT = 50
-# The largest over the smallest class.
-IMBALANCE = 8.0
-COPIES = 0.01
 # Validation above training accuracy, and the correlation of neighboring weights of random filters.
 EASIER, NOISY = 0.06, 0.1
 # Labels that the network rules out, of all images and of those it predicts another class for.
@@ -281,7 +280,7 @@ def class_never_predicted(run: RunRecord) -> Finding | None:
 def copies_between_splits(run: RunRecord) -> Finding | None:
     """Validation or test images are copies of training images."""
     copies = {
-        split: fraction for split, fraction in run.evidence.get("copies", {}).items() if fraction > COPIES
+        split: fraction for split, fraction in run.evidence.get("copies", {}).items() if fraction > MAX_COPIES
     }
     if not copies:
         return None

@@ -43,6 +43,10 @@ def _start(config: Config, folder: Path, named_by_user: bool) -> None:
         from .check import check
 
         check(config, folder, named_by_user)
+    elif config.job == "data":
+        from .data import audit_data
+
+        audit_data(config, folder, named_by_user)
     elif config.job == "lr_range":
         from .lr_range import lr_range
 
@@ -74,6 +78,10 @@ def _start_on_run(folder: Path, stored: Config, config: Config) -> None:
         from .check import check_run
 
         check_run(folder, stored, config)
+    elif config.job == "data":
+        from .data import audit_data_of_run
+
+        audit_data_of_run(folder, config)
     elif config.job == "lr_range":
         from .lr_range import lr_range_of_run
 

@@ -8,6 +8,7 @@ CHECKPOINTS = "checkpoints"
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 CHECK = "check.json"
 UNREADABLE = "unreadable_images.txt"
+DATA, DATA_PAGE = "data.json", "data.html"
 # In the folder of a sweep, and in that of each of its jobs.
 SWEEP_FILE, JOB, LOG = "sweep.yaml", "job.json", "log.txt"
 # What Hydra writes into the folder of a sweep that it runs.

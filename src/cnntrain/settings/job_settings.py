@@ -10,6 +10,7 @@ JOBS = {
     "train": "train a network (the default)",
     "evaluate": "evaluate a run's best network on a split: job=evaluate run=FOLDER",
     "check": "check gradients, data, initial loss and whether the network can learn, before training",
+    "data": "check a data set before training: labels, damaged files, duplicates, skew; a page of images",
     "lr_range": "train for some steps with a rising learning rate, and suggest one",
     "report": "say what went wrong in a run or could be better, with evidence: job=report run=FOLDER",
     "ensemble": "average the predictions of several runs: job=ensemble run=SWEEP, or ensemble.members=[…]",

@@ -12,7 +12,7 @@ from ...data.image_set import ImageSet
 from ...preprocessing.pca_whitening import Project
 from ...preprocessing.preprocess import Preprocess
 from ...preprocessing.scale_and_shift import Affine
-from ...regularization.mixing import add_noise, mix
+from ...regularization.mixing import Mixed, add_noise, mix
 from ...regularization.settings import Regularizers
 from ...seeding import seed_torch
 
@@ -48,14 +48,33 @@ def augmentation_rows(
     for epoch in range(EPOCHS):
         augmented = images if augment is None else augment(images, indices, seed, epoch, 0)
         seed_torch(seed, "illustration", epoch)
-        inputs = preprocess.values(augmented)
-        if inputs.shape[2:] == (1, 1):
-            # A vector cannot be drawn: use the image before preprocessing.
-            inputs = augmented.permute(0, 3, 1, 2).float()
-        mixed = mix(inputs, train.labels[indices].to(device), regularization, seed, epoch, 0)
-        noisy = add_noise(mixed.inputs, regularization.input_noise)
-        rows[f"epoch {epoch + 1}"] = _rescaled(noisy.permute(0, 2, 3, 1))
+        labels = train.labels[indices].to(device)
+        rows[f"epoch {epoch + 1}"], _ = as_trained_on(
+            preprocess, augmented, labels, regularization, seed, epoch
+        )
     return {name: row.cpu() for name, row in rows.items()}
+
+
+@torch.no_grad()
+def as_trained_on(
+    preprocess: Preprocess,
+    augmented: Tensor,
+    labels: Tensor,
+    regularization: Regularizers,
+    seed: int,
+    step: int,
+) -> tuple[Tensor, Mixed]:
+    """Return a batch of augmented images as the network gets it in a step, to be drawn, and as it is mixed.
+
+    augmented uint8 (n, H, W, C). The drawn inputs, with mixing and noise, are float (n, H, W, C), each
+    rescaled to 0…1; where preprocessing makes vectors, images before it.
+    """
+    inputs = preprocess.values(augmented)
+    if inputs.shape[2:] == (1, 1):
+        inputs = augmented.permute(0, 3, 1, 2).float()
+    mixed = mix(inputs, labels, regularization, seed, step, 0)
+    noisy = add_noise(mixed.inputs, regularization.input_noise)
+    return _rescaled(noisy.permute(0, 2, 3, 1)), mixed
 
 
 @torch.no_grad()
