@@ -100,7 +100,7 @@ def _settings(sweep: SweepRecord) -> list[tuple[str, str]]:
         scales = {key: sweep.is_logarithmic(key) for key in keys}
         lower = sweep.metric in LOWER_IS_BETTER
         svg = parallel_coordinates(scales, lines, _label(sweep.metric), lower)
-        found.append(("Every job over its settings; the darker, the better", svg))
+        found.append(("Every job over its settings; the stronger, the better", svg))
     for key, values in list(settings.items())[:MAX_SETTINGS]:
         points = [(sweep.of(job, key), value) for job, value in scored]
         caption = f"{key}: every job"

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...instruments.histograms import spread
-from .run_curves import svg
+from .svg_element import svg
 
 MAX_SHOWN, COLUMNS = 6, 2
+# Letters of a layer's name above its picture, the last ones.
+MAX_TITLE = 25
 # Values outside of these quantiles, of all rows together, are left out, so that a few do not set the scale.
 QUANTILES = (0.005, 0.995)
 BINS = 40
@@ -34,14 +36,14 @@ def histogram_maps(
     from matplotlib.figure import Figure
 
     lines, columns = math.ceil(len(shown) / COLUMNS), min(COLUMNS, len(shown))
-    figure = Figure(figsize=(3.2 * columns, 2.1 * lines + 0.3))
+    figure = Figure(figsize=(2.5 * columns, 1.9 * lines + 0.3))
     figure.subplots_adjust(
-        left=0.24 / columns,
+        left=0.26 / columns,
         right=1 - 0.03 / columns,
         bottom=0.22 / lines,
-        top=1 - 0.13 / lines,
-        hspace=0.55,
-        wspace=0.32,
+        top=1 - 0.2 / lines,
+        hspace=0.62,
+        wspace=0.36,
     )
     grid = figure.subplots(lines, columns, squeeze=False).flatten()
     for axes, name in zip(grid, shown, strict=False):
@@ -61,13 +63,14 @@ def histogram_maps(
             extent=(epochs[0], epochs[-1] + (epochs[-1] - epochs[0]) / max(1, len(epochs) - 1), low, high),
         )
         axes.set_xlim(epochs[0], max(epochs_done, epochs[-1] + 0.02 * (epochs[-1] - epochs[0])))
-        axes.set_title(name.removeprefix(f"{kind}/")[-34:], fontsize=7)
-        axes.tick_params(labelsize=6)
+        title = name.removeprefix(f"{kind}/")
+        axes.set_title(title if len(title) <= MAX_TITLE else f"…{title[1 - MAX_TITLE :]}", fontsize=8)
+        axes.tick_params(labelsize=7)
         axes.ticklabel_format(axis="y", scilimits=(-2, 3))
-        axes.yaxis.get_offset_text().set_fontsize(6)
+        axes.yaxis.get_offset_text().set_fontsize(7)
     for axes in grid[len(shown) :]:
         axes.set_visible(False)
-    figure.supxlabel("epoch", fontsize=7)
+    figure.supxlabel("epoch", fontsize=8)
     return svg(figure)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from ...findings.sweep_record import mostly_numbers, number_in
-from .run_curves import empty_axes, svg
+from .svg_element import BACKGROUND, colours, empty_axes, svg
 
 # Longest name of an axis or of a value that is written.
 MAX_NAME = 14
@@ -27,8 +27,6 @@ def parallel_coordinates(
     settings: their names, and whether each has a logarithmic axis; jobs: the values of each as texts, and
     its metric. Values of text stand at even distances.
     """
-    from matplotlib import colormaps
-
     figure, axes = empty_axes("", "")
     axes.grid(False)
     scales = [
@@ -38,11 +36,12 @@ def parallel_coordinates(
     scales.append(_scale([repr(metric) for _, metric in jobs], logarithmic=False))
     ranked = sorted(jobs, key=lambda job: job[1], reverse=lower_is_better)
     places = range(len(scales))
+    shades = colours(len(ranked))[::-1]
     for number, (values, metric) in enumerate(ranked):
         texts = [*values, repr(metric)]
         heights = [place(text) for (place, _), text in zip(scales, texts, strict=True)]
         part = number / max(1, len(ranked) - 1)
-        axes.plot(places, heights, color=colormaps["viridis"](0.9 * (1 - part)), alpha=0.25 + 0.65 * part)
+        axes.plot(places, heights, color=shades[number], alpha=0.25 + 0.65 * part)
     for place, (_, ticks) in zip(places, scales, strict=True):
         axes.axvline(place, color="0.5", linewidth=0.8)
         for height, text in ticks:
@@ -53,7 +52,12 @@ def parallel_coordinates(
                 textcoords="offset points",
                 fontsize=7,
                 va="center",
-                bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
+                bbox={
+                    "boxstyle": "square,pad=0.1",
+                    "facecolor": BACKGROUND,
+                    "edgecolor": "none",
+                    "alpha": 0.7,
+                },
             )
     axes.set_xticks(
         list(places), [_short(name.rpartition(".")[2]) for name in [*settings, label]], fontsize=8

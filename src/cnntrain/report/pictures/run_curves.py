@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...metrics import DISPLAY
-from .png import missing_glyphs_accepted
+from .svg_element import ALWAYS_BLACK, LABEL_SIZE, TICK_SIZE, colours, empty_axes, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Row = dict[str, Any]
 # The update : weight ratio that is usual (CS231n, lecture notes 3).
@@ -35,7 +33,6 @@ def loss_curve(steps: list[Row], epochs: list[Row]) -> str | None:
     axes.plot(x, y, color=TRAIN, alpha=0.3, linewidth=1)
     axes.plot(x, smoothed(y), color=TRAIN, label="training, smoothed")
     _points(axes, epochs, "val/loss", VAL, "validation")
-    axes.legend()
     if min(y) > 0 and max(y) / min(y) > 100:
         axes.set_yscale("log")
         axes.minorticks_off()
@@ -53,7 +50,6 @@ def metric_curve(epochs: list[Row], metric: str) -> str | None:
     if len(val) == len(train):
         x = [epoch for epoch, _ in train]
         axes.fill_between(x, [y for _, y in train], [y for _, y in val], color="gray", alpha=0.15)
-    axes.legend()
     return svg(figure)
 
 
@@ -72,13 +68,14 @@ def rate_curve(steps: list[Row]) -> str | None:
     rates, momenta = _column(steps, "epoch", "lr"), _column(steps, "epoch", "momentum")
     if not rates:
         return None
-    figure, axes = empty_axes("epoch", "learning rate", 0.87)
+    figure, axes = empty_axes("epoch", "learning rate", 0.86)
     axes.plot(*zip(*rates, strict=True), color=TRAIN)
     axes.set_ylim(bottom=0)
     if momenta:
         second = axes.twinx()
         second.plot(*zip(*momenta, strict=True), color=VAL, linestyle="--")
-        second.set_ylabel("momentum (dashed)")
+        second.set_ylabel("momentum (dashed)", fontsize=LABEL_SIZE)
+        second.tick_params(labelsize=TICK_SIZE)
         second.set_ylim(0, 1)
     return svg(figure)
 
@@ -99,12 +96,8 @@ def layer_curves(rows: list[Row], kind: str, label: str, logarithmic: bool) -> s
         lines = {name: points for name, points in lines.items() if points}
     if not lines:
         return None
-    figure, axes = empty_axes("epoch", label, 0.66)
-    from matplotlib import colormaps
-
-    colours = colormaps["viridis"]
-    for number, (name, points) in enumerate(lines.items()):
-        colour = colours(0.9 * number / max(1, len(lines) - 1))
+    figure, axes = empty_axes("epoch", label)
+    for number, (colour, (name, points)) in enumerate(zip(colours(len(lines)), lines.items(), strict=True)):
         x, y = zip(*points, strict=True)
         named = len(lines) <= MAX_LAYERS_NAMED or number in (0, len(lines) - 1)
         marker = "o" if len(x) == 1 else None
@@ -116,8 +109,6 @@ def layer_curves(rows: list[Row], kind: str, label: str, logarithmic: bool) -> s
         axes.minorticks_off()
     else:
         axes.set_ylim(-0.02, 1.02)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return svg(figure)
 
 
@@ -130,7 +121,6 @@ def calibration_curve(calibration: dict[str, Any]) -> str:
     axes.plot(x, y, color=VAL, marker="o", markersize=3, label="validation")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
-    axes.legend()
     return svg(figure)
 
 
@@ -138,7 +128,7 @@ def confusion_picture(confusion: list[list[int]], names: Sequence[str]) -> str:
     """Return the confusion matrix, each row divided by its sum, the counts written in the cells."""
     from matplotlib.figure import Figure
 
-    side = max(4.0, 0.45 * len(names) + 1.5)
+    side = max(4.0, 0.4 * len(names) + 1.2)
     figure = Figure(figsize=(side, side))
     figure.subplots_adjust(left=0.2, right=0.98, bottom=0.2, top=0.98)
     axes = figure.subplots()
@@ -147,13 +137,14 @@ def confusion_picture(confusion: list[list[int]], names: Sequence[str]) -> str:
     shortened = [name if len(name) <= 12 else f"{name[:11]}…" for name in names]
     axes.set_xticks(range(len(names)), shortened, rotation=90)
     axes.set_yticks(range(len(names)), shortened)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true class")
+    axes.set_xlabel("predicted", fontsize=LABEL_SIZE)
+    axes.set_ylabel("true class", fontsize=LABEL_SIZE)
+    axes.tick_params(labelsize=TICK_SIZE)
     for row, counts in enumerate(confusion):
         for column, count in enumerate(counts):
             if count:
-                colour = "white" if shares[row][column] > 0.5 else "black"
-                axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=7)
+                colour = "white" if shares[row][column] > 0.5 else ALWAYS_BLACK
+                axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
     return svg(figure)
 
 
@@ -179,29 +170,3 @@ def _points(axes: Axes, rows: list[Row], name: str, colour: str, label: str) -> 
     points = _column(rows, "epoch", name)
     if points:
         axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, label=label)
-
-
-def empty_axes(x: str, y: str, right: float = 0.97) -> tuple[Figure, Axes]:
-    """Return an empty picture; right: where the axes end, as a fraction of the width."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3.2))
-    # Fixed margins: to fit them to the texts takes as long as all the drawing.
-    figure.subplots_adjust(left=0.13, right=right, bottom=0.16, top=0.96)
-    axes = figure.subplots()
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.grid(alpha=0.3)
-    return figure, axes
-
-
-def svg(figure: Figure) -> str:
-    """Return a figure as an SVG element, without the XML header."""
-    from matplotlib import rc_context
-
-    content = io.StringIO()
-    # Text as text: smaller, faster to draw, and read by screen readers.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "cnntrain"}), missing_glyphs_accepted():
-        figure.savefig(content, format="svg", metadata={"Date": None})
-    text = content.getvalue()
-    return text[text.index("<svg") :]

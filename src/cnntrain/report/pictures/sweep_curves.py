@@ -6,7 +6,8 @@ import itertools
 import statistics
 
 from ...findings.sweep_record import mostly_numbers, number_in
-from .run_curves import TRAIN, VAL, empty_axes, svg
+from .run_curves import TRAIN, VAL
+from .svg_element import colours, empty_axes, svg
 
 # More values of text than this would be written over each other.
 MAX_TICKS = 20
@@ -29,23 +30,17 @@ def job_curves(
     others = list(lines.values())[named:]
     values = [y for points in lines.values() for _, y in points]
     lines = dict(list(lines.items())[:named])
-    from matplotlib import colormaps
-
-    # As wide as the names beside the curves need.
-    figure, axes = empty_axes("epoch", label, 0.9 - 0.0105 * max(map(len, lines)))
-    colours = colormaps["viridis"]
+    figure, axes = empty_axes("epoch", label)
     for points in others[:MAX_OTHERS]:
         x, y = zip(*points, strict=True)
         alone = len(points) == 1
         axes.plot(x, y, color="0.7", linewidth=0.7, marker="." if alone else None, markersize=3, zorder=1)
-    for number, (name, points) in enumerate(lines.items()):
+    for colour, (name, points) in zip(colours(len(lines)), lines.items(), strict=True):
         x, y = zip(*points, strict=True)
-        colour = colours(0.9 * number / max(1, len(lines) - 1))
         axes.plot(x, y, color=colour, linewidth=1.2, marker="o", markersize=2, label=name)
     if logarithmic and min(values) > 0 and max(values) / min(values) > 100:
         axes.set_yscale("log")
         axes.minorticks_off()
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return svg(figure)
 
 
@@ -56,7 +51,6 @@ def best_so_far(values: list[float], lower_is_better: bool, label: str) -> str:
     numbers = range(len(values))
     axes.plot(numbers, values, color=TRAIN, marker="o", markersize=4, alpha=0.6, linestyle="", label="job")
     axes.step(numbers, best, where="post", color=VAL, linewidth=1.4, label="best so far")
-    axes.legend(fontsize=7)
     return svg(figure)
 
 
