@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -232,6 +233,40 @@ def test_a_difference_across_a_kink_is_set_apart() -> None:
         loss, {"weight": weight}, backpropagated(loss, {"weight": weight}), 4, torch.Generator()
     )
     assert (error.compared, error.kinks, error.error) == (0, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict", "passed"),
+    [(1, "right", True), (1 + 1e-5, "acceptable", True), (1.001, "suspicious", False), (1.1, "wrong", False)],
+)
+def test_verdicts_follow_the_bands_of_the_relative_error(factor: float, verdict: str, passed: bool) -> None:
+    result = check(layer(lambda x: 2 * x, lambda x, gradient: 2 * factor * gradient))[0]
+    assert result.passed is passed
+    assert {one["verdict"] for one in result.details["tensors"]} >= {verdict}
+    assert f"({verdict})" in result.sentence
+
+
+def test_each_tensor_is_compared_once_before_any_entry_and_those_left_are_named() -> None:
+    weights = {f"w{number}": torch.ones(3, dtype=torch.float64, requires_grad=True) for number in range(6)}
+    loss = lambda: sum(weight.square().sum() for weight in weights.values())  # noqa: E731
+    gradients, rng = backpropagated(loss, weights), torch.Generator().manual_seed(0)
+    over = 0.0  # seconds of time.perf_counter that have passed
+    found = compare_gradients(loss, weights, gradients, 2, rng, until=over, until_each=math.inf)
+    assert [one.tensor for one in found] == list(weights)
+    assert [one.compared for one in found][1:] == [1] * 5
+    assert found[0].compared > 1
+    assert [one.tensor for one in compare_gradients(loss, weights, gradients, 2, rng, until=over)] == ["w0"]
+    gradients["w4"] = 2 * gradients["w4"]  # found by the first comparison of it
+    found = compare_gradients(loss, weights, gradients, 2, rng, until=over, until_each=math.inf)
+    assert [one.tensor for one in found if one.is_wrong] == ["w4"]
+    result = check(nn.Identity(), seconds=1e-9)[0]
+    (one,) = result.details["tensors"]
+    assert one["verdict"] == "right"
+    assert len(result.details["only_together"]) == 7
+    assert (
+        f"only together, where an error above 0.1% of one shows: {result.details['only_together'][0]}, "
+        in (result.sentence)
+    )
 
 
 @pytest.mark.parametrize(

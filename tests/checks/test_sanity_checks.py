@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from cnntrain.checks.initial_loss import check_initial_loss, check_regularization_loss
+from cnntrain.assemble.run import build_parts
+from cnntrain.checks.initial_loss import check_initial_loss, check_regularization_loss, expected_initial_loss
 from cnntrain.checks.inputs import check_batch_normalization, check_inputs, check_units
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
 from cnntrain.loss import settings
 from cnntrain.loss.settings import Loss
 
@@ -41,6 +45,10 @@ VALUES = torch.randn(40, 2, generator=torch.Generator().manual_seed(0)) * 3 + 1
         (settings.L2(reduction="half_sum"), VALUES, 1.0),
         (settings.L1(), VALUES, None),
         (settings.L1(reduction="sum"), VALUES, None),
+        (settings.SmoothL1(), VALUES, None),
+        (settings.SmoothL1(beta=0.2, reduction="sum"), VALUES, None),
+        (settings.SmoothL1(beta=5.0, standardize=False), VALUES, None),
+        (settings.RejectingSoftmax(rejection=2.0), CLASS_LABELS, math.log(10 + math.exp(-2))),
         (settings.Bins(bins=7), VALUES, 2 * math.log(7)),
     ],
     ids=lambda value: value.name if isinstance(value, Loss) else "",
@@ -59,6 +67,21 @@ def test_the_initial_loss_is_that_of_scores_that_are_all_zero(
         )
     if value is not None:
         assert expected[0] == pytest.approx(value, rel=1e-4)
+
+
+def test_the_initial_loss_of_distances_is_that_of_features_that_are_zero() -> None:
+    """LeNet-5 as published, whose F6 is near 0 with small weights, so that all codes are equally far."""
+    choices = ["model=lenet5_original", "loss=rejecting_softmax", "data.limit=100", "trainer.threads=1"]
+    config = configure([*choices, "initialization=gaussian", "initialization.std=1e-6"], Choices()).config
+    parts = build_parts(config, None, Path(), "")
+    expected = expected_initial_loss(config, parts.splits)
+    assert expected is not None
+    images = parts.step.preprocess(torch.cat(list(parts.splits.train.chunks(100))))
+    with torch.no_grad():
+        loss = parts.step.criterion(parts.step.network(images), parts.splits.train.labels)
+    assert loss.item() == pytest.approx(expected[0], rel=1e-4)
+    other = configure(["model=lenet5_original", "loss=one_hot_error"], Choices()).config
+    assert expected_initial_loss(other, parts.splits) is None
 
 
 def test_the_initial_loss_of_a_tree_is_the_sum_of_its_decisions() -> None:

@@ -21,7 +21,14 @@ from ..training.training_step import total_data_loss
 from .check_result import CheckResult
 from .initial_loss import NO_PENALTY
 from .module_gradients import wrong_modules
-from .numerical_gradient import TINY, GradientError, backpropagated, compare_gradients, compare_together
+from .numerical_gradient import (
+    TINY,
+    TOLERANCE,
+    GradientError,
+    backpropagated,
+    compare_gradients,
+    compare_together,
+)
 
 # Steps of gradient descent before the check, so that it is not made at the symmetric start alone.
 BURN_IN_STEPS, BURN_IN_NORM = 10, 0.1
@@ -29,9 +36,10 @@ BURN_IN_STEPS, BURN_IN_NORM = 10, 0.1
 INPUT_NOISE = 0.1
 MAX_ENTRIES = 8
 PENALTY_ENTRIES = 2
-# Parts of the time: the burn-in ends after the first, the comparison of tensors after the second; the
-# penalties have a time of their own.
-BURN_IN_PART, TENSORS_PART, PENALTIES_PART = 0.2, 0.8, 0.3
+# Parts of the time: the burn-in ends after the first, the comparison of entries after the second; modules and
+# penalties have times of their own. To compare each tensor at least once may take several times as long: of
+# the default time, a minute.
+BURN_IN_PART, TENSORS_PART, MODULES_PART, PENALTIES_PART, EACH_TENSOR = 0.2, 0.8, 0.2, 0.3, 4
 # Gradients all smaller than this are scaled to order 1, with the loss (K2).
 SMALL = 1e-4
 
@@ -49,8 +57,9 @@ def check_gradients(
 
     A copy in double precision on the CPU is checked, in training mode, with the same random numbers in every
     forward pass. inputs: a few of the network, (N, C, H, W), with their labels. seconds: about how long it
-    may take, which decides how many entries of each tensor are compared, and of a slow network, how many
-    tensors. burn_in: make a few steps first.
+    may take, which decides how many entries of each tensor are compared. Each tensor is compared at least
+    once, for which a slow network gets EACH_TENSOR times as long; those that this does not suffice for are
+    compared together, and named. burn_in: make a few steps first.
     """
     started = time.perf_counter()
     rng = torch.Generator().manual_seed(0)
@@ -85,15 +94,16 @@ def check_gradients(
     # In random order, so that tensors of all depths are among those that there is time for.
     names = [list(tensors)[index] for index in torch.randperm(len(tensors), generator=rng).tolist()]
     shuffled = {name: tensors[name] for name in names}
-    errors = list(
-        compare_gradients(forward, shuffled, gradients, entries, rng, started + TENSORS_PART * seconds)
-    )
+    until, until_each = started + TENSORS_PART * seconds, started + EACH_TENSOR * seconds
+    errors = compare_gradients(forward, shuffled, gradients, entries, rng, until, until_each)
     others = {name: tensors[name] for name in names[len(errors) :]}
     together = compare_together(forward, others, gradients, rng) if others else None
     errors.sort(key=lambda error: list(tensors).index(error.tensor))
-    wrong = _wrong_parts(network, criterion, inputs, labels, rng, started + seconds)
+    wrong = _wrong_parts(
+        network, criterion, inputs, labels, rng, time.perf_counter() + MODULES_PART * seconds
+    )
     return [
-        _data_result(errors, together, wrong, entries, scale, len(tensors)),
+        _data_result(errors, together, wrong, entries, scale, sorted(others, key=list(tensors).index)),
         _penalty_result(network, regularization, rng, seconds),
     ]
 
@@ -176,17 +186,18 @@ def _data_result(
     wrong_parts: list[str],
     entries: int,
     scale: float,
-    tensors: int,
+    others: list[str],
 ) -> CheckResult:
-    """Return the check of the data loss's gradients; together: the comparison of those without time each."""
+    """Return the check of the data loss's gradients; together: the comparison of `others` as one."""
+    name, tensors = "gradients", len(errors) + len(others)
     details = {
         "entries_per_tensor": entries,
         "loss_scale": scale,
         "wrong_modules": wrong_parts,
-        "tensors": [asdict(error) for error in errors],
-        "together": None if together is None else asdict(together),
+        "tensors": [asdict(error) | {"verdict": error.verdict} for error in errors],
+        "together": None if together is None else asdict(together) | {"verdict": together.verdict},
+        "only_together": others,
     }
-    name = "gradients"
     wrong = [error for error in (*errors, together) if error is not None and error.is_wrong]
     if not errors:
         return CheckResult(name, None, "the network has no trained weights", details)
@@ -195,7 +206,7 @@ def _data_result(
         sentence += f"{len(wrong)} of {tensors} tensors differ from central differences"
         if wrong:
             worst = max(wrong, key=lambda error: error.error or 0.0)
-            sentence += f", {worst.tensor} by {worst.error:.2g}"
+            sentence += f", {worst.tensor} by {worst.error:.2g} ({worst.verdict})"
         return CheckResult(name, False, sentence, details)
     checked = [error for error in errors if error.error is not None]
     if not checked and (together is None or not together.compared):
@@ -203,17 +214,22 @@ def _data_result(
         return CheckResult(name, None, sentence, details)
     kinks = sum(error.kinks for error in errors)
     tiny = [error.tensor for error in errors if error.largest < TINY]
+    not_compared = [error.tensor for error in errors if error.error is None]
     sentence = f"{len(checked)} of {tensors} tensors equal central differences"
     if checked:
         worst = max(checked, key=lambda error: error.error or 0.0)
-        sentence += f", the largest relative error {worst.error:.1g}"
+        sentence += f", the largest relative error {worst.error:.1g} ({worst.verdict})"
     if scale != 1:
         sentence += f"; the loss was multiplied by {scale:.2g}, as all gradients are small"
-    if len(errors) < tensors:
-        sentence += (
-            f", the other {tensors - len(errors)} only together" if together and together.compared else ""
-        )
-        sentence += "; check.seconds=60 compares more"
+    if others:
+        compared = "not checked"
+        if together and together.compared:
+            compared = (
+                f"compared only together, where an error above {TOLERANCE * len(others):.1%} of one shows"
+            )
+        sentence += f"; {compared}: {_listed(others)}; check.seconds=60 compares more"
+    if not_compared:
+        sentence += f"; not checked, as every difference crosses a kink: {_listed(not_compared)}"
     if kinks:
         sentence += f"; {kinks} comparisons set apart at kinks"
     if tiny:
@@ -237,16 +253,17 @@ def _penalty_result(
         return CheckResult(name, None, NO_PENALTY)
     if not all(gradient.isfinite().all() for gradient in gradients.values()):
         return CheckResult(name, None, "the weights are not finite")
-    errors = list(compare_gradients(loss, tensors, gradients, PENALTY_ENTRIES, rng, until))
-    details = {"tensors": [asdict(error) for error in errors]}
+    errors = compare_gradients(loss, tensors, gradients, PENALTY_ENTRIES, rng, until)
+    details = {"tensors": [asdict(error) | {"verdict": error.verdict} for error in errors]}
     wrong = [error for error in errors if error.is_wrong]
     worst = max(wrong or errors, key=lambda error: error.error or 0.0)
     if wrong:
         sentence = f"{len(wrong)} of {len(errors)} tensors differ, {worst.tensor} by {worst.error:.2g}"
+        sentence += f" ({worst.verdict})"
         return CheckResult(name, False, sentence, details)
     sentence = (
         f"{len(errors)} of {len(tensors)} tensors equal central differences, the largest relative error "
-        f"{worst.error or 0:.1g}"
+        f"{worst.error or 0:.1g} ({worst.verdict})"
     )
     if len(errors) < len(tensors):
         sentence += "; check.seconds=60 compares more"

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import math
 
+from ..data.splits import Splits
+from ..loss.settings import RejectingSoftmax
+from ..settings.config_tree import Config
 from .check_result import CheckResult
 
 # How far the first loss may be below the value for scores that are all 0, as a fraction of it.
 BELOW = 0.1
 NO_PENALTY = "the penalty on the weights is 0"
+
+
+def expected_initial_loss(config: Config, splits: Splits) -> tuple[float, str] | None:
+    """Return the loss of a new network in theory, with its formula; None where there is no such value.
+
+    That of equal scores of all classes: 0, or in a network that answers with distances, that of its first
+    features.
+    """
+    names, labels = splits.names, splits.train.labels
+    score = config.model.initial_score
+    if score and isinstance(config.loss, RejectingSoftmax):
+        return config.loss.loss_of_equal_scores(len(names), score)
+    if score and config.loss.is_squared_distance:
+        return None
+    statistics = config.loss.label_statistics(names, labels)
+    expected: tuple[float, str] | None = config.loss.initial_loss(names, statistics, labels)
+    return expected
 
 
 def check_initial_loss(loss: float, expected: tuple[float, str] | None, spread: float) -> CheckResult:

@@ -16,7 +16,10 @@ from .kinks import Pieces
 # Steps h of the difference (f(x + h) - f(x - h)) / 2h, tried in this order until the error is below EXACT.
 STEPS = (1e-5, 1e-4, 1e-6, 1e-7)
 EXACT = 1e-7
-# A gradient with a larger relative error is wrong. In double precision right ones are far below it.
+# Verdicts by the relative error (CS231n, notes 3): above 1e-2 a gradient is probably wrong; down to 1e-4 it
+# should not be trusted; below, it is usually right where there are kinks, and from 1e-7 on it is. Differences
+# across a kink are set apart here, and right gradients in double precision stay below TOLERANCE.
+VERDICTS = ((1e-2, "wrong"), (1e-4, "suspicious"), (EXACT, "acceptable"), (-1.0, "right"))
 TOLERANCE = 1e-4
 # Rounding error of the loss, relative to its size: sums of thousands of numbers in double precision.
 ROUNDING = 1e-14
@@ -45,8 +48,17 @@ class GradientError:
     largest: float
 
     @property
+    def verdict(self) -> str:
+        """The band of `VERDICTS` in which the error lies, or "not compared"."""
+        if self.error is None:
+            return "not compared"
+        return next(
+            (name for limit, name in VERDICTS if self.error > limit), "wrong"
+        )  # also if it is no number
+
+    @property
     def is_wrong(self) -> bool:
-        """Whether the gradient differs from the central differences."""
+        """Whether the gradient differs from the central differences: it is wrong or suspicious."""
         return self.error is not None and not self.error <= TOLERANCE
 
 
@@ -57,18 +69,30 @@ def compare_gradients(
     entries: int,
     rng: torch.Generator,
     until: float = math.inf,
-) -> Iterable[GradientError]:
-    """Yield the comparison of each tensor's gradient with central differences of `loss`.
+    until_each: float | None = None,
+) -> list[GradientError]:
+    """Return the comparison of each tensor's gradient with central differences of `loss`.
 
     loss: a deterministic function of the tensors' current values, which are changed in place and restored;
-    double precision. In each tensor `entries` entries are compared, all if it has no more, and the derivative
-    in a random direction that changes all entries at once, so that an error of any entry is noticed. No
-    tensor but the first is begun after `until`, in seconds of time.perf_counter.
+    double precision. First, the derivative of each tensor is compared in a random direction that changes all
+    its entries at once, so that an error of any entry is noticed; then, in the same order, `entries` entries
+    of each, all if it has no more. No entries but those of the first tensor are begun after `until`, in
+    seconds of time.perf_counter, and no tensor but the first after `until_each`, `until` if that is None:
+    those not begun are left out.
     """
-    for number, (name, tensor) in enumerate(tensors.items()):
-        if number and time.perf_counter() > until:
-            return
-        yield _compare(loss, name, tensor.detach(), gradients[name].detach(), entries, rng)
+    until_each = until if until_each is None else until_each
+    found: dict[str, GradientError] = {}
+    for name, tensor in tensors.items():
+        if found and time.perf_counter() > until_each:
+            break
+        directions = [_all_entries(tensor, rng)] if tensor.numel() > 1 else []
+        found[name] = _compare(loss, name, tensor.detach(), gradients[name].detach(), directions)
+    for number, (name, one) in enumerate(found.items()):
+        tensor, gradient = tensors[name].detach(), gradients[name].detach()
+        if number and tensor.numel() > 1 and time.perf_counter() > until:
+            continue
+        found[name] = _joined(one, _compare(loss, name, tensor, gradient, _entries(gradient, entries, rng)))
+    return list(found.values())
 
 
 def compare_together(
@@ -79,15 +103,15 @@ def compare_together(
     Every tensor contributes the same to the derivative as far as possible, so that a relative error e in one
     of n is one of e / n.
     """
-    signs = {name: _signs(tensor, rng) for name, tensor in tensors.items()}
-    slopes = {name: (gradients[name] * sign).sum().item() for name, sign in signs.items()}
+    directions = {name: _all_entries(tensor, rng) for name, tensor in tensors.items()}
+    slopes = {name: (gradients[name] * direction).sum().item() for name, direction in directions.items()}
     # Equal contributions; a tensor of far smaller gradients than the others would be moved too far.
     lengths = {name: 1 / abs(slope) if slope else math.inf for name, slope in slopes.items()}
     finite = [length for length in lengths.values() if length < math.inf]
     longest = LONGEST * statistics.median(finite) if finite else 1.0
     scales = {name: math.copysign(min(length, longest), slopes[name]) for name, length in lengths.items()}
     total = math.sqrt(sum(scale**2 for scale in scales.values()))
-    moves = [(tensors[name].detach(), signs[name] * (scale / total)) for name, scale in scales.items()]
+    moves = [(tensors[name].detach(), directions[name] * (scale / total)) for name, scale in scales.items()]
     expected = sum(slopes[name] * scale / total for name, scale in scales.items())
     error = _relative_error(loss, moves, expected)
     largest = max(gradients[name].abs().max().item() for name in tensors)
@@ -106,10 +130,10 @@ def backpropagated(loss: Loss, tensors: Mapping[str, Tensor]) -> dict[str, Tenso
 
 
 def _compare(
-    loss: Loss, name: str, tensor: Tensor, gradient: Tensor, entries: int, rng: torch.Generator
+    loss: Loss, name: str, tensor: Tensor, gradient: Tensor, directions: Iterable[Tensor]
 ) -> GradientError:
     error, compared, kinks = 0.0, 0, 0
-    for direction in _directions(tensor, gradient, entries, rng):
+    for direction in directions:
         found = _relative_error(loss, [(tensor, direction)], (gradient * direction).sum().item())
         if found is None:
             kinks += 1
@@ -120,20 +144,30 @@ def _compare(
     return GradientError(name, error if compared else None, compared, kinks, largest)
 
 
-def _directions(tensor: Tensor, gradient: Tensor, entries: int, rng: torch.Generator) -> Iterable[Tensor]:
-    """Yield the directions of the differences: of length 1, single entries first, then all entries."""
-    for index in _chosen_entries(gradient, entries, rng).tolist():
-        direction = torch.zeros_like(tensor)
+def _joined(one: GradientError, other: GradientError) -> GradientError:
+    """Return two comparisons of the same tensor as one."""
+    errors = [found.error for found in (one, other) if found.error is not None]
+    compared, kinks = one.compared + other.compared, one.kinks + other.kinks
+    return GradientError(one.tensor, max(errors, default=None), compared, kinks, one.largest)
+
+
+def _entries(gradient: Tensor, count: int, rng: torch.Generator) -> Iterable[Tensor]:
+    """Yield directions of length 1 that change single entries."""
+    for index in _chosen_entries(gradient, count, rng).tolist():
+        direction = torch.zeros_like(gradient)
         direction.view(-1)[index] = 1.0
         yield direction
-    if tensor.numel() > entries:
-        yield _signs(tensor, rng)
 
 
-def _signs(tensor: Tensor, rng: torch.Generator) -> Tensor:
-    """Return a direction of length 1 that changes all entries by the same amount up or down."""
+def _all_entries(tensor: Tensor, rng: torch.Generator) -> Tensor:
+    """Return a direction of length 1 that changes all entries, up or down.
+
+    The amounts differ by up to a factor of 3, so that errors of several entries do not cancel.
+    """
     signs = torch.randint(2, tensor.shape, generator=rng, dtype=tensor.dtype) * 2 - 1
-    return signs.to(tensor.device) / math.sqrt(tensor.numel())
+    amounts = signs * (0.5 + torch.rand(tensor.shape, generator=rng, dtype=tensor.dtype))
+    direction: Tensor = amounts / amounts.norm()
+    return direction.to(tensor.device)
 
 
 def _chosen_entries(gradient: Tensor, count: int, rng: torch.Generator) -> Tensor:

@@ -29,7 +29,7 @@ from .check_result import CheckResult
 from .data.audit import check_labels_and_copies
 from .data.copies import MAX_COPIES
 from .gradients import check_gradients, penalty_gradients
-from .initial_loss import check_initial_loss, check_regularization_loss
+from .initial_loss import check_initial_loss, check_regularization_loss, expected_initial_loss
 from .inputs import check_batch_normalization, check_inputs, check_units, turn_off_randomness
 from .overfitting import Memorized, memorize, overfitting_result
 
@@ -55,8 +55,7 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
     results += check_units(step.network, inputs)
     data_loss = _loss(parts, inputs, labels)
     if not (trained or _starts_trained(config)):
-        statistics = config.loss.label_statistics(parts.splits.names, parts.splits.train.labels)
-        expected = config.loss.initial_loss(parts.splits.names, statistics, parts.splits.train.labels)
+        expected = expected_initial_loss(config, parts.splits)
         results.append(check_initial_loss(data_loss, expected, config.loss.initial_spread))
     few = _one_of_each(labels, config.check.images)
     results += check_gradients(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..assemble.run import Parts
 from ..checks.data.copies import copies_of_training_images
 from ..checks.data.labels import constant_labels
+from ..checks.initial_loss import expected_initial_loss
 from ..checks.inputs import ROUNDING
 from ..data.image_set import FileImages, ImageSet, MemoryImages
 from ..instruments.gradient_noise import critical_batch_size
@@ -53,8 +54,7 @@ def _without_gradients(config: Config, parts: Parts) -> dict[str, Any]:
         "images_in_files": isinstance(splits.train, FileImages),
     }
     if splits.train.labels.ndim == 1:
-        statistics = config.loss.label_statistics(splits.names, splits.train.labels)
-        expected = config.loss.initial_loss(splits.names, statistics, splits.train.labels)
+        expected = expected_initial_loss(config, splits)
         evidence["initial_loss"] = None if expected is None else expected[0]
         evidence["class_counts"] = splits.train.labels.bincount(minlength=len(splits.names)).tolist()
     values = sum(len(part) for part in splits.parts().values()) * splits.train.shape[0] ** 2
@@ -70,7 +70,7 @@ def _without_gradients(config: Config, parts: Parts) -> dict[str, Any]:
     for split in ("train", "val"):
         images = splits.parts()[split]
         if len(images):
-            sample = _sampled(images)
+            sample = sampled(images)
             batch_size = config.evaluate.batch_size or parts.config.data.batch_size
             scores, inputs = _scores(
                 network, step.preprocess, images.subset(sample), parts.compute, batch_size
@@ -139,7 +139,7 @@ def _critical_batch_size(parts: Parts) -> float | None:
     return critical_batch_size(gradients, parts.train.batch_size)
 
 
-def _sampled(images: ImageSet) -> Tensor:
+def sampled(images: ImageSet) -> Tensor:
     """Return the indices of the images to evaluate, evenly spread and in random order: any part serves."""
     count = min(SAMPLE_IMAGES, len(images))
     spread = torch.arange(count) * len(images) // count

@@ -157,6 +157,16 @@ class RejectingSoftmax(Loss):
 
         return Criterion(names, self.rejection)
 
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        return self.loss_of_equal_scores(len(names), 0.0)
+
+    def loss_of_equal_scores(self, classes: int, score: float) -> tuple[float, str]:
+        """Return the loss where all classes have the same score, and its formula."""
+        exponent = -self.rejection - score
+        return math.log(classes + math.exp(exponent)), f"ln({classes} + e^{exponent:g})"
+
 
 @dataclass
 class HierarchicalSoftmax(Loss):
@@ -365,6 +375,15 @@ class SmoothL1(Distance):
 
     def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
         return self._distance(names, statistics, self.reduction, self.beta)
+
+    def initial_loss(
+        self, names: list[str], statistics: dict[str, Tensor], labels: Tensor
+    ) -> tuple[float, str] | None:
+        sizes = _scaled(statistics, labels).abs()
+        near = sizes.clamp(max=self.beta)
+        losses = (near.square() / (2 * self.beta) + sizes - near).mean(0)
+        total = losses.sum() if self.reduction == "sum" else losses.mean()
+        return total.item(), f"{self.reduction} of the mean smooth L1 of the values"
 
 
 @dataclass

@@ -48,6 +48,8 @@ class Model(Option):
     # Authors and year of the paper, None without a paper; and the input of its parameter counts.
     paper: ClassVar[str | None] = None
     published: ClassVar[Published | None] = None
+    # The score of every class before training; other than 0 where scores are distances.
+    initial_score: ClassVar[float] = 0.0
 
     layer_decay: float = setting(
         1.0,

@@ -41,6 +41,8 @@ class LeNet5Original(Model):
 
     paper = "LeCun, Bottou, Bengio, Haffner 1998"
     published = MNIST
+    # The squared distance of features that are 0 to a code of 84 values ±1.
+    initial_score = -84.0
 
     name: str = fixed("lenet5_original")
     activation: str = setting(

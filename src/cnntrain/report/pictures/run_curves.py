@@ -59,7 +59,6 @@ def validation_curve(epochs: list[Row], metric: str) -> str | None:
         return None
     figure, axes = empty_axes("epoch", DISPLAY[metric][0])
     _points(axes, epochs, f"val/{metric}", VAL, "validation")
-    axes.legend()
     return svg(figure)
 
 
