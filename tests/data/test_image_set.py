@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
 from cnntrain.data import image_decoding
@@ -127,6 +127,51 @@ def test_the_orientation_of_exif_is_undone(tmp_path: Path, orientation: int, res
     path = save_image(tmp_path / "a.png", np.ascontiguousarray(stored), exif=exif)
     plain = save_image(tmp_path / "plain.png", upright)
     np.testing.assert_array_equal(read(path, 15, resize), read(plain, 15, resize))
+
+
+MODES = {
+    "png": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "tif": ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I"),
+    "jpg": ("L", "RGB", "CMYK", "YCbCr"),
+    "webp": ("L", "LA", "P", "RGB", "RGBA"),
+}
+
+
+def as_pillow_has_it(path: Path) -> np.ndarray:
+    """Return the pixels by Pillow's own rotation and conversion, transparency on white, 16 bits divided."""
+    with Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return np.asarray(image.convert("RGB").resize((4, 4), Image.Resampling.BILINEAR)).astype(int)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", MODES)
+def test_every_mode_in_every_orientation_is_what_pillow_makes_of_it(
+    tmp_path: Path, ending: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.random.default_rng(orientation).integers(0, 256, (5, 7, 4), dtype=np.uint8)
+    for number, mode in enumerate(MODES[ending]):
+        image = Image.fromarray(pixels)
+        if mode.startswith("I"):
+            grey = pixels[..., 0].astype(np.uint16) * 251
+            image = Image.fromarray(grey if mode == "I;16" else grey.astype(np.int32))
+        elif mode == "P":
+            image = image.convert("RGB").quantize(16)
+        elif mode not in ("RGBA", "LA"):
+            image = image.convert("RGB").convert(mode)
+        else:
+            image = image.convert(mode)
+        path = tmp_path / f"{number} 猫 ü.{ending}"
+        image.save(path, exif=exif)
+        # Grey images are resized before they become colours here, and after it there: by rounding.
+        assert abs(read(path).astype(int) - as_pillow_has_it(path)).max() <= 1, mode
 
 
 def test_a_large_jpeg_is_rotated_by_exif_and_decoded_at_a_reduced_size(tmp_path: Path) -> None:
