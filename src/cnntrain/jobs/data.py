@@ -51,11 +51,15 @@ def audit_data_of_run(path: Path, config: Config) -> None:
 
 
 def _read(config: Config) -> tuple[Splits, Audit]:
-    """Return the splits of a run, with images left in their files, and what was found in them."""
+    """Return the splits of a run, with images left in their files, and what was found in them.
+
+    Raises ConfigError where settings do not fit the images, before these are read.
+    """
     in_files = {"memory_limit_gb": 0.0, "workers": 0}
     known = settings_of(type(config.data))
     data = replace(config.data, **{name: value for name, value in in_files.items() if name in known})
     splits = data.load(config.seed)
+    checked_network_input(config, splits.train.shape)
     print_labelled([data_line(config, splits), *(f"notice    {notice}" for notice in splits.notices), ""])
     return splits, audit(splits)
 

@@ -10,7 +10,7 @@ checks: by name, mark (✓ passed, ! warning, ✗ error, – does not apply), se
 images: by what was found, at most MAX_LISTED images each: unreadable (with the reason), single_colour, tiny,
     long.
 copies: groups of images of equal content. near_duplicates: groups of images that look alike. At most
-    MAX_LISTED groups each.
+    MAX_LISTED groups each, of at most MAX_LISTED images.
 
 An image is its file, or its position in the stored arrays, with its split, index in the split, and label.
 """
@@ -127,4 +127,4 @@ def _described(images: list[ImageId], splits: Splits) -> list[dict[str, Any]]:
 
 
 def _groups(groups: list[Group], splits: Splits) -> list[list[dict[str, Any]]]:
-    return [[described(one, splits) for one in group] for group in groups[:MAX_LISTED]]
+    return [_described(group, splits) for group in groups[:MAX_LISTED]]

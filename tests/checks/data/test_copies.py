@@ -61,6 +61,14 @@ def test_an_image_twice_in_a_split_is_a_warning() -> None:
     assert "train image 2 = train image 6, train image 2 = train image 8" in result.sentence
 
 
+def test_of_contradictory_copies_those_of_one_label_are_repeated() -> None:
+    train = images(6, 0, torch.tensor([0, 0, 1, 1, 1, 0]))
+    train.images[:5] = train.images[0]
+    found = checked(Splits(train, images(2, 1), images(2, 2), ["a", "b"]))
+    assert found["contradictory labels"].details == {"images": 5, "groups": 1}
+    assert found["copies in a split"].details == {"surplus": 3}
+
+
 CLASSES = torch.arange(10) % 2
 VALUES = torch.linspace(0, 9, 10)[:, None]
 

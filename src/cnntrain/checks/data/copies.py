@@ -98,9 +98,12 @@ def check_copies_in_a_split(groups: list[Group], splits: Splits) -> CheckResult:
         return CheckResult(name, None, _BY_CHANCE.format(math.prod(splits.train.shape)))
     pairs = list[tuple[ImageId, ImageId]]()
     for group in groups:
-        if not labels_contradict(group, splits):
-            first: dict[str, ImageId] = {}
-            pairs += [(first[one.split], one) for one in group if first.setdefault(one.split, one) != one]
+        one_label = not labels_contradict(group, splits)
+        first: dict[Any, ImageId] = {}
+        for one in group:
+            kind = one.split, None if one_label else str(_label(one, splits).tolist())
+            if first.setdefault(kind, one) != one:
+                pairs.append((first[kind], one))
     if not pairs:
         return CheckResult(name, True, "no split has an image twice")
     named = listed([pair_text(pair, splits) for pair in pairs])
