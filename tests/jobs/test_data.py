@@ -117,6 +117,20 @@ def test_the_page_shows_every_class_and_a_batch_with_class_names_and_needs_no_ne
     assert len(re.findall(r'alt="training image, (cat|dog|owl)"', batch)) == 6
 
 
+def test_of_a_large_group_the_page_shows_one_of_each_split_first(folder: Path) -> None:
+    for number in range(9):
+        shutil.copy(folder / "train/cat/0.png", folder / f"train/cat/copy{number}.png")
+    shutil.copy(folder / "train/cat/0.png", folder / "test/owl/wrong.png")
+    _, content, page = audited(folder)
+    copies = page[page.index('<section id="copies"') : page.index('<section id="images"')]
+    assert re.findall(r'alt="([\w/.]+), (?:cat|owl)"', copies)[:2] == [
+        "train/cat/0.png",
+        "test/owl/wrong.png",
+    ]
+    assert "and 5 more" in copies
+    assert len(content["copies"][0]) == 11
+
+
 def test_labels_of_a_mixed_batch_are_both_named(folder: Path) -> None:
     _, _, page = audited(folder, "regularization=mixup", "regularization.mixup=5", "data.batch_size=6")
     batch = html.unescape(page[page.index('<section id="batch"') :])

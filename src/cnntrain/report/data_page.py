@@ -136,9 +136,18 @@ class DataPage:
             kinds = ["different labels"] if contradict else []
             kinds += ["across splits"] if across else []
             heading = ", ".join(kinds) or "in one split, with one label"
-            images = self._shown(group[:PER_GROUP])
+            images = self._shown(self._varied(group)[:PER_GROUP])
             shown.append((heading, images, max(0, len(group) - PER_GROUP)))
         return shown
+
+    def _varied(self, group: Group) -> Group:
+        """Return the images of a group, first one of each split and label."""
+        firsts: dict[tuple[str, str], ImageId] = {}
+        for one in group:
+            label = label_text(self.splits.parts()[one.split].labels[one.index], self.splits.names)
+            firsts.setdefault((one.split, label), one)
+        chosen = set(firsts.values())
+        return [*firsts.values(), *(one for one in group if one not in chosen)]
 
     def _classes(self) -> list[tuple[str, list[Shown]]]:
         """Return, for each class, images of the training split evenly spread over it.
