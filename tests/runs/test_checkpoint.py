@@ -299,3 +299,11 @@ def test_the_replaced_checkpoint_is_kept_as_previous(
     files = [checkpoints.folder / name for name in ("last.pt", "previous.pt")]
     assert [read(file)["progress"]["step"] for file in files] == [4, 3]
     assert sorted(checkpoints.folder.iterdir()) == files
+
+
+def test_a_folder_in_place_of_a_checkpoint_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "last.pt").mkdir()
+    with pytest.raises(DataError, match=r"last\.pt: is a folder; remove or rename it"):
+        read(tmp_path / "last.pt")
+    with pytest.raises(DataError, match=r"last\.pt: is a folder; remove or rename it"):
+        Checkpoints(tmp_path).save_last(STATE)

@@ -104,7 +104,7 @@ def _parsed(overrides: list[str], problems: list[str]) -> list[Override]:
         elif text in COMMANDS:
             problems.append(f"{text}: {COMMANDS[text]}")
         elif "=" not in text and not text.startswith("~"):
-            problems.append(f"{text}: settings are written key=value, as in trainer.epochs=10")
+            problems.append(f"{shorten(text)}: settings are written key=value, as in trainer.epochs=10")
         else:
             try:
                 parsed.append(parse_override(text))

@@ -13,6 +13,7 @@ from ..checks.data.audit import Audit, audit
 from ..config import stored_config
 from ..config.choice_files import Choices
 from ..config.equivalent_command import equivalent_command
+from ..config.resolve_batch_size import with_batch_size
 from ..data.image_set import ImageSet
 from ..data.splits import Splits
 from ..errors import CheckFailed
@@ -55,7 +56,7 @@ def _read(config: Config) -> tuple[Splits, Audit]:
 
     Raises ConfigError where settings do not fit the images, before these are read.
     """
-    in_files = {"memory_limit_gb": 0.0, "workers": 0}
+    in_files = {"memory_limit_gb": 0.0, "workers": 0, "on_bad": "error"}
     known = settings_of(type(config.data))
     data = replace(config.data, **{name: value for name, value in in_files.items() if name in known})
     splits = data.load(config.seed)
@@ -94,7 +95,7 @@ def _first_batch(config: Config, splits: Splits, found: Audit) -> Batch | None:
     train = splits.train.subset(read)
     network_input = checked_network_input(config, train.shape)
     preprocess, _ = config.preprocessing.fit(_sample(train), network_input)
-    batches = training_batches(config, train, torch.device("cpu"))
+    batches = training_batches(with_batch_size(config, len(train)), train, torch.device("cpu"))
     batches.batch_size = min(batches.batch_size, len(train), MAX_BATCH)
     images, labels = next(batches.epoch(0, 0, 1))
     seed_torch(config.seed, "illustration", 0)

@@ -30,6 +30,8 @@ def atomic_write(path: Path, before: Callable[[], None] = lambda: None) -> Itera
     except (OSError, RuntimeError) as error:
         if isinstance(machine_error(error), ReaderDied):
             raise  # torch says so in whatever code is running
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder; remove or rename it") from error
         # torch.save reports a full disk as a RuntimeError about its archive.
         reason = "the disk is full" if _is_full(path.parent) else getattr(error, "strerror", None) or error
         raise DataError(

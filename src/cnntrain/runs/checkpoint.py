@@ -99,6 +99,8 @@ def read(path: Path, schema: type | None = None) -> State:
     """
     if not path.exists():
         raise DataError(f"{path}: there is no such checkpoint; start a new run")
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; remove or rename it")
     try:
         _verify(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
