@@ -107,10 +107,9 @@ def _notices(
     others = ", ".join(content.columns[column] for column in left[:5]) + (", …" if len(left) > 5 else "")
     notices = []
     if found:
-        optional = any(role in guessed and chosen[role] is not None for role in ("split", "group"))
         notices.append(
-            f"{content.file.name}: {', '.join(found)}, by the names of the columns; data.csv_label=… and so "
-            f"on name others{', none for no such column' if optional else ''}"
+            f"{content.file.name}: {', '.join(found)}, by their names; data.csv_label=COLUMN and the like "
+            "name others, data.csv_group=none leaves a column out"
         )
     if others:
         notices.append(f"{content.file.name}: not used are the columns {others}")
