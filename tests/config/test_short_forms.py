@@ -44,6 +44,8 @@ def test_data_may_be_a_path() -> None:
         "e.CSV": ["data=folder", "data.csv=e.CSV"],
         "mnist": ["data=mnist"],  # the name of a data set
         "missing": ["data=missing"],
+        "missing.csv": ["data=folder", "data.csv=missing.csv"],
+        "missing.zip": ["data=folder", "data.path=missing.zip"],
         "photos,mnist": ["data=photos,mnist"],
         "": ["data="],
     }

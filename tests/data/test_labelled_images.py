@@ -265,6 +265,7 @@ def test_a_folder_of_the_images_beside_the_table_is_proposed_as_the_path() -> No
     write_table(rows, ["image", "label"])
     assert f"write data.path={Path('photos/all')}" in refused()
     assert len(load(path="photos/all").names) == 3
+    assert "is no folder; write data.path=FOLDER" in refused(path="elsewhere")
 
 
 @pytest.mark.parametrize("folds", [None, 3])

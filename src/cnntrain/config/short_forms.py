@@ -45,7 +45,7 @@ def written_out(overrides: list[str], choices: Choices) -> list[str]:
 def _form_of_data(value: str, choices: Choices) -> tuple[str, str] | None:
     """Return the data set of a file or folder and its setting that names it, None for anything else."""
     path = expanded(value)
-    if not value or "," in value or choices.find("data", value) is not None or not path.exists():
+    if not value or "," in value or choices.find("data", value) is not None:
         return None
     if path.is_dir() or is_archive(path):
         return "folder", "path"

@@ -103,6 +103,8 @@ class _Listed:
         else:
             root = file.parent
         table = read_table(file, target, columns)
+        if not root.is_dir():
+            raise DataError(f"{root}: is no folder; write data.path=FOLDER, that of the images")
         paths = _files(root, table, file.name, any_name=target != "classes")
         splits = table.splits
         if splits is None:
@@ -133,7 +135,7 @@ class _Listed:
         others = [
             os.path.join(folder, name)
             for folder in sorted({os.path.dirname(path) for path in listed})
-            for name in sorted(os.listdir(folder))
+            for name in _names_in(folder)
             if is_image_name(name) and os.path.join(folder, name) not in listed
         ]
         if not others:
@@ -202,21 +204,28 @@ class _Folders:
             return
         within = None
         if not problems.remedies:
-            with_folders = sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
-            within = next((sub for sub in with_folders if _Folders(self.root / sub).find(name)), None)
-        remedy = f"write data.path={self.root / within}" if within else "write paths relative to data.path"
+            folders = filter(os.path.isdir, (self.root / sub for sub in _names_in(self.root)))
+            within = next((folder for folder in folders if _Folders(folder).find(name)), None)
+        remedy = f"write data.path={within}" if within else "write paths relative to data.path"
         problems.add(line, f"{name} not found in {self.root}", None if problems.remedies else remedy)
 
     def _entries(self, folder: str) -> dict[str, list[str]]:
         """Return the names of the images in a folder by their names, with and without ending, in NFC."""
         if folder not in self._listed:
             entries: dict[str, list[str]] = {}
-            names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-            for name in filter(is_image_name, names):
+            for name in filter(is_image_name, _names_in(folder)):
                 for key in (name, os.path.splitext(name)[0]):
                     entries.setdefault(unicodedata.normalize("NFC", key), []).append(name)
             self._listed[folder] = entries
         return self._listed[folder]
+
+
+def _names_in(folder: str | Path) -> list[str]:
+    """Return the sorted names of what is in a folder, none if it cannot be listed."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def _splits_of_paths(table: LabelTable, split_of: dict[str, str]) -> list[str] | None:
