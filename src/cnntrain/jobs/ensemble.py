@@ -91,7 +91,8 @@ def evaluate_ensemble(path: Path, split: str) -> None:
     ensemble = load_ensemble(path)
     compute = prepare(ensemble.config.trainer)
     images, names, notices = ensemble.config.data.load_split(split, ensemble.config.seed)
-    print_labelled([f"notice    {notice}" for notice in notices])
+    if notices:
+        print_labelled([f"notice    {notice}" for notice in notices])
     images = with_labels_of(images, names, ensemble.names, ensemble.config)
     if not len(images):
         raise ConfigError([f"evaluate.split={split}: this data set has no {split} images"])

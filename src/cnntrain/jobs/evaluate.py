@@ -46,7 +46,8 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
     check_configuration(stored, state, path)
     compute = prepare(config.trainer, state.get("threads"))
     images, found_names, notices = config.data.load_split(config.evaluate.split, config.seed)
-    print_labelled([f"notice    {notice}" for notice in notices])
+    if notices:
+        print_labelled([f"notice    {notice}" for notice in notices])
     names: list[str] = state["names"]
     _check_images(images, state["image_shape"], config)
     images = with_labels_of(images, found_names, names, config)
