@@ -187,6 +187,8 @@ def test_a_mutated_configuration_is_read_or_refused_in_one_line(finished: Path, 
     for _ in range(25):
         mutated = text
         for _ in range(rng.randint(1, 4)):
+            if not mutated:
+                break
             start = rng.randrange(len(mutated))
             lines = mutated.splitlines(keepends=True)
             mutated = rng.choice(

@@ -201,7 +201,7 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     before = stored_config.read(run)
     if problems := rule_problems(before):
         raise DataError(f"{run / CONFIG}: {problems[0]}")
-    if before.job != "train":
+    if before.job not in ("train", "head"):
         command_line = equivalent_command(before, choices)
         raise DataError(
             f"run={run}: was made by job={before.job}, which trains nothing; train with: {command_line}"

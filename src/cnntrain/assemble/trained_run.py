@@ -10,6 +10,7 @@ from ..config import stored_config
 from ..config.resolve_network_input import resolve_network_input
 from ..errors import ConfigError, DataError
 from ..loss.criterion import Criterion
+from ..model.nearest_neighbours import restore_head
 from ..runs.checkpoint import State, read
 from ..runs.checkpoint_schema import RunState, TrainedState
 from ..runs.file_names import CHECKPOINTS, CONFIG, LAST, PREVIOUS
@@ -65,6 +66,7 @@ def restore_network(config: Config, state: State, weights: str = "best") -> tupl
 
 def load_weights(network: nn.Module, state: State) -> None:
     """Load a checkpoint's weights into a network; raises DataError if they do not fit."""
+    restore_head(network, state["network"])
     try:
         network.load_state_dict(state["network"])
     except (RuntimeError, TypeError, AttributeError, LookupError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 
 from ..metrics import AUTO, selectable
@@ -9,7 +10,7 @@ from ..optim.settings import Sgd
 from ..preprocessing.settings import Projection
 from ..settings.config_tree import Config
 from ..settings.fields import default_of, format_value, settings_of
-from ..settings.job_settings import JOB_SETTINGS, Ensemble
+from ..settings.job_settings import JOB_SETTINGS, Ensemble, Head
 from ..settings.option import Notice
 from .option_table import OPTIONS
 from .resolve_network_input import input_problems, resolve_network_input
@@ -134,6 +135,31 @@ def _lr_range(config: Config) -> Iterator[str]:
         )
 
 
+def _head(config: Config) -> Iterator[str]:
+    if config.job != "head":
+        return
+    if importlib.util.find_spec("sklearn") is None:
+        yield "job=head: needs scikit-learn; pip install 'cnntrain[heads]'"
+    if config.loss.name != "softmax":
+        yield f"loss={config.loss.name}: job=head has probabilities of a softmax; write loss=softmax"
+    if not _has_trained_weights(config):
+        yield (
+            f"job=head: the features of model={config.model.name} are random; write model=pretrained, or "
+            "initialization=from_run initialization.run=FOLDER"
+        )
+    if not config.data.may_have_validation():
+        yield "data.val_fraction=0: job=head chooses its setting on validation images; write 0.2"
+    other, method = ("neighbours", "knn") if config.head.method == "ridge" else ("strengths", "ridge")
+    if getattr(config.head, other) != getattr(Head(), other):
+        yield f"head.{other}: has no effect with head.method={config.head.method}; write head.method={method}"
+
+
+def _has_trained_weights(config: Config) -> bool:
+    """Return whether a network starts from trained weights, as far as is known: one of the user's own may."""
+    has_weights = getattr(config.model, "weights", None) is not None
+    return has_weights or config.model.name == "custom" or config.initialization.source_run() is not None
+
+
 def epochs_problems(config: Config) -> Iterator[str]:
     """Yield an error, or a `Notice`, for each setting that does not fit the number of epochs."""
     yield from config.schedule.epochs_problems(config.trainer.epochs)
@@ -228,11 +254,7 @@ def _trained_weights(config: Config) -> Iterator[str]:
     model, epochs = config.model, config.trainer.epochs
     if model.head_epochs and model.head_epochs >= epochs:
         yield f"model.head_epochs={model.head_epochs}: write fewer than the run has (trainer.epochs={epochs})"
-    if (
-        model.name == "custom"
-        or getattr(model, "weights", None) is not None
-        or config.initialization.source_run() is not None
-    ):
+    if _has_trained_weights(config):
         return
     if frozen := getattr(model, "freeze", []):
         yield Notice(
@@ -275,7 +297,7 @@ def _teacher(config: Config) -> Iterator[str]:
         return
     if config.loss.name != "softmax":
         yield f"regularization.teacher={teacher}: imitates probabilities of classes; write loss=softmax"
-    if config.job in ("check", "lr_range", "summary"):
+    if config.job in ("check", "head", "lr_range", "summary"):
         yield Notice(f"regularization.teacher={teacher}: job={config.job} leaves it out")
 
 
@@ -314,6 +336,7 @@ def _optimizer(config: Config) -> Iterator[str]:
 CROSS_CHECKS = (
     _job,
     _epochs,
+    _head,
     _validation,
     _best_by,
     _batch_size,

@@ -13,6 +13,8 @@ from .compose import RUN_FOLDER, SWEEP_FOLDER, compose, laid_over
 from .read_yaml import read_yaml
 from .select_choices import HYDRA_SWEEPS, Selection, select
 
+# Groups whose settings decide how a network is trained.
+OF_TRAINING = ("augmentation", "regularization", "optim", "schedule", "averaging")
 # Settings of job=ensemble besides its own.
 OF_ENSEMBLES = ("job", "run", "trainer.device", "trainer.precision", "trainer.threads")
 
@@ -55,6 +57,13 @@ def _without_effect_on_ensembles(selection: Selection) -> Iterator[str]:
             yield f"{key}: has no effect with job=ensemble, whose members have settings of their own"
 
 
+def _without_effect_on_heads(selection: Selection) -> Iterator[str]:
+    """Yield an error for each setting of a training, which a head in closed form has none of."""
+    for key in [*selection.given, *selection.settings]:
+        if key.partition(".")[0] in OF_TRAINING or key == "trainer.epochs":
+            yield f"{key}: has no effect with job=head, which trains nothing; leave it out"
+
+
 def _single_run_problems(overrides: list[str]) -> list[str]:
     """Return errors for overrides of Hydra's configuration that have an effect in a sweep only."""
     problems = []
@@ -80,6 +89,8 @@ def configure_job(overrides: list[str], choices: Choices, problems: list[str] | 
         raise ConfigError(all_problems(selection))
     composed = compose(selection, choices)
     if composed.config.job == "ensemble" and (problems := list(_without_effect_on_ensembles(selection))):
+        raise ConfigError(problems)
+    if composed.config.job == "head" and (problems := list(_without_effect_on_heads(selection))):
         raise ConfigError(problems)
     checked = check(composed.config, composed.run_folder, RUN_FOLDER in selection.folders)
     checked.notices.extend(_replaced_choices(selection))

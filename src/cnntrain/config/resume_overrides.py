@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ..errors import ConfigError, first_line
 from ..settings.config_tree import GROUPS, Config
 from ..settings.fields import format_value, rule_of, settings_of, shorten
+from ..settings.job_settings import Head
 from .check import option_problems, rule_problems, store_absolute_paths
 from .choice_files import EXPERIMENT, Choice, Choices
 from .cross_checks import job_problems
@@ -51,6 +52,8 @@ def changed(stored: Config, overrides: list[str], choices: Choices) -> Config:
             raise ConfigError(problems)
     else:
         config = _with_overrides(stored, overrides, choices)
+    if stored.job == "head" != config.job:
+        config.head = Head()  # what the run was made with has no effect on other jobs
     if problems := list(job_problems(config)):
         raise ConfigError(problems)
     store_absolute_paths(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..config.check import Checked
+from ..errors import ConfigError, DataError
 from ..runs.signals import signals_as_exceptions
 from ..settings.config_tree import Config
 
@@ -47,6 +48,10 @@ def _start(config: Config, folder: Path, named_by_user: bool) -> None:
         from .data import audit_data
 
         audit_data(config, folder, named_by_user)
+    elif config.job == "head":
+        from .head import fit_head
+
+        fit_head(config, folder, named_by_user)
     elif config.job == "lr_range":
         from .lr_range import lr_range
 
@@ -82,6 +87,15 @@ def _start_on_run(folder: Path, stored: Config, config: Config) -> None:
         from .data import audit_data_of_run
 
         audit_data_of_run(folder, config)
+    elif config.job == "head":
+        raise ConfigError(
+            [
+                f"run={folder}: job=head starts a new run, which is not trained further; write "
+                f"initialization=from_run initialization.run={folder}"
+            ]
+        )
+    elif config.job == "report" and stored.job == "head":
+        raise DataError(f"run={folder}: was made by job=head; job=report judges how a network was trained")
     elif config.job == "lr_range":
         from .lr_range import lr_range_of_run
 

@@ -87,6 +87,11 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
                 folder.checkpoints.load_best()  # damage is noticed before the training, not at its end
             messages += [f"warning   {warning}"] if warning else []
             messages.append(f"resuming  after step {progress.step}, epoch {progress.epoch}")
+        elif summary is not None and "head" in summary:
+            raise DataError(
+                f"{path}: its head was computed in closed form, and is not trained further; start a new run "
+                f"with initialization=from_run initialization.run={path}"
+            )
         elif folder.has_trained():
             raise DataError(
                 f"{folder.checkpoints.folder}: has no checkpoint, though this run was trained; restore the "

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from .fields import setting
-from .job_settings import JOBS, Check, Ensemble, Evaluate, LrRange, Optimizers, Report, Summary
+from .job_settings import JOBS, Check, Ensemble, Evaluate, Head, LrRange, Optimizers, Report, Summary
 
 
 def group(package: str) -> Any:
@@ -47,6 +47,7 @@ class Config:
     search: Any = group("search")
     evaluate: Evaluate = field(default_factory=Evaluate)
     check: Check = field(default_factory=Check)
+    head: Head = field(default_factory=Head)
     lr_range: LrRange = field(default_factory=LrRange)
     report: Report = field(default_factory=Report)
     ensemble: Ensemble = field(default_factory=Ensemble)

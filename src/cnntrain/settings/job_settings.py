@@ -11,6 +11,7 @@ JOBS = {
     "evaluate": "evaluate a run's best network on a split: job=evaluate run=FOLDER",
     "check": "check gradients, data, initial loss and whether the network can learn, before training",
     "data": "check a data set before training: labels, damaged files, duplicates, skew; a page of images",
+    "head": "compute the last layer of a trained network in closed form, in seconds, for other classes",
     "lr_range": "train for some steps with a rising learning rate, and suggest one",
     "report": "say what went wrong in a run or could be better, with evidence: job=report run=FOLDER",
     "ensemble": "average the predictions of several runs: job=ensemble run=SWEEP, or ensemble.members=[…]",
@@ -92,6 +93,32 @@ class Check:
     )
     overfit_images: int = setting(
         20, "images that the network has to learn by heart (K5)", ge=1, le=1000, resume="free"
+    )
+
+
+@dataclass
+class Head:
+    """Settings of job=head."""
+
+    method: str = setting(
+        "ridge",
+        "ridge: a linear layer by ridge regression; knn: the votes of the nearest training images by cosine "
+        "similarity",
+        choices=("ridge", "knn"),
+        resume="free",
+    )
+    strengths: list[float] = setting(
+        [0.001, 0.01, 0.1, 1.0, 10.0, 100.0],
+        "ridge: strengths of the penalty, of which the validation images decide; the features' mean squared "
+        "norm is 1",
+        gt=0,
+        resume="free",
+    )
+    neighbours: list[int] = setting(
+        [1, 3, 5, 10, 20, 50],
+        "knn: numbers of neighbours, of which the validation images decide",
+        ge=1,
+        resume="free",
     )
 
 
@@ -187,6 +214,7 @@ class Optimizers:
 JOB_SETTINGS: dict[str, type] = {
     "evaluate": Evaluate,
     "check": Check,
+    "head": Head,
     "lr_range": LrRange,
     "report": Report,
     "ensemble": Ensemble,
