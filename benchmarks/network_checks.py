@@ -20,8 +20,8 @@ from cnntrain.checks.run_checks import run_checks
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
 
-# The user's own module.
-LEFT_OUT = ("custom",)
+# The user's own module, and networks with weights that would be downloaded.
+LEFT_OUT = ("custom", "pretrained", "timm_pretrained")
 
 
 def main() -> None:

@@ -38,8 +38,11 @@ EXTRA_OVERRIDES: dict[str, list[str]] = {
     "loss=smooth_l1": VALUES,
     "loss=bins": [*VALUES, "loss.bins=10"],
     "regularization=stochastic_depth": ["model=resnet20", "model.width=0.25"],
+    "preprocessing=pretrained": ["preprocessing.mean=[0.4]", "preprocessing.std=[0.2]"],
     "model=torchvision": ["model.arch=squeezenet1_1"],
+    "model=pretrained": ["model.arch=squeezenet1_1", "model.weights=null"],
     "model=timm": ["model.arch=test_resnet"],
+    "model=timm_pretrained": ["model.arch=test_resnet", "model.weights=null"],
     "model=custom": ["model.factory=nets:tiny"],
     "data=toy2d": ["model=mlp"],
 }

@@ -85,10 +85,13 @@ def grid() -> list[list[str]]:
             overrides.append("averaging.start=0")  # so that there is an average when the run is stopped
         if number % 2:
             overrides.append("loss.balanced=true")
+        preprocessing = preprocessings[number % len(preprocessings)]
         if chosen["augmentation"] == "imagenet":
             overrides.append("augmentation.crop_size=14")
         else:
-            overrides.append(f"preprocessing={preprocessings[number % len(preprocessings)]}")
+            overrides.append(f"preprocessing={preprocessing}")
+            if preprocessing == "pretrained":
+                overrides += ["preprocessing.mean=[0.4,0.5,0.6]", "preprocessing.std=[0.2,0.2,0.3]"]
         cases.append(overrides)
     return cases
 
