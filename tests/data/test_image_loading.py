@@ -40,11 +40,13 @@ def split_of_each(splits: Splits) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("limit", [None, 190])
-@pytest.mark.parametrize("memory", [0.0, 1.0])
+@pytest.mark.parametrize(("memory", "split_by"), [(0.0, "hash"), (1.0, "hash"), (1.0, "position")])
 def test_the_splits_of_other_images_do_not_depend_on_those_left_out(
-    photos: Path, memory: float, limit: int | None
+    photos: Path, memory: float, split_by: str, limit: int | None
 ) -> None:
-    settings = Folder(path="photos", image_size=8, memory_limit_gb=memory, limit=limit, on_bad="skip")
+    settings = Folder(
+        path="photos", image_size=8, memory_limit_gb=memory, limit=limit, on_bad="skip", split_by=split_by
+    )
     before = settings.load(3)
     names = sorted(split_of_each(before))
     bad = [before.train.names[5], before.test.names[0]]  # type: ignore[index]
