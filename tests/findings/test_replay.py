@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
+from cnntrain.cli import main
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
-from cnntrain.findings.replay import Replay, compressed, replay
+from cnntrain.findings.confirm import start_of
+from cnntrain.findings.finding import Finding
+from cnntrain.findings.remedy import Judged, try_command
+from cnntrain.findings.replay import Replay, Start, TooSlow, compressed, replay
+from cnntrain.findings.run_record import read_record
+from cnntrain.runs.run_folder import RunFolder
 from cnntrain.settings.config_tree import Config
+from cnntrain.training.training_step import TrainingStep
 
 CHOICES = Choices()
 
@@ -104,7 +116,7 @@ def test_a_smaller_batch_makes_more_updates_of_as_many_images(monkeypatch: pytes
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr(
         "cnntrain.findings.replay._error_after",
-        lambda config, splits, steps: seen.append((config.data.batch_size, steps)) or ("accuracy", 0.5),
+        lambda config, splits, steps, *_: seen.append((config.data.batch_size, steps)) or ("accuracy", 0.5),
     )
     found = run(["data.batch_size=120", "trainer.epochs=4"], {"data.batch_size": 8})
     assert found is not None
@@ -130,13 +142,127 @@ def test_a_replay_is_a_run_of_as_many_epochs_as_its_updates_fill(monkeypatch: py
     assert seen == [(10, None), (1, 3)]
 
 
-def test_without_validation_or_with_changing_optimizers_nothing_is_replayed_and_time_ends_it() -> None:
+def test_without_validation_or_with_changing_optimizers_nothing_is_replayed() -> None:
     assert run(["data.val_fraction=0"], {"optim.lr": 0.2}) is None
     assert run(["optim=switch"], {"data.batch_size": 16}) is None
-    for seconds, expected in ((1e-9, 2), (60.0, 3)):
-        found = run(["trainer.epochs=2"], {"optim.lr": 0.2}, seeds=3, seconds=seconds)
+
+
+def test_a_replay_that_does_not_fit_its_time_ends_early_and_says_how_long_it_would_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks = itertools.count()  # a second passes at each look at the clock, after each update
+    monkeypatch.setattr("cnntrain.findings.replay.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    with pytest.raises(TooSlow) as caught:
+        run(["trainer.epochs=40"], {"optim.lr": 0.2}, seconds=100)
+    assert caught.value.seconds == 2 * 2 * 40  # two seeds, without and with it, of 40 updates
+    assert next(ticks) < 10
+    found = run(["trainer.epochs=40"], {"optim.lr": 0.2}, seconds=200, seeds=3)
+    assert found is not None
+    assert len(found.without) == 2
+
+
+@pytest.mark.parametrize(("trainings", "seeds"), [(4, 2), (5, 2), (6, 3), (3, None)])
+def test_seeds_that_time_leaves_unfinished_do_not_count(
+    trainings: int, seeds: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+
+    def trained(*arguments: Any) -> tuple[str, float]:
+        if len(done) == trainings:
+            raise TooSlow(99)
+        done.append(arguments)
+        return "accuracy", 0.5
+
+    monkeypatch.setattr("cnntrain.findings.replay._error_after", trained)
+    if seeds is None:
+        with pytest.raises(TooSlow):
+            run(["trainer.epochs=2"], {"optim.lr": 0.2}, seeds=3)
+    else:
+        found = run(["trainer.epochs=2"], {"optim.lr": 0.2}, seeds=3)
         assert found is not None
-        assert len(found.without) == expected
+        assert len(found.without) == len(found.with_remedy) == seeds
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Return a run of two epochs on digits, which has learned a little."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    quick = ["trainer.pictures=false", "trainer.report=false", "trainer.test=false", "trainer.precision=fp32"]
+    settings = ["model=mlp", "trainer.threads=1", "trainer.epochs=2", "data.limit=300", "optim.lr=0.02"]
+    assert main([*settings, *quick, f"hydra.run.dir={folder}"]) == 0
+    return RunFolder(folder)
+
+
+def test_to_train_on_is_compared_with_the_network_as_it_is(finished: RunFolder) -> None:
+    record = read_record(finished, {})
+    start = Start("the run's best network", finished.checkpoints.load_best())
+    longer = dataclasses.replace(record.config, trainer=dataclasses.replace(record.config.trainer, epochs=6))
+    found = replay(record.config, longer, 60, 2, 60.0, start)
+    assert found is not None
+    assert found.trains_on
+    assert found.updates == 60
+    assert found.without == pytest.approx([1 - max(record.val_accuracies)] * 2)
+    assert found.gains
+
+
+def test_from_a_checkpoint_all_seeds_have_its_weights_and_its_splits(
+    finished: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With other splits, its network would be validated on images that it was trained on."""
+    config = read_record(finished, {}).config
+    state = finished.checkpoints.load_best()
+    seen = []
+    step = TrainingStep.run
+
+    def watched(self: TrainingStep, number: int, images: Tensor, labels: Tensor, recording: bool) -> Any:
+        if number == 0:
+            seen.append(
+                (self.seed, {name: w.clone() for name, w in self.network.state_dict().items()}, images)
+            )
+        return step(self, number, images, labels, recording)
+
+    monkeypatch.setattr(TrainingStep, "run", watched)
+    remedy = dataclasses.replace(config, optim=dataclasses.replace(config.optim, lr=0.1))
+    splits = []
+    load = type(config.data).load
+    monkeypatch.setattr(type(config.data), "load", lambda self, seed: splits.append(seed) or load(self, seed))
+    assert replay(config, remedy, 3, 2, 60.0, Start("checkpoint", state)) is not None
+    assert [seed for seed, *_ in seen] == [0, 0, 1, 1]
+    assert set(splits) == {0}
+    for _, weights, _ in seen:
+        assert all(torch.equal(weights[name], value) for name, value in state["network"].items())
+    assert torch.equal(seen[0][2], seen[1][2])  # both of a seed have the same batches
+    assert not torch.equal(seen[0][2], seen[2][2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "learned", "from_checkpoint"),
+    [
+        ({"optim.lr": 0.01}, 0.6, True),
+        ({"regularization.l2": 0.01}, 0.6, True),
+        ({"regularization.dropout": 0.3}, 0.6, True),
+        ({"augmentation": "none"}, 0.6, True),
+        ({"schedule": "constant"}, 0.6, True),
+        ({"optim.lr": 0.01}, 0.12, False),  # nothing was learned that could be kept
+        ({"initialization": "he"}, 0.6, False),
+        ({"model.hidden": [64]}, 0.6, False),
+        ({"preprocessing": "none"}, 0.6, False),
+    ],
+)
+def test_replays_go_on_from_the_best_network_where_the_remedy_can_be_applied_to_it(
+    finished: RunFolder, changes: dict[str, Any], learned: float, from_checkpoint: bool
+) -> None:
+    evidence = {"train_accuracy": learned, "class_counts": [30] * 10}
+    record = read_record(finished, evidence)
+    finding = Finding("learning rate too high", "", {}, 1.0, changes)
+    command = try_command(record.config, finding)
+    assert command is not None
+    remedy = configure(shlex.split(command)[1:], CHOICES).config
+    state = finished.checkpoints.load_best()
+    start = start_of(record, Judged(finding, command), remedy, state)
+    assert (start.state is state) is from_checkpoint
+    assert (start.name == "the initial weights") is not from_checkpoint
+    assert start_of(record, Judged(finding, command), remedy, None).state is None
 
 
 def test_the_state_of_the_process_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,10 @@ import pytest
 from PIL import Image
 
 from cnntrain.cli import main
+from cnntrain.config.choice_files import Choices
+from cnntrain.config.pipeline import configure
+from cnntrain.config.resume_overrides import changed
+from cnntrain.errors import ConfigError
 from cnntrain.findings.judge import findings_of
 from cnntrain.findings.replay import Replay
 from cnntrain.findings.run_record import read_record
@@ -112,20 +116,47 @@ def test_a_run_that_diverged_is_judged_before_it_ends(
     assert main(overrides) == 4
     assert [finding["name"] for finding in findings(folder)] == ["diverged"]
     assert "Training diverged" in capsys.readouterr().out
-    assert main([f"run={folder}", "job=report"]) == 0
+    assert main([f"run={folder}", "job=report", "report.updates=10", "report.seeds=2"]) == 0
     assert "Training diverged" in capsys.readouterr().out
 
 
-def test_an_earlier_run_is_judged_alike_and_not_changed(folder: Path) -> None:
-    assert main([*QUICK, "trainer.report=false", f"hydra.run.dir={folder}"]) == 0
+def test_an_earlier_run_is_judged_alike_its_remedy_tried_and_nothing_else_of_it_changed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smooth = "regularization.label_smoothing=0.6"
+    assert main([*QUICK, smooth, "trainer.report=false", f"hydra.run.dir={folder}"]) == 0
     assert not (folder / "findings.json").exists()
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert main(["job=report", f"run={folder}"]) == 0
+    report = ["job=report", f"run={folder}", "report.updates=20", "report.seeds=2"]
+    assert main(report) == 0
+    printed = capsys.readouterr().out
+    bound = (
+        "20 updates with and without each, 2 seeds, at most about 120 s (report.confirm=false leaves it out)"
+    )
+    assert printed.index(bound) < printed.index("replayed  ")
+    assert "of 20 updates from the run's best network: validation accuracy" in printed
     first = (folder / "findings.json").read_bytes()
-    assert main(["job=report", f"run={folder}"]) == 0
+    assert main(report) == 0
     assert (folder / "findings.json").read_bytes() == first
+    added = {path.name for path in folder.rglob("*") if path.is_file() and path not in before}
+    assert added == {"findings.json", "evidence.json", "report.html"}
     for path, content in before.items():
         assert path.read_bytes() == content
+    capsys.readouterr()
+    assert main(["job=report", f"run={folder}", "report.confirm=false"]) == 0
+    assert "replay" not in capsys.readouterr().out
+    assert all("replay" not in finding for finding in findings(folder))
+
+
+def test_what_a_run_was_told_of_replays_neither_decides_for_its_report_nor_keeps_other_jobs_from_it() -> None:
+    told = ["model=mlp", "report.confirm=true", "report.updates=20"]
+    stored = configure(told, Choices()).config
+    for job, given, expected in (("report", [], None), ("report", ["report.confirm=false"], False)):
+        config = changed(stored, [f"job={job}", *given], Choices())
+        assert config.report.confirm is expected
+    assert changed(stored, ["job=summary"], Choices()).job == "summary"
+    with pytest.raises(ConfigError, match="has no effect on job=summary"):
+        changed(stored, ["job=summary", "report.seeds=2"], Choices())
 
 
 # Lines that no run writes, and one that a run writes only beside others.
@@ -154,8 +185,8 @@ def test_measurements_that_are_missing_or_foreign_are_not_judged(
     # Every key of every row may be missing or null; the fewer epochs, the fewer findings.
     rows = [json.loads(line) for line in written]
     for name in {name for row in rows for name in row} - {"step", "epoch", "lr"}:
-        for changed in ({}, {name: None}):
-            kept = [{key: value for key, value in row.items() if key != name} | changed for row in rows]
+        for absent in ({}, {name: None}):
+            kept = [{key: value for key, value in row.items() if key != name} | absent for row in rows]
             metrics.write_text("".join(json.dumps(row) + "\n" for row in kept))
             assert isinstance(findings_of(read_record(RunFolder(folder), {})), list)
     metrics.write_text("\n".join(written[:-1]) + "\n")
@@ -171,7 +202,8 @@ def test_remedies_are_tried_when_asked_for_and_what_gains_nothing_is_weaker(
     assert main([*quick, *confirm, "optim.lr=1e-6", f"hydra.run.dir={folder}"]) == 0
     (found,) = [one for one in findings(folder) if one["name"] == "learning rate too low"]
     assert found["replay"]["gains"] is True
-    assert "replayed  it gains over 3 seeds of 40 updates: validation accuracy" in capsys.readouterr().out
+    gained = "replayed  it gains over 3 seeds of 40 updates from the initial weights: validation accuracy"
+    assert gained in capsys.readouterr().out
 
     smooth = folder.with_name("smooth")
     assert main([*quick, "regularization.label_smoothing=0.6", f"hydra.run.dir={smooth}"]) == 0
@@ -192,6 +224,7 @@ def test_remedies_are_tried_when_asked_for_and_what_gains_nothing_is_weaker(
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
+        (["report.confirm=false", "report.updates=50"], "applies to replays only; add report.confirm=true"),
         (["report.updates=50"], "applies to replays only; add report.confirm=true"),
         (["job=summary", "report.confirm=true"], "applies to job=report only"),
         (["trainer.report=false", "report.confirm=true"], "applies to job=report only"),

@@ -179,7 +179,8 @@ class Runs:
         if state is not None:
             step.load(state, "last.pt")
         rows = 0 if state is None else state["progress"]["rows"]
-        recorder = Recorder(path / "metrics.jsonl", rows, None, options.record_every_steps)
+        interval = options.recording_interval(STEPS * options.epochs)
+        recorder = Recorder(path / "metrics.jsonl", rows, None, interval)
         self.recorders.append(recorder)
         trainer = Trainer(options, step, train, val, Checkpoints(path), recorder, DESCRIPTION)
         if state is not None:
@@ -608,6 +609,26 @@ def test_a_non_finite_loss_stops_the_run_with_the_weights_before_it(runs: Runs, 
     assert last(trainer)["progress"]["step"] == STEPS
     for name, weight in trainer.network.named_parameters():
         assert torch.equal(weight, found[name])
+
+
+@pytest.mark.parametrize(
+    ("given", "steps", "interval"),
+    [
+        *(
+            (None, 10, 1),
+            (None, 119, 1),
+            (None, 120, 2),
+            (None, 2999, 49),
+            (None, 3000, 50),
+            (None, 10**6, 50),
+        ),
+        *((7, 10, 7), (50, 10, 50), (1, 10**6, 1)),
+    ],
+)
+def test_a_short_run_is_recorded_more_often_unless_it_is_told_how_often(
+    given: int | None, steps: int, interval: int
+) -> None:
+    assert Settings(record_every_steps=given).recording_interval(steps) == interval
 
 
 @pytest.mark.parametrize(

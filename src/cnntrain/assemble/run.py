@@ -130,7 +130,9 @@ def assemble(
         check_structure(state["sums"], torch.zeros(4), "sums", source)
     progress = Progress(**state["progress"]) if state is not None else Progress()
     logger = config.logger.build(folder.path, progress.step)
-    recorder = Recorder(folder.metrics, progress.rows, logger, config.trainer.record_every_steps)
+    steps_per_epoch = min(len(parts.train), config.trainer.max_steps_per_epoch or len(parts.train))
+    interval = config.trainer.recording_interval(steps_per_epoch * config.trainer.epochs)
+    recorder = Recorder(folder.metrics, progress.rows, logger, interval)
     description = {
         "config": stored_config.to_yaml(config),
         "names": parts.splits.names,

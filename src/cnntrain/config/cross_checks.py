@@ -19,10 +19,11 @@ from .resolve_network_input import input_problems, resolve_network_input
 MIN_CUTMIX_SIZE = 4
 
 
-def job_problems(config: Config) -> Iterator[str]:
+def job_problems(config: Config, stored: Config | None = None) -> Iterator[str]:
     """Yield an error for each setting of a job that is invalid or has no effect.
 
-    Settings of job=evaluate are stored in the run's folder for its evaluation, whatever the job.
+    Settings of job=evaluate are stored in the run's folder for its evaluation, whatever the job. stored: the
+    configuration of an earlier run, whose settings of other jobs are not given again and have no effect here.
     """
     for name in ("dense_size", "dense_stride"):
         value = getattr(config.evaluate, name)
@@ -34,9 +35,12 @@ def job_problems(config: Config) -> Iterator[str]:
         yield f"evaluate.views={config.evaluate.views}: cannot be combined with evaluate.dense=true; keep one"
     if config.evaluate.dense and config.loss.name == "hierarchical_softmax":
         yield ("evaluate.dense=true: a hierarchical softmax has no convolutional form; write false")
+    confirm = config.report.confirm
     for name, entry in settings_of(type(config.report)).items():
         value = getattr(config.report, name)
-        if value != default_of(entry) and not config.report.confirm:
+        is_without = name != "confirm" and not (confirm or (confirm is None and config.job == "report"))
+        before = default_of(entry) if stored is None else getattr(stored.report, name)
+        if value not in (default_of(entry), before) and is_without:
             yield f"report.{name}={format_value(value)}: applies to replays only; add report.confirm=true"
     yield from _lr_range(config)
     for job, settings in JOB_SETTINGS.items():
@@ -45,7 +49,8 @@ def job_problems(config: Config) -> Iterator[str]:
             continue
         for name, entry in settings_of(settings).items():
             value = getattr(getattr(config, job), name)
-            if value != default_of(entry):
+            before = default_of(entry) if stored is None else getattr(getattr(stored, job), name)
+            if value not in (default_of(entry), before):
                 yield f"{job}.{name}={format_value(value)}: applies to job={job} only; add job={job}"
 
 

@@ -54,7 +54,11 @@ def changed(stored: Config, overrides: list[str], choices: Choices) -> Config:
         config = _with_overrides(stored, overrides, choices)
     if stored.job == "head" != config.job:
         config.head = Head()  # what the run was made with has no effect on other jobs
-    if problems := list(job_problems(config)):
+    if config.job == "report" and not any(
+        text.lstrip("+").startswith("report.confirm=") for text in overrides
+    ):
+        config.report.confirm = None  # what the run was told was for its own end
+    if problems := list(job_problems(config, stored)):
         raise ConfigError(problems)
     store_absolute_paths(config)
     return config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..report.run_page import RunPage
 from ..report.sparkline import BARS, curve_lines
 from ..runs import file_names
 from ..runs.atomic_write import write_text
+from ..runs.checkpoint import State
 from ..runs.metrics_file import read_rows
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
@@ -31,12 +33,16 @@ from .without_training import on_best_network
 
 
 def report_run(path: Path, stored: Config, config: Config) -> None:
-    """Judge an earlier run: measure evidence with its best network, write and print its findings."""
+    """Judge an earlier run: measure evidence with its best network, write and print its findings.
+
+    Remedies are tried unless report.confirm=false.
+    """
+    settings = replace(config.report, confirm=config.report.confirm is not False)
     on_best_network(
         stored,
         config,
         path,
-        lambda parts, folder: write_findings(stored, parts, folder, config.report),
+        lambda parts, folder: write_findings(stored, parts, folder, settings),
         or_newest=True,
     )
 
@@ -56,7 +62,7 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder, settings: Re
         print(f"warning   {folder.metrics} lacks the rows of {lost} epochs; only the others are judged")
     found = [Judged(finding, try_command(config, finding)) for finding in findings_of(record)]
     if settings.confirm:
-        found = confirmed(config, found, settings)
+        found = confirmed(record, found, settings, _trained(folder))
     content = write_findings_file(folder.path, found)
     write_text(folder.path / file_names.REPORT, _page(config, parts, folder, record, content))
     if can_print(BARS):
@@ -64,6 +70,12 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder, settings: Re
     if not content:
         print(f"findings  none: {_without_findings(record, folder)}")
     print_findings(content)
+
+
+def _trained(folder: RunFolder) -> State | None:
+    """Return the checkpoint of the best epoch, None where no epoch has ended."""
+    has_best = (folder.checkpoints.folder / file_names.BEST).exists()
+    return folder.checkpoints.load_best() if has_best else None
 
 
 def _without_findings(record: RunRecord, folder: RunFolder) -> str:

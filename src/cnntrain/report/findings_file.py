@@ -40,6 +40,7 @@ def _content(judged: Judged) -> dict[str, Any]:
         content["replay"] = {
             "gains": replay.gains,
             "updates": replay.updates,
+            "start": replay.start,
             "errors_without": [finite(error) for error in replay.without],
             "errors_with": [finite(error) for error in replay.with_remedy],
             "sentence": _replay_sentence(replay),
@@ -51,7 +52,8 @@ def _replay_sentence(replay: Replay) -> str:
     """Return what the replays of a remedy showed."""
     metric, _ = DISPLAY[replay.metric]
     before, after = (_metric(replay.metric, errors) for errors in (replay.without, replay.with_remedy))
-    trained = f"over {len(replay.without)} seeds of {replay.updates} updates"
+    further = "further " if replay.trains_on else ""
+    trained = f"over {len(replay.without)} seeds of {replay.updates} {further}updates from {replay.start}"
     verdict = "it gains" if replay.gains else "no gain beyond the noise of seeds"
     return f"{verdict} {trained}: validation {metric} {before} without it, {after} with it"
 

@@ -87,7 +87,8 @@ class Check:
     seconds: float = setting(
         15.0,
         "about how long the check of the gradients may take, and each attempt to overfit; decides how many "
-        "entries of each tensor are compared",
+        "entries of each tensor are compared; to compare each tensor of a deep network once may take up to "
+        "four times as long",
         gt=0,
         resume="free",
     )
@@ -137,17 +138,17 @@ class LrRange:
 class Report:
     """Settings of job=report, and of the report at the end of a run."""
 
-    confirm: bool = setting(
-        False,
-        "try the remedy of each finding: short trainings with and without it say whether it gains anything",
+    confirm: bool | None = setting(
+        None,
+        "try the remedy of each finding: short trainings with and without it say whether it gains anything; "
+        "they go on from the run's best network, or start from initial weights where the remedy acts on "
+        "them; null: in job=report, not at the end of a run",
         resume="free",
     )
-    updates: int = setting(
-        100, "confirm: updates of each training, from the initial weights", ge=10, le=500, resume="free"
-    )
+    updates: int = setting(100, "confirm: updates of each training", ge=10, le=500, resume="free")
     seeds: int = setting(3, "confirm: seeds of which each is trained with and without", ge=2, resume="free")
     seconds: float = setting(
-        120.0, "confirm: no further seed of a finding is begun after this time", gt=0, resume="free"
+        120.0, "confirm: about how long all trainings together may take", gt=0, resume="free"
     )
 
 

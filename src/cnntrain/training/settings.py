@@ -13,6 +13,9 @@ from ..settings.accelerators import cuda_devices, has_mps
 from ..settings.fields import fixed, setting
 from ..settings.option import Notice, Option
 
+# Updates between rows of metrics.jsonl, and rows of a run that is too short to have so many otherwise.
+RECORD_EVERY, LEAST_ROWS = 50, 60
+
 
 @dataclass
 class Trainer(Option):
@@ -112,7 +115,13 @@ class Trainer(Option):
         resume="free",
     )
     quiet: bool = setting(False, "print one line, at the end; errors are printed as always", resume="free")
-    record_every_steps: int = setting(50, "updates between rows of metrics.jsonl", ge=1, resume="free")
+    record_every_steps: int | None = setting(
+        None,
+        f"updates between rows of metrics.jsonl; null: {RECORD_EVERY}, or fewer in a short run, which then "
+        f"has about {LEAST_ROWS} rows",
+        ge=1,
+        resume="free",
+    )
     checkpoint_every_steps: int | None = setting(
         None, "updates between checkpoints, in addition to one per epoch; null: none", ge=1, resume="free"
     )
@@ -123,6 +132,12 @@ class Trainer(Option):
     def selected_by(self, primary_metric: str) -> str:
         """Return the metric by which the best epoch is chosen, for a loss with this primary metric."""
         return primary_metric if self.best_by == AUTO else self.best_by
+
+    def recording_interval(self, steps: int) -> int:
+        """Return the updates between rows of metrics.jsonl in a run of so many updates."""
+        if self.record_every_steps is not None:
+            return self.record_every_steps
+        return max(1, min(RECORD_EVERY, steps // LEAST_ROWS))
 
     def epochs_problems(self) -> Iterator[str]:
         """Yield a `Notice` for each setting that has no effect in so few epochs."""
