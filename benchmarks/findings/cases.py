@@ -94,6 +94,82 @@ TOO_HIGH = ("learning rate too high", "diverged", "momentum too high")
 TOO_LOW = ("learning rate too low", "stopped too early")
 CLIPPED = ("gradients clipped", *TOO_LOW)
 SHORT = ("stopped too early", "learning rate too low")
+EARLY = ("schedule lowers the rate too early", *SHORT)
+# Kinds of faults that were added on 2026-11-30, with the rules on them.
+STEP = ("schedule=step", "schedule.milestones=[0.1]")
+TAIL = ("trainer.epochs=40", "schedule=step", "schedule.milestones=[6]")
+ADDED: list[tuple[str, tuple[str, ...], dict[str, tuple[tuple[str, ...], tuple[str, ...]]]]] = [
+    (
+        "milestones early",
+        EARLY,
+        {
+            "mlp": (STEP, (*STEP, "schedule.factor=0.03")),
+            "plain": (STEP, (*STEP, "schedule.factor=0.03")),
+            "cifar_convnet": (STEP, (*STEP, "schedule.factor=0.03")),
+            "spiral": (STEP, (*STEP, "schedule.factor=0.03")),
+            "fashion_vgg": (STEP, (*STEP, "schedule.factor=0.03")),
+        },
+    ),
+    (
+        "rate next to nothing",
+        ("epochs without gain", *EARLY),
+        {
+            "mlp": ((*TAIL, "schedule.factor=0.01"), (*TAIL, "schedule.factor=0.0001")),
+            "plain": ((*TAIL, "schedule.factor=0.01"), (*TAIL, "schedule.factor=0.0001")),
+            "cifar_lenet": ((*TAIL, "schedule.factor=0.01"), (*TAIL, "schedule.factor=0.0001")),
+            "spiral": ((*TAIL, "schedule.factor=0.01"), (*TAIL, "schedule.factor=0.0001")),
+        },
+    ),
+    (
+        "stuck",
+        ("stuck after a fast fall", "oscillating", *TOO_HIGH),
+        {
+            "mlp": (
+                ("trainer.epochs=20", "schedule=constant", "optim.lr=1"),
+                ("trainer.epochs=20", "schedule=constant", "optim.lr=2"),
+            ),
+            "adam": (
+                ("trainer.epochs=20", "schedule=constant", "optim.lr=0.05"),
+                ("trainer.epochs=20", "schedule=constant", "optim.lr=0.1"),
+            ),
+            "spiral": (
+                ("schedule=constant", "optim.lr=0.5"),
+                ("schedule=constant", "optim.lr=1"),
+            ),
+            "cifar_lenet": (
+                ("trainer.epochs=20", "schedule=constant", "optim=adam", "optim.lr=0.005"),
+                ("trainer.epochs=20", "schedule=constant", "optim=adam", "optim.lr=0.01"),
+            ),
+        },
+    ),
+    (
+        "narrow layer",
+        ("underfitting",),
+        {
+            "mlp": (("model.hidden=[64,2]",), ("model.hidden=[64,1]",)),
+            "plain": (("model.hidden=[100,2]",), ("model.hidden=[100,1]",)),
+            "spiral": (("model.hidden=[64,1]",), ("model.hidden=[64,1,64]",)),
+        },
+    ),
+    (
+        "weights faint",
+        ("initial weights too small", "vanishing gradients", "not learning"),
+        {
+            "mlp": (
+                ("initialization=gaussian", "initialization.std=1e-4"),
+                ("initialization=gaussian", "initialization.std=1e-6"),
+            ),
+            "adam": (
+                ("initialization=gaussian", "initialization.std=1e-3"),
+                ("initialization=gaussian", "initialization.std=1e-5"),
+            ),
+            "spiral": (
+                ("initialization=gaussian", "initialization.std=1e-3"),
+                ("initialization=gaussian", "initialization.std=1e-5"),
+            ),
+        },
+    ),
+]
 FAULTS: list[Case] = [
     *_doses(
         "learning rate high",
@@ -554,6 +630,7 @@ HELD_OUT_FAULTS: list[Case] = [
     *_archives("constant channel", ("constant channel",), ("cifar_lenet",), ("constant_0", "constant_200")),
 ]
 FAULTS += HELD_OUT_FAULTS
+FAULTS += [case for added in ADDED for case in _doses(*added)]
 # "low contrast" needs that nothing scales the images again.
 FAULTS = [
     Case(case.name, case.base, ("preprocessing=none",), case.right, case.archive)
@@ -573,6 +650,10 @@ ODD: dict[str, list[tuple[str, ...]]] = {
         ("schedule=constant",),
         ("schedule=step",),
         ("model.hidden=[256,256,256]",),
+        ("model.hidden=[16]", "trainer.epochs=30"),
+        ("schedule=step", "schedule.milestones=[4]"),
+        ("initialization=gaussian", "initialization.std=0.03"),
+        ("trainer.epochs=60",),
     ],
     "convnet": [
         (),
@@ -597,6 +678,7 @@ ODD: dict[str, list[tuple[str, ...]]] = {
         ("model.activation=tanh",),
         ("schedule=constant",),
         ("trainer.epochs=6",),
+        ("optim.lr=0.01", "schedule=constant", "trainer.epochs=20"),
     ],
     "vgg": [
         (),
@@ -621,6 +703,8 @@ ODD: dict[str, list[tuple[str, ...]]] = {
         ("regularization.dropout=0.5",),
         ("schedule=constant",),
         ("model.activation=tanh",),
+        ("schedule=step", "schedule.milestones=[4,8,11]"),
+        ("model.hidden=[100,16]",),
     ],
     "fashion_vgg": [
         (),
@@ -628,8 +712,16 @@ ODD: dict[str, list[tuple[str, ...]]] = {
         ("trainer.epochs=5",),
         ("schedule=constant",),
         ("augmentation=none",),
+        ("schedule=step", "schedule.milestones=[4,6]"),
     ],
-    "cifar_lenet": [(), ("optim=adam",), ("optim=nesterov",), ("trainer.epochs=8",), ("schedule=step",)],
+    "cifar_lenet": [
+        (),
+        ("optim=adam",),
+        ("optim=nesterov",),
+        ("trainer.epochs=8",),
+        ("schedule=step",),
+        ("trainer.epochs=20", "optim=adam", "schedule=constant"),
+    ],
     "synthetic_preact": [
         (),
         ("optim=muon",),
@@ -644,6 +736,10 @@ ODD: dict[str, list[tuple[str, ...]]] = {
         ("regularization.dropout=0.2",),
         ("trainer.epochs=25",),
         ("data.batch_size=8",),
+        ("model.hidden=[64,8]",),
+        ("schedule=constant",),
+        ("schedule=step", "schedule.milestones=[16,30]"),
+        ("initialization=gaussian", "initialization.std=0.1"),
     ],
     "cifar_convnet": [
         (),

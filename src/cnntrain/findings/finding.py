@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # Symptoms that nearly every cause has: a poor result, and units that do not work.
-POOR_RESULT = ("not learning", "underfitting", "class never predicted", "stopped too early", "oscillating")
+POOR_RESULT = (
+    *("not learning", "underfitting", "class never predicted", "stopped too early", "oscillating"),
+    *("stuck after a fast fall", "plateau early"),
+)
 SICK_UNITS = ("dead units", "saturated units")
 
 

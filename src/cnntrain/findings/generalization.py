@@ -8,6 +8,7 @@ from typing import Any
 from ..augmentation.settings import Auto, Transforms
 from ..checks.data.copies import MAX_COPIES
 from ..checks.data.labels import IMBALANCE
+from ..settings.fields import default_of, settings_of
 from .finding import POOR_RESULT, SICK_UNITS, Finding
 from .optimization import ENOUGH_UPDATES, FEW_UPDATES, WELL_LEARNED
 from .run_record import Rule, RunRecord
@@ -106,24 +107,43 @@ def overfitting(run: RunRecord) -> Finding | None:
 
 
 def underfitting(run: RunRecord) -> Finding | None:
-    """Training accuracy is low, validation equally so, and the loss has stopped falling."""
+    """Training accuracy is low, validation equally so, and the network too small to learn more."""
     plain, val, losses = run.plain_accuracy, run.evidence.get("val_accuracy"), run.train_losses
-    if plain is None or val is None or run.learned >= 0.75 or run.status != "finished":
+    if plain is None or val is None or run.status != "finished" or len(losses) < 5:
         return None
-    if len(losses) < 5 or run.epochs[-1]["step"] < ENOUGH_UPDATES:
+    if run.epochs[-1]["step"] < ENOUGH_UPDATES or plain - val > 0.1:
         return None  # more epochs may be all it takes
+    evidence = {"train_accuracy": plain, "val_accuracy": val}
+    images = f"{plain:.0%} of the training images and {val:.0%} of the validation images are right"
+    if (units := narrowest_layer(run)) is not None and run.learned < WELL_LEARNED:
+        hidden = default_of(settings_of(type(run.config.model))["hidden"]) or [4 * run.classes]
+        return Finding(
+            "underfitting",
+            f"A hidden layer of {units} unit{'s'[: units > 1]} is too narrow to tell {run.classes} classes "
+            f"apart: {images}.",
+            evidence | {"units": units, "classes": run.classes},
+            0.7,
+            {"model.hidden": [max(one, *hidden) for one in run.config.model.hidden]},
+            explains=tuple(name for name in POOR_RESULT if name != "underfitting"),
+        )
     back = max(1, len(losses) // 5)
-    if 1 - losses[-1] / losses[-1 - back] >= 0.08 or plain - val > 0.1:
+    if run.learned >= 0.75 or not run.is_too_small or 1 - losses[-1] / losses[-1 - back] >= 0.08:
         return None
     return Finding(
         "underfitting",
-        f"The network is too small for the task, or held back: {plain:.0%} of the training images and "
-        f"{val:.0%} of the validation images are right, and the loss has stopped falling.",
-        {"train_accuracy": plain, "val_accuracy": val, "train_data_losses": losses[-1 - back :]},
+        f"The network is too small for the task, or held back: {images}, and the loss has stopped falling.",
+        evidence | {"train_data_losses": losses[-1 - back :]},
         0.5,
         {"model": "convnet"} if run.config.model.name in ("linear", "mlp") else {"model": "resnet20"},
-        explains=("class never predicted",),
+        explains=("class never predicted", "plateau early", "stuck after a fast fall"),
     )
+
+
+def narrowest_layer(run: RunRecord) -> int | None:
+    """Return the units of the narrowest hidden layer, if it has at most one for each bit of a class."""
+    hidden = getattr(run.config.model, "hidden", [])
+    narrowest = min(hidden, default=None)
+    return narrowest if narrowest is not None and narrowest <= math.log2(max(2, run.classes)) else None
 
 
 def regularization_too_strong(run: RunRecord) -> Finding | None:

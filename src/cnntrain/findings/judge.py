@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import generalization, optimization, resources, signals
+from . import course, generalization, optimization, resources, signals
 from .finding import Finding
 from .run_record import RunRecord
 
-RULES = (*signals.RULES, *optimization.RULES, *generalization.RULES, *resources.RULES)
+RULES = (*signals.RULES, *optimization.RULES, *course.RULES, *generalization.RULES, *resources.RULES)
 
 
 def findings_of(run: RunRecord) -> list[Finding]:

@@ -1,10 +1,9 @@
-"""Rules on the optimization: does the loss fall, and do learning rate, clipping and schedule let it?"""
+"""Rules on the optimization: does the loss fall, and do learning rate, clipping and momentum let it?"""
 
 from __future__ import annotations
 
 import statistics
 from itertools import pairwise
-from typing import Any
 
 from ..data.batch_size import batches_per_epoch
 from ..settings.fields import default_of, settings_of
@@ -19,8 +18,8 @@ LEARNED, FAIRLY_LEARNED, WELL_LEARNED = 0.1, 0.8, 0.9
 ROSE = 1.15
 # The training loss fell by less than this part of its first value: it did not fall.
 NO_FALL = 0.15
-# A loss that falls by this part in the last fifth of the run has not settled; fewer updates teach nothing.
-STILL_FALLING, FEW_UPDATES = 0.08, 60
+# Fewer updates teach nothing.
+FEW_UPDATES = 60
 # In fewer updates a network need not have learned what it can.
 ENOUGH_UPDATES = 150
 # Gradients this many times longer than max_grad_norm have only a direction left.
@@ -31,7 +30,7 @@ def diverged(run: RunRecord) -> Finding | None:
     """The run ended because the loss was not finite, or had grown a hundredfold."""
     if run.status != "diverged":
         return None
-    rate = _rate(run)
+    rate = rate_of(run)
     if not run.steps:
         return Finding(
             "initial loss not finite",
@@ -47,7 +46,7 @@ def diverged(run: RunRecord) -> Finding | None:
         "Training diverged: the loss became infinite or grew a hundredfold, as the updates were too large.",
         {"lr": rate, "first_loss": run.first_loss, "last_losses": finite(run.steps, "train/loss")[-3:]},
         1.0,
-        {} if rate is None else {"optim.lr": _sound_rate(run, _rounded(rate / 10))},
+        {} if rate is None else {"optim.lr": _sound_rate(run, rounded(rate / 10))},
         explains=(
             *POOR_RESULT,
             *SICK_UNITS,
@@ -61,7 +60,7 @@ def diverged(run: RunRecord) -> Finding | None:
 
 def learning_rate_too_high(run: RunRecord) -> Finding | None:
     """The weights are changed by a tenth of their size in an update, and the loss does not settle."""
-    rate, ratios = _rate(run), run.update_ratios
+    rate, ratios = rate_of(run), run.update_ratios
     if rate is None or not ratios or not run.train_losses:
         return None
     largest = max(ratios)
@@ -84,7 +83,7 @@ def learning_rate_too_high(run: RunRecord) -> Finding | None:
         "their size, where about a thousandth is usual, and the loss does not settle.",
         {"lr": rate, "largest_update_ratio": largest, "train_data_losses": run.train_losses[-3:]},
         0.95,
-        {"optim.lr": _sound_rate(run, _rounded(rate * max(1e-3, min(0.1, 3 * SOUND_RATIO / largest))))},
+        {"optim.lr": _sound_rate(run, rounded(rate * max(1e-3, min(0.1, 3 * SOUND_RATIO / largest))))},
         explains=(
             *POOR_RESULT,
             *SICK_UNITS,
@@ -98,7 +97,7 @@ def learning_rate_too_high(run: RunRecord) -> Finding | None:
 
 def learning_rate_too_low(run: RunRecord) -> Finding | None:
     """The weights hardly change, and the loss still falls slowly at the end."""
-    rate, ratios = _rate(run), run.update_ratios
+    rate, ratios = rate_of(run), run.update_ratios
     if rate is None or not ratios or run.learned >= WELL_LEARNED or not run.train_losses:
         return None
     largest, highest = max(ratios), max(finite(run.steps, "lr"), default=0.0)
@@ -114,7 +113,7 @@ def learning_rate_too_low(run: RunRecord) -> Finding | None:
         "of their size at most, where about a thousandth is usual.",
         {"lr": rate, "largest_update_ratio": largest, "train_data_losses": run.train_losses[-3:]},
         0.9,
-        {"optim.lr": _sound_rate(run, _rounded(rate * SOUND_RATIO / max(largest, 1e-9)))},
+        {"optim.lr": _sound_rate(run, rounded(rate * SOUND_RATIO / max(largest, 1e-9)))},
         explains=POOR_RESULT,
     )
 
@@ -133,14 +132,14 @@ def gradients_clipped(run: RunRecord) -> Finding | None:
         f"trainer.max_grad_norm={limit:g}, so every update has the same small length.",
         {"max_grad_norm": limit, "median_grad_norm": statistics.median(norms)},
         0.85,
-        {"trainer.max_grad_norm": max(2.0, _rounded(statistics.median(norms)))},
+        {"trainer.max_grad_norm": max(2.0, rounded(statistics.median(norms)))},
         explains=(*POOR_RESULT, "learning rate too low"),
     )
 
 
 def momentum_too_high(run: RunRecord) -> Finding | None:
     """Momentum multiplies the rate by 1 / (1 - momentum), together too much."""
-    rate, momentum = _rate(run), getattr(run.config.optim, "momentum", None)
+    rate, momentum = rate_of(run), getattr(run.config.optim, "momentum", None)
     if rate is None or momentum is None or momentum < 0.98 or run.learned >= WELL_LEARNED:
         return None
     return Finding(
@@ -158,35 +157,6 @@ def momentum_too_high(run: RunRecord) -> Finding | None:
             "labels cannot be learned",
             "augmentation too strong",
         ),
-    )
-
-
-def schedule_too_short(run: RunRecord) -> Finding | None:
-    """The learning rate was near its largest for a small part of the run only."""
-    rates = finite(run.steps, "lr")
-    if len(rates) < 3 or run.learned >= WELL_LEARNED or run.status != "finished":
-        return None
-    high = sum(rate > 0.05 * max(rates) for rate in rates) / len(rates)
-    configured = _rate(run)
-    warmup = run.config.schedule.warmup_epochs or 0.0
-    reached = (
-        configured is None or max(rates) >= 0.5 * configured
-    ) and warmup <= run.config.trainer.epochs / 2
-    if reached and high > 0.35:
-        return None
-    changes: dict[str, Any] = {"schedule": "cosine"}
-    if not reached and warmup:
-        changes = {"schedule.warmup_epochs": _rounded(max(1, run.config.trainer.epochs / 10))}
-    return Finding(
-        "schedule lowers the rate too early" if reached else "warm-up too long",
-        f"The learning rate was above a twentieth of its largest value in only {high:.0%} of the run."
-        if reached
-        else f"The warm-up is too long: {warmup:g} of {run.config.trainer.epochs} epochs; the learning rate "
-        f"was {statistics.median(rates):.2g} in the middle of the run.",
-        {"largest_lr": max(rates), "configured_lr": configured, "part_of_the_run": high},
-        0.85,
-        changes,
-        explains=(*POOR_RESULT, "learning rate too low"),
     )
 
 
@@ -208,7 +178,7 @@ def not_learning(run: RunRecord) -> Finding | None:
         },
         0.6,
         {},
-        explains=("class never predicted", "underfitting"),
+        explains=("class never predicted", "underfitting", "plateau early"),
     )
 
 
@@ -222,65 +192,14 @@ def oscillating(run: RunRecord) -> Finding | None:
     fall = max(later) - min(later)
     if rises < 1.5 * fall or fall < 0.1 * statistics.median(later):
         return None
-    rate = _rate(run)
+    rate = rate_of(run)
     return Finding(
         "oscillating",
         "The training loss goes up and down from epoch to epoch instead of falling.",
         {"train_data_losses": losses, "sum_of_rises": rises},
         0.6,
-        {} if rate is None else {"optim.lr": _rounded(rate / 5)},
-        explains=("underfitting", "stopped too early", "class never predicted"),
-    )
-
-
-def stopped_too_early(run: RunRecord) -> Finding | None:
-    """The training loss still fell fast when the run ended."""
-    losses, epochs = run.train_losses, run.config.trainer.epochs
-    if not losses or run.status != "finished" or run.learned >= FAIRLY_LEARNED:
-        return None
-    if len(losses) == 1:
-        return _one_epoch(run)
-    back = max(1, len(losses) // 5)
-    fall, updates = 1 - losses[-1] / max(losses[-1 - back], 1e-9), run.epochs[-1]["step"]
-    val = run.val_losses
-    needed = STILL_FALLING if len(losses) > 3 else STILL_FALLING / 4  # in two epochs nothing settles
-    gained = len(val) != len(losses) or val[-1] < (1 - needed / 3) * val[-1 - back]
-    if (fall < needed or not gained) and updates >= FEW_UPDATES:
-        return None
-    sentence = f"by {fall:.0%} in the last {back} of {len(losses)} epochs."
-    return Finding(
-        "stopped too early",
-        f"Training ended while the loss still fell: {sentence}"
-        if fall >= needed
-        else f"Training ended after {updates} updates, before it had begun.",
-        {"train_data_losses": losses[-1 - back :], "epochs": epochs},
-        0.65 if updates < FEW_UPDATES else 0.55,
-        {"trainer.epochs": 10 * epochs if updates < FEW_UPDATES else 3 * epochs},
-        explains=(
-            "underfitting",
-            "class never predicted",
-            *(("not learning",) if updates < FEW_UPDATES else ()),
-        ),
-    )
-
-
-def _one_epoch(run: RunRecord) -> Finding | None:
-    """A run of one epoch whose loss fell from its first recorded step on, or that has not learned."""
-    losses, epochs = finite(run.steps, "train/data_loss"), run.config.trainer.epochs
-    if epochs > 1 or not losses:
-        return None
-    fell = len(losses) > 1 and losses[-1] <= (1 - STILL_FALLING) * losses[0]
-    if not fell and (run.learned > LEARNED or not run.of_classes):
-        return None
-    return Finding(
-        "stopped too early",
-        f"Training ended after one epoch, in which the loss fell from {losses[0]:.3g} to {losses[-1]:.3g}."
-        if fell
-        else f"Training ended after one epoch of {run.epochs[-1]['step']} updates, before it had begun.",
-        {"train_data_losses": losses, "epochs": epochs},
-        0.55,
-        {"trainer.epochs": 10},
-        explains=("underfitting", "class never predicted"),
+        {} if rate is None else {"optim.lr": rounded(rate / 5)},
+        explains=("underfitting", "stopped too early", "class never predicted", "plateau early"),
     )
 
 
@@ -314,22 +233,20 @@ RULES: tuple[Rule, ...] = (
     learning_rate_too_low,
     gradients_clipped,
     momentum_too_high,
-    schedule_too_short,
     not_learning,
     oscillating,
-    stopped_too_early,
     too_few_updates,
 )
 
 
-def _rate(run: RunRecord) -> float | None:
+def rate_of(run: RunRecord) -> float | None:
     rate: float | None = getattr(run.config.optim, "lr", None)
     return rate
 
 
 def _sound_rate(run: RunRecord, suggested: float) -> float:
     """Return the optimizer's default rate if the suggested one is on its way, else the suggested one."""
-    rate, default = _rate(run), default_of(settings_of(type(run.config.optim))["lr"])
+    rate, default = rate_of(run), default_of(settings_of(type(run.config.optim))["lr"])
     assert rate is not None
     if default is None:  # of several optimizers, each with a default of its own
         return suggested
@@ -337,6 +254,6 @@ def _sound_rate(run: RunRecord, suggested: float) -> float:
     return default if not 0.5 < rate / default < 2 else suggested
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Return a number with one significant digit, as it is written in a command."""
     return float(f"{value:.1g}")

@@ -21,6 +21,8 @@ from ..settings.config_tree import Config
 from .finding import Finding
 
 Row = dict[str, Any]
+# Two layers of 2n + d weights can give any n images of d pixels any labels (Zhang et al. 2017, theorem 1).
+WEIGHTS_PER_IMAGE = 2
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,20 @@ class RunRecord:
             return 1 - min(self.train_losses) / first if first and self.train_losses else 0.0
         best = max([*self.train_accuracies, self.plain_accuracy or 0.0], default=0.0)
         return (best - self.chance) / max(1e-9, 1 - self.chance)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes; 0 where labels are none."""
+        return len(self.evidence.get("class_counts", []))
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether the network has too few weights to learn any labels of its training images by heart.
+
+        Where the number of weights is not known, it may be.
+        """
+        weights, images = self.summary.get("parameters"), self.evidence.get("train_images")
+        return not weights or not images or weights < WEIGHTS_PER_IMAGE * images
 
     @property
     def first_loss(self) -> float | None:

@@ -19,8 +19,9 @@ LARGE_FIRST_LOSS = 3.0
 USUAL_BATCH = 32
 # Deviation of the last hidden layer's activations at the first step.
 SMALL_ACTIVATIONS = 1e-3
-# A network that has covered this part of the way from chance to no error gets a signal through.
-SIGNAL_ARRIVES = 0.5
+# A network that has covered this part of the way from chance to no error gets a signal through, if late: it
+# guesses for a tenth of the run or more, in which sound ones have begun.
+SIGNAL_ARRIVES, LATE_START, AT_GUESSING = 0.5, 0.1, 0.98
 
 
 def inputs_not_scaled(run: RunRecord) -> Finding | None:
@@ -109,17 +110,23 @@ def initial_weights_too_large(run: RunRecord) -> Finding | None:
 
 def initial_weights_too_small(run: RunRecord) -> Finding | None:
     """The signal is lost on its way through the network, at the first step."""
-    if not run.steps or run.learned >= SIGNAL_ARRIVES:
+    waited = epochs_at_guessing(run)
+    if not run.steps or (run.learned >= SIGNAL_ARRIVES and waited < LATE_START * len(run.epochs)):
         return None
     deviations = list(run.of_layers("activation_deviation", run.steps[0]).values())
     if not deviations or deviations[-1] >= SMALL_ACTIVATIONS:
         return None
+    sentence = (
+        f"The signal fades on its way through the network: activations of the last hidden layer differed by "
+        f"{deviations[-1]:.1g} at the first step, where about 1 is usual"
+    )
+    if run.learned >= SIGNAL_ARRIVES:
+        sentence += f", and the loss stayed that of guessing for {waited} of {len(run.epochs)} epochs"
     return Finding(
         "initial weights too small",
-        f"The signal fades on its way through the network: activations of the last hidden layer differed by "
-        f"{deviations[-1]:.1g} at the first step, where about 1 is usual.",
+        f"{sentence}.",
         {"activation_deviations": deviations, "initialization": run.config.initialization.name},
-        0.9,
+        0.9 if run.learned < SIGNAL_ARRIVES else 0.7,
         {"initialization": _other_initialization(run)},
         explains=(
             *POOR_RESULT,
@@ -129,6 +136,12 @@ def initial_weights_too_small(run: RunRecord) -> Finding | None:
             "learning rate too high",
         ),
     )
+
+
+def epochs_at_guessing(run: RunRecord) -> int:
+    """Return for how many epochs, from the first on, the training loss was that of guessing."""
+    start = run.evidence.get("initial_loss") or run.first_loss or 0.0
+    return next((n for n, loss in enumerate(run.train_losses) if loss < AT_GUESSING * start), len(run.epochs))
 
 
 def gradients_by_depth(run: RunRecord) -> Finding | None:
