@@ -59,7 +59,7 @@ def test_a_run_writes_the_documented_files_and_keys(default_run: Path) -> None:
     epochs = [row for row in rows(default_run) if "val/loss" in row]
     steps = [row for row in rows(default_run) if "grad_norm" in row]
     assert [row["epoch"] for row in epochs] == list(range(1, 21))
-    assert [row["step"] for row in steps][:2] == [1, 50]
+    assert [row["step"] for row in steps][:2] == [1, 5]  # of 340 updates, as of a short run
     assert steps[0].keys() >= {
         "epoch",
         "lr",
