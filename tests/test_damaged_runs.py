@@ -233,9 +233,11 @@ def test_missing_rows_of_metrics_are_said_and_later_ones_come_once(
     assert f"metrics.jsonl has {rows or 0} of the {len(before)} rows" in capsys.readouterr().out
     after = len(file.read_text().splitlines())
     assert main([f"run={run}", "trainer.epochs=4"]) == 0
-    epochs = [json.loads(line)["epoch"] for line in file.read_text().splitlines()]
-    assert len(epochs) > after
-    assert len([epoch for epoch in epochs if epoch == 3]) == 1
+    found = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(found) > after
+    assert len([row for row in found if row["epoch"] == 3 and "val/loss" in row]) == 1
+    steps = [row["step"] for row in found if "lr" in row]
+    assert len(steps) == len(set(steps))
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "error.txt", "summary.json"])

@@ -201,7 +201,7 @@ def test_overrides_that_would_change_a_resumed_run_are_refused_with_both_values(
     assert main([f"run={folder}", *overrides]) == 2
     problems = capsys.readouterr().err.splitlines()
     assert len(problems) == len(overrides)
-    for override, stored in zip(overrides, ["0.1", "convnet", "64", "2", "0"], strict=True):
+    for override, stored in zip(overrides, ["0.1", "convnet", "auto", "2", "0"], strict=True):
         (line,) = (line for line in problems if line.startswith(f"cnntrain: {override}: "))
         assert stored in line
     permitted = ["trainer.record_every_steps=1", "trainer.device=cpu", "trainer.max_minutes=null"]
@@ -225,7 +225,10 @@ def test_every_optimizer_schedule_average_and_augmentation_resumes_bit_identical
     assert_same_run(whole, resumed)
 
 
-def test_a_continued_run_is_refused_and_noticed_as_a_new_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_continued_run_is_refused_and_noticed_as_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(["hydra.run.dir=run", "model=linear", "trainer.epochs=1", "trainer.report=false"]) == 0
     capsys.readouterr()
     assert main(["run=run", "trainer.epochs=2", "trainer.keep_epochs=9"]) == 0

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cnntrain.data import archive
 from cnntrain.data.image_set import MemoryImages
-from cnntrain.data.settings import Folder
+from cnntrain.data.settings.image_files import Folder
 from cnntrain.data.splits import Splits
 from cnntrain.errors import DataError
 

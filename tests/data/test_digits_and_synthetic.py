@@ -7,7 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from cnntrain.data.image_set import ImageSet, MemoryImages
-from cnntrain.data.settings import Digits, Synthetic
+from cnntrain.data.settings.built_in import Digits
+from cnntrain.data.settings.generated import Synthetic
 
 
 def flat(part: ImageSet) -> np.ndarray:

@@ -18,7 +18,7 @@ from cnntrain.config.stored_config import from_yaml, to_yaml
 from cnntrain.data import image_folder
 from cnntrain.data.fingerprint import fingerprint
 from cnntrain.data.image_set import FileImages, MemoryImages
-from cnntrain.data.settings import Folder, ImageNet
+from cnntrain.data.settings.image_files import Folder, ImageNet
 from cnntrain.errors import DataError
 
 SHADE = {"ant": 10, "bee": 120, "cat": 240}

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from cnntrain.cli import main
-from cnntrain.data.settings import Folder
+from cnntrain.data.settings.image_files import Folder
 from cnntrain.data.splits import Splits
 from cnntrain.errors import DataError
 

@@ -15,7 +15,7 @@ from PIL import Image
 import cnntrain
 from cnntrain.cli import main
 from cnntrain.data.image_set import FileImages
-from cnntrain.data.settings import Folder
+from cnntrain.data.settings.image_files import Folder
 from cnntrain.data.splits import Splits
 from cnntrain.errors import DataError
 

@@ -11,7 +11,7 @@ import torch
 
 from cnntrain.data.image_set import MemoryImages
 from cnntrain.data.npz_file import read_npz
-from cnntrain.data.settings import Npz
+from cnntrain.data.settings.arrays import Npz
 from cnntrain.errors import DataError
 
 RNG = np.random.default_rng(0)

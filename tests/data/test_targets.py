@@ -17,7 +17,7 @@ from cnntrain.cli import main
 from cnntrain.data.digits import attributes_of, read_digits
 from cnntrain.data.label_table import read_table
 from cnntrain.data.npz_file import read_npz
-from cnntrain.data.settings import Folder
+from cnntrain.data.settings.image_files import Folder
 from cnntrain.errors import DataError
 
 

@@ -19,7 +19,8 @@ import scipy.io
 from torchvision import datasets
 
 from cnntrain.data.image_set import ImageSet, MemoryImages
-from cnntrain.data.settings import Cifar10, Cifar100, Data, FashionMnist, Mnist, Svhn
+from cnntrain.data.settings.base import Data
+from cnntrain.data.settings.built_in import Cifar10, Cifar100, FashionMnist, Mnist, Svhn
 from cnntrain.data.torchvision_sets import CLASS_NAMES
 from cnntrain.errors import DataError
 

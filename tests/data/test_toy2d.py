@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cnntrain.cli import main
 from cnntrain.data.image_set import MemoryImages
-from cnntrain.data.settings import Toy2d
+from cnntrain.data.settings.generated import Toy2d
 from cnntrain.data.toy2d import to_images, to_points
 
 # Half a cell of the grid in each coordinate, on the diagonal.

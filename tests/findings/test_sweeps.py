@@ -141,8 +141,8 @@ def test_the_neighbor_of_an_edge_is_the_next_value_of_it() -> None:
 def test_the_noise_of_seeds_is_the_standard_error_of_the_difference() -> None:
     values = {"0.1": (0.90, 0.94, 0.95), "0.2": (0.91, 0.93, 0.925), "0.3": (0.1, 0.2, 0.15)}
     found = finding(seeded(values), "difference within the noise of seeds")
-    pooled = np.sqrt(np.mean([np.var(scores, ddof=1) for scores in values.values()]))
-    assert found.evidence["standard_error"] == pytest.approx(pooled * np.sqrt(2 / 3))
+    of_means = [np.var(values[rate], ddof=1) / 3 for rate in ("0.1", "0.2")]  # the bad one has no part in it
+    assert found.evidence["standard_error"] == pytest.approx(np.sqrt(sum(of_means)))
     assert found.evidence["difference"] == pytest.approx(np.mean(values["0.1"]) - np.mean(values["0.2"]))
 
 

@@ -139,8 +139,9 @@ def test_results_of_several_folders_are_kept_apart(run: Path, tmp_path: Path) ->
 
 
 def test_weights_of_an_epoch_before_the_average_began_are_those_of_its_last_step(
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     overrides = ["averaging=swa", "averaging.start=0.5", "trainer.epochs=2", "model=linear", "optim.lr=1"]
     schedule = [
         "schedule=step",

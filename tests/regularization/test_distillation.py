@@ -107,7 +107,7 @@ def test_a_teacher_of_smaller_images_sees_them_resized(teacher: Path, tmp_path: 
     data = ["data=npz", f"data.path={tmp_path / 'larger.npz'}"]
     run = assembled(tmp_path / "run", *data, f"regularization.teacher={teacher}")
     assert run.parts.step.teacher is not None
-    assert run.parts.step.teacher.preprocess(first_batch(run)[0]).shape == (16, 1, 8, 8)
+    assert run.parts.step.teacher.preprocess(first_batch(run)[0]).shape[1:] == (1, 8, 8)
 
 
 def test_validation_is_plain_and_a_run_resumes_bit_identically_unless_the_teacher_has_changed(

@@ -157,7 +157,7 @@ class Runs:
         network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
         images = torch.randint(0, 256, (20, 2, 2, 1), dtype=torch.uint8)
         labels = (images.flatten(1).float().mean(1) > 127).long()
-        train = Watched(MemoryImages(images[:13], labels[:13]), BATCH, CPU.device)
+        train = Watched(MemoryImages(images[:13], labels[:13]), BATCH, CPU.device, drop_last=True)
         val = Watched(MemoryImages(images[13:], labels[13:]), 5, CPU.device) if validation else None
         regularizers = Regularizers(l2=0.01)
         weights: list[Any] = list(network.parameters())

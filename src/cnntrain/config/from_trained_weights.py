@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..data.settings import DEFAULT_IMAGE_SIZE
+from ..data.settings.image_files import DEFAULT_IMAGE_SIZE
 from ..preprocessing.settings import Pretrained
 from ..runs import file_names
 from ..settings.config_tree import Config

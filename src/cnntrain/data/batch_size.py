@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 
-# Of data.batch_size=auto: as many images as give an epoch so many updates, within these bounds.
-LEAST_UPDATES = 16
-SMALLEST, LARGEST = 8, 128
+# data.batch_size=auto: the largest of these sizes with which an epoch has so many updates.
+SIZES, ENOUGH_UPDATES = (128, 64, 32), 16
+# Of few images, 16 with so many updates, else 8: gradients and batch statistics of fewer are mostly noise.
+SMALL, LEAST_UPDATES, SMALLEST = 16, 8, 8
 
 
 def automatic_batch_size(images: int | None, accumulate_steps: int) -> int:
-    """Return the batch size for so many training images: a power of two between SMALLEST and LARGEST.
+    """Return the batch size for so many training images, None if unknown.
 
-    images: None if unknown, for LARGEST. accumulate_steps: batches per update.
+    accumulate_steps: batches per update. docs/defaults.md has the measurements.
     """
     if images is None:
-        return LARGEST
-    at_most = max(1, images // (LEAST_UPDATES * accumulate_steps))
-    return min(max(1 << int(math.log2(at_most)), SMALLEST), LARGEST)
+        return SIZES[0]
+    batches_of_one = images / accumulate_steps
+    for size in SIZES:
+        if batches_of_one >= ENOUGH_UPDATES * size:
+            return size
+    return SMALL if batches_of_one >= LEAST_UPDATES * SMALL else SMALLEST
 
 
 def batches_per_epoch(images: int, batch_size: int, drop_last: bool) -> int:
