@@ -21,6 +21,7 @@ from ..training.evaluate_split import evaluate_split
 from ..training.nonfinite import NonFinite
 from ..training.training_step import StepOutOfMemory
 from .run import Parts, build_parts
+from .teacher import load_teacher
 
 # Parts of the budget: what is planned, as later updates may be slower, and what measuring may take.
 PLANNED, MEASURED = 0.95, 0.03
@@ -62,6 +63,8 @@ def within_budget(config: Config, splits: Splits, folder: Path, started: float) 
     """
     budget = 60 * config.trainer.budget_minutes
     parts = build_parts(config, None, folder, "", splits)
+    if config.regularization.teacher is not None:
+        parts.step.teacher, _ = load_teacher(config, splits.names, parts.network_input, parts.compute)
     durations = _measured(parts, folder, MEASURED * budget)
     trainer = config.trainer
     steps_per_epoch = min(len(parts.train), trainer.max_steps_per_epoch or len(parts.train))
