@@ -17,7 +17,15 @@ QUICK = ["trainer.pictures=false", "trainer.report=false", "model=linear", "trai
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(100.0, (8, None)), (23.9, (1, None)), (7.55, (1, 50)), (2.4, (1, 1)), (0.0, (1, 1))],
+    [
+        (100.0, (8, None)),
+        (24.1, (2, None)),
+        (23.9, (2, 99)),  # 22.9 s for two epochs: 1.5 s of each for what follows it, 9.95 s for updates
+        (18.0, (2, 70)),
+        (7.55, (1, 50)),
+        (2.4, (1, 1)),
+        (0.0, (1, 1)),
+    ],
 )
 def test_epochs_are_what_fits_into_the_time_with_validation_saving_and_the_test(
     seconds: float, expected: tuple[int, int | None]
@@ -31,10 +39,10 @@ def test_the_run_is_that_of_so_many_epochs_and_ends_with_a_finished_schedule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # A step of 0.5 s: 18 of them and the rest take 10 s, so three epochs fit into 35 s of which 5 % are left.
-    monkeypatch.setattr(time_budget, "_measured", lambda *arguments: Durations(0.5, 0.0, 1.0))
-    assert main([*QUICK, "trainer.budget_minutes=0.6", "hydra.run.dir=budget"]) == 0
-    assert "budget    0.6 min: 3 epochs of 18 updates" in capsys.readouterr().out
+    # A step of 5 s: 18 of them and the rest take 100 s, so three epochs fit into 308 s.
+    monkeypatch.setattr(time_budget, "_measured", lambda *arguments: Durations(5.0, 0.0, 10.0))
+    assert main([*QUICK, "trainer.budget_minutes=5.4", "hydra.run.dir=budget"]) == 0
+    assert "budget    5.4 min: 3 epochs of 18 updates" in capsys.readouterr().out
     assert main([*QUICK, "trainer.epochs=3", "hydra.run.dir=epochs"]) == 0
     assert yaml.safe_load(Path("budget/config.yaml").read_text())["trainer"]["epochs"] == 3
     assert Path("budget/checkpoints/last.pt").exists()

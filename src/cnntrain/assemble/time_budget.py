@@ -25,6 +25,8 @@ from .teacher import load_teacher
 
 # Parts of the budget: what is planned, as later updates may be slower, and what measuring may take.
 PLANNED, MEASURED = 0.95, 0.03
+# The most of the time that whole epochs may leave unused.
+UNUSED = 0.1
 # Updates before the measured ones, whose memory is new; and the fewest that are measured.
 WARM_UP, LEAST_UPDATES = 3, 5
 # Images on which the evaluation is timed, images that the report evaluates, and seconds to draw it.
@@ -45,14 +47,16 @@ def epochs_within(
 ) -> tuple[int, int | None]:
     """Return how many epochs take so many seconds, with what follows the last; at least one.
 
-    If not even one does, return 1 and the number of its updates that do. images_at_end: evaluated then.
+    Where whole epochs would leave more than UNUSED of the time, there is one more, and the second number is
+    that of the updates of each; else None. images_at_end: evaluated after the last.
     """
     after_epoch = durations.image * val_images + durations.saving
     left = seconds - durations.image * images_at_end
-    epochs = int(left / (durations.update * steps_per_epoch + after_epoch))
-    if epochs >= 1:
-        return epochs, None
-    return 1, max(1, int((left - after_epoch) / durations.update))
+    fitting = max(0.0, left / (durations.update * steps_per_epoch + after_epoch))
+    if int(fitting) >= (1 - UNUSED) * fitting > 0:
+        return int(fitting), None
+    epochs = int(fitting) + 1
+    return epochs, max(1, int((left / epochs - after_epoch) / durations.update))
 
 
 def within_budget(config: Config, splits: Splits, folder: Path, started: float) -> tuple[Config, str]:
@@ -76,9 +80,7 @@ def within_budget(config: Config, splits: Splits, folder: Path, started: float) 
     config = replace(config, trainer=changed)
     if problems := [line for line in epochs_problems(config) if not isinstance(line, Notice)]:
         raise ConfigError(problems)
-    length = (
-        f"{epochs} epochs of {steps_per_epoch} updates" if steps is None else f"one epoch of {steps} updates"
-    )
+    length = f"{epochs} epoch{'s'[: epochs > 1]} of {steps or steps_per_epoch} updates"
     return config, (
         f"budget    {trainer.budget_minutes:g} min: {length}, at {durations.update:.3g} s each and "
         f"{durations.image * len(splits.val) + durations.saving:.2g} s after an epoch"
