@@ -112,7 +112,7 @@ class Yolo:
         weights = self.folder / f"budget-{seed}/weights/best.pt"
         command = [self.program, "classify", "val", f"model={weights}", f"data={self.images}", "split=test"]
         _, _, printed = timed([*command, f"imgsz={SIZE}", "device=cpu", "plots=False"], self.folder)
-        found = re.findall(r"^\\s*all\\s+([\\d.]+)\\s+[\\d.]+\\s*$", printed, re.MULTILINE)
+        found = re.findall(r"^\s*all\s+([\d.]+)\s+[\d.]+\s*$", printed, re.MULTILINE)
         return float(found[-1])
 
     def whole(self, name: str) -> list[str]:
