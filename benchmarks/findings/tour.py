@@ -33,8 +33,8 @@ THINGS = {
 BEGINNING = """# Ten things that go wrong
 
 Each on the digits that come with the program: the command, what the run says at its end, and what the
-command that it suggests reaches. Made by `python -m benchmarks.findings.tour --out FOLDER`; seed 0, bf16, two
-threads of a Xeon with AVX512-BF16, torch 2.14.1, 2026-11-30. The accuracy is that of the best epoch.
+command that it suggests reaches. Made by `python -m benchmarks.findings.tour --out FOLDER`; seed 0, bf16, one
+thread of a Xeon with AVX512-BF16, torch 2.14.1, 2026-11-30. The accuracy is that of the best epoch.
 """
 
 

@@ -15,19 +15,19 @@ from cnntrain.data.batch_size import automatic_batch_size
     [
         (None, 1, 128),
         (50_000, 1, 128),
-        (2048, 1, 128),  # 16 updates
-        (2047, 1, 64),
-        (1024, 1, 64),
-        (1023, 1, 32),
-        (512, 1, 32),
-        (511, 1, 16),
+        (1536, 1, 128),  # 12 updates
+        (1535, 1, 64),
+        (768, 1, 64),
+        (767, 1, 32),
+        (384, 1, 32),
+        (383, 1, 16),
         (128, 1, 16),  # 8 updates
         (127, 1, 8),
         (1, 1, 8),
-        (2048, 4, 32),  # of four batches each
+        (1536, 4, 32),  # of four batches each
     ],
 )
-def test_an_epoch_has_sixteen_updates_of_few_images_eight(images: int | None, steps: int, size: int) -> None:
+def test_an_epoch_has_twelve_updates_of_few_images_eight(images: int | None, steps: int, size: int) -> None:
     assert automatic_batch_size(images, steps) == size
 
 
@@ -43,4 +43,4 @@ def test_an_optimizer_of_whole_batches_has_all_images() -> None:
     config = configure(["optim=lbfgs", "trainer.accumulate_steps=3"], Choices()).config
     assert with_batch_size(config, 1000).data.batch_size == 334
     some = configure(["optim=lbfgs", "optim.mini_batches=true"], Choices()).config
-    assert with_batch_size(some, 1000).data.batch_size == 32
+    assert with_batch_size(some, 1000).data.batch_size == 64

@@ -327,3 +327,9 @@ def test_columns_without_effect_are_refused(
 ) -> None:
     assert main(["data=folder", *overrides]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_two_columns_of_the_name_that_would_be_taken_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("image,label,label\na.png,x,y\n")
+    with pytest.raises(DataError, match="has 2 columns called label; give each a name of its own"):
+        Folder(csv=str(tmp_path / "t.csv")).load(0)

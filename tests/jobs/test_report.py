@@ -270,3 +270,17 @@ def test_a_run_on_images_that_stay_in_files_ends_with_its_report(folder: Path) -
     ]
     assert main([*overrides, f"hydra.run.dir={folder}", "trainer.epochs=1"]) == 0
     assert {"findings.json", "report.html"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_run_that_ends_while_its_head_is_trained_alone_has_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quick = ["model=lenet5", "trainer.pictures=false", "data.limit=200"]
+    assert main([*quick, "trainer.epochs=1", "trainer.report=false", "hydra.run.dir=source"]) == 0
+    fine = [*quick, "initialization=from_run", "initialization.run=source", "model.head_epochs=3"]
+    stops = ["trainer.epochs=4", "trainer.early_stopping_epochs=1", "optim.lr=1e-12", "schedule=constant"]
+    assert main([*fine, *stops, "schedule.warmup_epochs=0", "hydra.run.dir=run"]) == 0
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert summary["epochs"] <= 3
+    assert Path("run/report.html").is_file()

@@ -124,15 +124,19 @@ def test_validation_is_plain_and_a_run_resumes_bit_identically_unless_the_teache
     shutil.copy(whole / "checkpoints" / "best.pt", best)
     capsys.readouterr()
     assert main([f"run={stopped}", "trainer.max_minutes=null"]) == 3
-    assert "its checkpoint has changed since this run began; restore it" in capsys.readouterr().err
+    assert "is not the one that this run began with, or its checkpoint has changed" in capsys.readouterr().err
     best.write_bytes(kept)
-    assert main([f"run={stopped}", "trainer.max_minutes=null"]) == 0
+    moved = own.rename(tmp_path / "moved")
+    assert main([f"run={stopped}", "trainer.max_minutes=null"]) == 3
+    assert "has no checkpoint; write regularization.teacher=FOLDER" in capsys.readouterr().err
+    assert main([f"run={stopped}", "trainer.max_minutes=null", "regularization.teacher=null"]) == 3
+    assert main([f"run={stopped}", "trainer.max_minutes=null", f"regularization.teacher={moved}"]) == 0
     expected, found = (read(path / "checkpoints" / "last.pt")["network"] for path in (whole, stopped))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert main(["job=evaluate", f"run={whole}", "evaluate.split=val"]) == 0
     evaluation = json.loads((whole / "evaluate-digits-val.json").read_text())
     assert json.loads((whole / "summary.json").read_text())["val/loss"] == pytest.approx(evaluation["loss"])
-    shutil.rmtree(own)
+    shutil.rmtree(moved)
     assert cnntrain.load(whole).predict(np.zeros((1, 8, 8, 1), np.uint8)).shape == (1, 10)
 
 

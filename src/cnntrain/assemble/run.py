@@ -119,9 +119,9 @@ def assemble(
     """
     source = str(folder.checkpoints.folder / LAST)
     parts = build_parts(config, state, folder.path, source, splits)
+    if state is not None:
+        check_teacher(config, state)
     if config.regularization.teacher is not None:
-        if state is not None:
-            check_teacher(config, state)
         names, network_input = parts.splits.names, parts.network_input
         parts.step.teacher, lines = load_teacher(config, names, network_input, parts.compute)
         parts.messages += lines

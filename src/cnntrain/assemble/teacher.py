@@ -17,7 +17,7 @@ from ..regularization.distillation import Teacher
 from ..runs import file_names
 from ..runs.checkpoint import State, digest
 from ..settings.config_tree import Config
-from ..settings.fields import describe_changes
+from ..settings.fields import describe_changes, format_value
 from ..settings.network_input import NetworkInput
 from ..training.device import Compute, move_to_device
 from .restore import restore_preprocessing
@@ -65,15 +65,18 @@ def teacher_digest(config: Config) -> str | None:
     if config.regularization.teacher is None:
         return None
     path = Path(config.regularization.teacher)
-    return digest(path if path.suffix == ".pt" else path / file_names.CHECKPOINTS / file_names.BEST)
+    file = path if path.suffix == ".pt" else path / file_names.CHECKPOINTS / file_names.BEST
+    if not file.is_file():
+        raise DataError(f"{SETTING}={path}: has no checkpoint; write {SETTING}=FOLDER, where it lies now")
+    return digest(file)
 
 
 def check_teacher(config: Config, state: State) -> None:
-    """Raise DataError if the teacher's checkpoint is not the one that a run began with."""
+    """Raise DataError if the teacher is not the one that a run began with, wherever it lies."""
     if state.get("teacher") != teacher_digest(config):
         raise DataError(
-            f"{SETTING}={config.regularization.teacher}: its checkpoint has changed since this run began; "
-            "restore it, or start a new run"
+            f"{SETTING}={format_value(config.regularization.teacher)}: is not the one that this run began "
+            "with, or its checkpoint has changed; name that one, or start a new run"
         )
 
 

@@ -81,6 +81,8 @@ def within_budget(config: Config, splits: Splits, folder: Path, started: float) 
     if problems := [line for line in epochs_problems(config) if not isinstance(line, Notice)]:
         raise ConfigError(problems)
     length = f"{epochs} epoch{'s'[: epochs > 1]} of {steps or steps_per_epoch} updates"
+    if trainer.epochs != type(trainer)().epochs:
+        length += f", in place of trainer.epochs={trainer.epochs}"
     return config, (
         f"budget    {trainer.budget_minutes:g} min: {length}, at {durations.update:.3g} s each and "
         f"{durations.image * len(splits.val) + durations.saving:.2g} s after an epoch"

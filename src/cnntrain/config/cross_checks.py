@@ -170,6 +170,9 @@ def epochs_problems(config: Config) -> Iterator[str]:
     yield from config.schedule.epochs_problems(config.trainer.epochs)
     yield from config.optim.epochs_problems(config.trainer.epochs)
     yield from config.trainer.epochs_problems()
+    head, epochs = config.model.head_epochs, config.trainer.epochs
+    if head and head >= epochs:
+        yield f"model.head_epochs={head}: write fewer than the run has (trainer.epochs={epochs})"
 
 
 def _epochs(config: Config) -> Iterator[str]:
@@ -256,9 +259,7 @@ def _network(config: Config) -> Iterator[str]:
 
 
 def _trained_weights(config: Config) -> Iterator[str]:
-    model, epochs = config.model, config.trainer.epochs
-    if model.head_epochs and model.head_epochs >= epochs:
-        yield f"model.head_epochs={model.head_epochs}: write fewer than the run has (trainer.epochs={epochs})"
+    model = config.model
     if _has_trained_weights(config):
         return
     if frozen := getattr(model, "freeze", []):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 # data.batch_size=auto: the largest of these sizes with which an epoch has so many updates.
-SIZES, ENOUGH_UPDATES = (128, 64, 32), 16
+SIZES, ENOUGH_UPDATES = (128, 64, 32), 12
 # Of few images, 16 with so many updates, else 8: gradients and batch statistics of fewer are mostly noise.
 SMALL, LEAST_UPDATES, SMALLEST = 16, 8, 8
 

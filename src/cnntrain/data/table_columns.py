@@ -63,6 +63,11 @@ def chosen_columns(content: CsvFile, given: Columns) -> tuple[dict[str, int | No
                 f"{content.file}: which of its columns has the {CONTENT[role]}? "
                 f"Write data.csv_{role}= and one of {', '.join(filter(None, content.columns))}"
             )
+    for role in guessed:
+        column = chosen[role]
+        if column is not None and (name := content.columns[column]) and content.columns.count(name) > 1:
+            count = content.columns.count(name)
+            raise DataError(f"{content.file}: has {count} columns called {name}; give each a name of its own")
     return chosen, _notices(content, chosen, guessed, left)
 
 

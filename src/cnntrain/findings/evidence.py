@@ -118,7 +118,8 @@ def first_filters_smoothness(network: nn.Module) -> float | None:
 def _critical_batch_size(parts: Parts) -> float | None:
     """Return the critical batch size of the training loss at the best network, without dropout."""
     step, network = parts.step, parts.step.network.eval()
-    weights = step.update.weights
+    # Some are still frozen where a run ended while its head was trained alone.
+    weights = [weight for weight in step.update.weights if weight.requires_grad]
     if len(parts.train) < 2 or sum(weight.numel() for weight in weights) > MAX_WEIGHTS_FOR_NOISE:
         return None
     started = time.perf_counter()

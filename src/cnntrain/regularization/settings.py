@@ -88,8 +88,9 @@ class Regularizers(Option):
     teacher: str | None = setting(
         None,
         "folder of a run, or its best.pt, on the same classes: its network is imitated (distillation, Hinton "
-        "et al. 2015); null: none",
+        "et al. 2015); null: none; a continued run takes the same one wherever it lies",
         path="path",
+        resume="free",
     )
     teacher_alpha: float = setting(
         0.9, "teacher: weight of the imitation in the loss, that of the labels being 1 - alpha", gt=0, le=1

@@ -51,6 +51,6 @@ def _forward_batches(step: TrainingStep, train: Batches, epoch: int, stop: int) 
     """Forward the first `stop` training batches of the epoch just completed, whose index is epoch - 1."""
     seed_torch(step.seed, "batch norm of the average", epoch)
     for images, _ in train.epoch(epoch - 1, 0, stop):
-        for part in images.chunk(step.accumulate_steps):
+        for part in images.chunk(step.accumulate_steps * step.parts_per_batch):
             with step.compute.autocast():
                 step.network(step.preprocess(part))
