@@ -17,7 +17,15 @@ ROOT = Path(__file__).parents[1]
 
 # For each group: the text appended to its settings, and the implementation, a module `extra` beside them.
 SETTINGS = {
-    "data": """
+    "data": '''"""Settings of an added data set."""
+
+from dataclasses import dataclass
+
+from ...settings.fields import fixed
+from ..splits import Splits
+from .base import Data, DatasetInfo
+
+
 @dataclass
 class Extra(Data):
     name: str = fixed("extra")
@@ -29,10 +37,10 @@ class Extra(Data):
         return "none"
 
     def read(self) -> Splits:
-        from .extra import read_extra
+        from ..extra import read_extra
 
         return read_extra()
-""",
+''',
     "preprocessing": """
 @dataclass
 class Extra(ScaleAndShift):

@@ -100,3 +100,4 @@ def test_a_part_that_never_fits_ends_the_run_after_four_divisions(capsys: pytest
     assert captured.out.count("out of memory") == 4
     assert "out of memory: 20.00 GiB could not be allocated" in captured.err
     assert "lower data.batch_size" in captured.err
+    assert "16 parts of a batch were tried, the most" in captured.err

@@ -57,7 +57,10 @@ def fit_head(config: Config, path: Path, named_by_user: bool) -> None:
         else:
             found = list(neighbour_heads(train, val, classes, settings.neighbours))
         if not found:
-            raise ConfigError([f"head.neighbours: the training split has {len(train.labels)} images"])
+            most = len(train.labels)
+            raise ConfigError(
+                [f"head.neighbours: the training split has {most} images; write at most {most}"]
+            )
         for one in found:
             print(
                 f"{settings.method:<9} {one.value:g}: val accuracy {1 - one.error:.2%}, loss {one.loss:.4f}"

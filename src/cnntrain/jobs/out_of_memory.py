@@ -24,10 +24,11 @@ def train_within_memory(
         try:
             assembled.trainer.train(signals, stop_rule)
             return
-        except StepOutOfMemory:
+        except StepOutOfMemory as error:
             step, images = assembled.trainer.step, assembled.trainer.train_batches.batch_size
             if not step.can_divide(images):
-                raise
+                parts = step.accumulate_steps * step.parts_per_batch
+                raise StepOutOfMemory(f"{error}; {parts} parts of a batch were tried, the most") from error
             parts = 2 * step.parts_per_batch
         # Outside the handler: its exception keeps the tensors of the failed step.
         assembled.trainer.recorder.close()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ..errors import Stopped
 from ..runs.run_progress import Progress
 
-# A training loss that is never so much below that of the first step, after so much of the run, is stuck.
+# A loss, in training and in validation, that is never so much below that of the first step, after so much of
+# the run, is stuck. In training alone it may be that of augmented images and a high rate.
 FALLEN, PART_OF_RUN, LEAST_EPOCHS = 0.97, 1 / 3, 2
 
 
@@ -28,9 +29,11 @@ class StopRule:
             raise Stopped(f"paused after epoch {progress.epoch} of {last_epoch}", may_go_on=True)
         first, lowest = progress.first_loss, progress.lowest_loss
         enough = progress.epoch >= max(LEAST_EPOCHS, math.ceil(PART_OF_RUN * last_epoch))
+        val = progress.best_values.get("val/loss")
+        lowest = lowest if val is None or lowest is None else min(val, lowest)
         if self.hopeless and enough and first is not None and lowest is not None and lowest > FALLEN * first:
             raise Stopped(
-                f"stopped as hopeless after epoch {progress.epoch}: the training loss was {first:.4g} in the "
+                f"stopped as hopeless after epoch {progress.epoch}: the loss was {first:.4g} in the "
                 f"first step and at best {lowest:.4g} in an epoch",
                 may_go_on=False,
             )
