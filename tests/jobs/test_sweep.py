@@ -225,15 +225,17 @@ def test_the_objective_may_be_another_metric_of_the_validation_split(
 
 def test_the_average_of_the_weights_counts_where_it_is_better(capsys: pytest.CaptureFixture[str]) -> None:
     noisy = ["averaging=none,ema", "optim.lr=0.5", "schedule=constant", "model=mlp", "trainer.epochs=4"]
-    assert sweep(*noisy, "search.report=true") == 0
+    assert sweep(*noisy) == 0
     summaries = [json.loads(Path(f"sweep/000{n}/summary.json").read_text()) for n in range(2)]
     assert summaries[1]["best_weights"] == "average"
     for number, summary in enumerate(summaries):
         assert max(records()[f"000{number}"]["curve"]) == summary["val/accuracy"]
     assert summaries[0]["val/accuracy"] < summaries[1]["val/accuracy"]
+    capsys.readouterr()
+    assert main(["job=report", "run=sweep"]) == 0
     printed = capsys.readouterr().out
     assert "same metrics" not in printed
-    assert "averaging=ema" in printed.partition("best")[2]
+    assert "averaging=ema" in printed.partition("\nbest ")[2]
 
 
 def test_jobs_are_compared_by_what_their_best_epochs_are_chosen_by(

@@ -684,7 +684,7 @@ def test_a_run_whose_loss_has_grown_a_hundredfold_has_diverged(
 def test_a_job_of_a_search_ends_after_its_stage_or_where_its_loss_has_not_fallen(
     runs: Runs, losses: list[float], rule: StopRule, epochs: int, message: str | None
 ) -> None:
-    trainer = runs.new(losses=losses, epochs=9, max_steps_per_epoch=1, lr=1e-6)
+    trainer = runs.new(losses=losses, epochs=9, max_steps_per_epoch=1, lr=1e-6, validation=False)
     trainer.step.regularization = Regularizers()
     trainer.step.update.regularization = Regularizers().build(trainer.network)
     if message is None:
