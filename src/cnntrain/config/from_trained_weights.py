@@ -1,4 +1,4 @@
-"""Settings that are left to the trained weights a run starts from: the size of images, mean and deviation."""
+"""Whether a run starts from trained weights, and what is left to them: size of images, mean and deviation."""
 
 from __future__ import annotations
 
@@ -47,3 +47,9 @@ def set_from_trained_weights(config: Config) -> Iterator[str]:
             f"preprocessing=pretrained: initialization.run={source} scales pixels by no mean and deviation "
             "of each channel; write preprocessing=NAME as that run, or preprocessing=standardize"
         )
+
+
+def has_trained_weights(config: Config) -> bool:
+    """Return whether a network starts from trained weights, as far as is known: one of the user's own may."""
+    has_weights = getattr(config.model, "weights", None) is not None
+    return has_weights or config.model.name == "custom" or config.initialization.source_run() is not None

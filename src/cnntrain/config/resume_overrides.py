@@ -15,8 +15,8 @@ from ..settings.fields import format_value, rule_of, settings_of, shorten
 from ..settings.job_settings import Head
 from .check import option_problems, rule_problems, store_absolute_paths
 from .choice_files import EXPERIMENT, Choice, Choices
-from .cross_checks import job_problems
 from .equivalent_command import equivalent_overrides
+from .job_checks import job_problems
 from .option_table import typed
 from .pipeline import configure
 from .select_choices import select

@@ -67,9 +67,7 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
     views, view_metrics = build_views(config.evaluate, network_input), None
     sized = with_batch_size(config, None, state.get("batch_size"))
     batches = evaluation_batches(images, sized, compute)
-    kind = "evaluate-dense" if dense else "evaluate"
-    weights = "" if config.evaluate.weights == "best" else f"-{config.evaluate.weights}"
-    file = folder.path / f"{kind}-{_data_name(stored, config)}-{config.evaluate.split}{weights}.json"
+    file = folder.path / f"{_file_name(stored, config)}.json"
     table = file.with_suffix(".csv") if writes_predictions(config.evaluate.predictions, names) else None
     with nullcontext() if table is None else _predictions(table, images, criterion, config) as observe:
         evaluation = evaluate_split(network, preprocess, criterion, batches, compute, observe)
@@ -94,9 +92,7 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
     metrics = {**evaluation.metrics, "loss": evaluation.loss}
     print("\n".join(evaluation_lines(title, metrics, evaluation.details, names)) + "\n")
     if views is not None and view_metrics is not None:
-        shown = printed(list(view_metrics), best_by=None)
-        values = ", ".join(format_metric(name, view_metrics[name]) for name in shown)
-        print(f"{views.description}, predictions averaged: {values}\n")
+        print(f"{views.description}, predictions averaged: {_view_line(view_metrics)}\n")
     if dense:
         print("\n".join(dense.lines()) + "\n")
     write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -114,6 +110,19 @@ def _predictions(
         yield lambda scores: rows.add(
             criterion.probabilities(scores), criterion.predictions(scores).argmax(1)
         )
+
+
+def _view_line(metrics: dict[str, float | None]) -> str:
+    """Return the metrics of averaged predictions as printed."""
+    return ", ".join(format_metric(name, metrics[name]) for name in printed(list(metrics), best_by=None))
+
+
+def _file_name(stored: Config, config: Config) -> str:
+    """Return the name of the result's files without ending: different for each thing that is evaluated."""
+    settings = config.evaluate
+    kind = "evaluate-dense" if settings.dense else "evaluate"
+    weights = "" if settings.weights == "best" else f"-{settings.weights}"
+    return f"{kind}-{_data_name(stored, config)}-{settings.split}{weights}"
 
 
 def _data_name(stored: Config, config: Config) -> str:

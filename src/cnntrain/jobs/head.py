@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from ..assemble.parts import evaluation_batches
 from ..assemble.run import assemble
@@ -15,7 +16,15 @@ from ..runs.atomic_write import write_text
 from ..runs.run_folder import create
 from ..runs.status import FINISHED
 from ..settings.config_tree import Config
-from ..training.closed_form_heads import features_of, linear_head, neighbour_heads, ridge_heads
+from ..settings.job_settings import Head as HeadSettings
+from ..training.closed_form_heads import (
+    Features,
+    Head,
+    features_of,
+    linear_head,
+    neighbour_heads,
+    ridge_heads,
+)
 from ..training.evaluate_split import evaluate_split
 from .run_outcome import recorded_outcome
 from .run_summary import run_summary
@@ -51,21 +60,7 @@ def fit_head(config: Config, path: Path, named_by_user: bool) -> None:
             features_of(network, preprocess, evaluation_batches(images, sized, compute), compute)
             for images in (splits.train, splits.val)
         )
-        classes, settings = len(splits.names), config.head
-        if settings.method == "ridge":
-            found = list(ridge_heads(train, val, classes, settings.strengths))
-        else:
-            found = list(neighbour_heads(train, val, classes, settings.neighbours))
-        if not found:
-            most = len(train.labels)
-            raise ConfigError(
-                [f"head.neighbours: the training split has {most} images; write at most {most}"]
-            )
-        for one in found:
-            print(
-                f"{settings.method:<9} {one.value:g}: val accuracy {1 - one.error:.2%}, loss {one.loss:.4f}"
-            )
-        best = min(found, key=lambda one: (one.error, one.loss))
+        best = _best_head(config.head, train, val, len(splits.names))
         network.set_submodule(name, best.module.to(compute.device))
 
         def evaluated(split: str) -> dict[str, float | None]:
@@ -76,13 +71,32 @@ def fit_head(config: Config, path: Path, named_by_user: bool) -> None:
         folder.checkpoints.save_best(trainer.trained_state())
         test = evaluated("test") if config.trainer.test else {}
         trainer.progress.wall_seconds = time.perf_counter() - started
-        chosen = {"method": settings.method, "value": best.value, "features": train.values.shape[1]}
+        chosen = {"method": config.head.method, "value": best.value, "features": train.values.shape[1]}
         summary = run_summary(config, assembled, FINISHED, test) | {"head": chosen}
         folder.write_summary(summary)
-        print(f"\n  chosen     {settings.method} {best.value:g}")
-        for split, title in (("val", "validation"), ("test", "test")):
-            if f"{split}/loss" in summary:
-                accuracy, loss = summary[f"{split}/accuracy"], summary[f"{split}/loss"]
-                print(f"  {title:<11}accuracy {accuracy:.2%}, loss {loss:.4f}")
-        print(f"  time       {summary['wall_seconds']:.1f} s\n")
+        _print_summary(summary)
         print(f"{folder.path}: {file_names.CONFIG}, {file_names.SUMMARY}, checkpoints/", flush=True)
+
+
+def _best_head(settings: HeadSettings, train: Features, val: Features, classes: int) -> Head:
+    """Return the head with the fewest errors on the validation images; print what each setting reaches."""
+    if settings.method == "ridge":
+        found = list(ridge_heads(train, val, classes, settings.strengths))
+    else:
+        found = list(neighbour_heads(train, val, classes, settings.neighbours))
+    if not found:
+        most = len(train.labels)
+        raise ConfigError([f"head.neighbours: the training split has {most} images; write at most {most}"])
+    for one in found:
+        print(f"{settings.method:<9} {one.value:g}: val accuracy {1 - one.error:.2%}, loss {one.loss:.4f}")
+    return min(found, key=lambda one: (one.error, one.loss))
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    """Print the chosen setting, and what it reaches on the splits that were evaluated."""
+    print(f"\n  chosen     {summary['head']['method']} {summary['head']['value']:g}")
+    for split, title in (("val", "validation"), ("test", "test")):
+        if f"{split}/loss" in summary:
+            accuracy, loss = summary[f"{split}/accuracy"], summary[f"{split}/loss"]
+            print(f"  {title:<11}accuracy {accuracy:.2%}, loss {loss:.4f}")
+    print(f"  time       {summary['wall_seconds']:.1f} s\n")

@@ -1,0 +1,93 @@
+"""Checks of the settings of jobs: whether they belong to the chosen job, and what it needs of others."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+from ..optim.settings import Sgd
+from ..settings.config_tree import Config
+from ..settings.fields import default_of, format_value, settings_of
+from ..settings.job_settings import JOB_SETTINGS, Ensemble, Head
+from .from_trained_weights import has_trained_weights
+
+
+def job_checks(config: Config) -> Iterator[str]:
+    """Yield an error for each setting that does not fit the chosen job."""
+    if config.job in ("evaluate", "report", "leaderboard") and config.run is None:
+        yield f"job={config.job}: needs the folder of a run: run=FOLDER"
+    yield from job_problems(config)
+    if config.job == "ensemble" and config.ensemble.members and config.ensemble.best != Ensemble().best:
+        yield "ensemble.best: applies to run=SWEEP only; leave it out"
+    if config.job == "optimizers" and config.optim != Sgd():
+        yield (
+            f"optim={config.optim.name}: job=optimizers runs every optimizer with settings of its own; leave "
+            "optim out, and write optimizers.lr=… for another rate"
+        )
+
+
+def job_problems(config: Config, stored: Config | None = None) -> Iterator[str]:
+    """Yield an error for each setting of a job that is invalid or has no effect.
+
+    Settings of job=evaluate are stored in the run's folder for its evaluation, whatever the job. stored: the
+    configuration of an earlier run, whose settings of other jobs are not given again and have no effect here.
+    """
+    for name in ("dense_size", "dense_stride"):
+        value = getattr(config.evaluate, name)
+        if value is not None and not config.evaluate.dense:
+            yield f"evaluate.{name}={value}: applies to dense evaluation only; add evaluate.dense=true"
+    if config.evaluate.shift is not None and config.evaluate.views != "shifts":
+        yield f"evaluate.shift={config.evaluate.shift}: applies to evaluate.views=shifts only; write null"
+    if config.evaluate.dense and config.evaluate.views != "none":
+        yield f"evaluate.views={config.evaluate.views}: cannot be combined with evaluate.dense=true; keep one"
+    if config.evaluate.dense and config.loss.name == "hierarchical_softmax":
+        yield ("evaluate.dense=true: a hierarchical softmax has no convolutional form; write false")
+    confirm = config.report.confirm
+    for name, entry in settings_of(type(config.report)).items():
+        value = getattr(config.report, name)
+        is_without = name != "confirm" and not (confirm or (confirm is None and config.job == "report"))
+        before = default_of(entry) if stored is None else getattr(stored.report, name)
+        if value not in (default_of(entry), before) and is_without:
+            yield f"report.{name}={format_value(value)}: applies to replays only; add report.confirm=true"
+    yield from _lr_range(config)
+    for job, settings in JOB_SETTINGS.items():
+        in_training = {"check": config.trainer.check, "report": config.trainer.report}
+        if job in (config.job, "evaluate") or (config.job == "train" and in_training.get(job, False)):
+            continue
+        for name, entry in settings_of(settings).items():
+            value = getattr(getattr(config, job), name)
+            before = default_of(entry) if stored is None else getattr(getattr(stored, job), name)
+            if value not in (default_of(entry), before):
+                yield f"{job}.{name}={format_value(value)}: applies to job={job} only; add job={job}"
+
+
+def _lr_range(config: Config) -> Iterator[str]:
+    if config.job != "lr_range":
+        return
+    if config.optim.line_search or config.optim.name == "switch":
+        yield f"optim={config.optim.name}: has no single learning rate to test; write optim=sgd, or adam"
+    if config.lr_range.smallest >= config.lr_range.largest:
+        yield (
+            f"lr_range.smallest={config.lr_range.smallest:g}: must be less than lr_range.largest="
+            f"{config.lr_range.largest:g}"
+        )
+
+
+def head_checks(config: Config) -> Iterator[str]:
+    """Yield an error for each setting that does not fit job=head."""
+    if config.job != "head":
+        return
+    if importlib.util.find_spec("sklearn") is None:
+        yield "job=head: needs scikit-learn; pip install 'cnntrain[heads]'"
+    if config.loss.name != "softmax":
+        yield f"loss={config.loss.name}: job=head has probabilities of a softmax; write loss=softmax"
+    if not has_trained_weights(config):
+        yield (
+            f"job=head: the features of model={config.model.name} are random; write model=pretrained, or "
+            "initialization=from_run initialization.run=FOLDER"
+        )
+    if not config.data.may_have_validation():
+        yield "data.val_fraction=0: job=head chooses its setting on validation images; write 0.2"
+    other, method = ("neighbours", "knn") if config.head.method == "ridge" else ("strengths", "ridge")
+    if getattr(config.head, other) != getattr(Head(), other):
+        yield f"head.{other}: has no effect with head.method={config.head.method}; write head.method={method}"
