@@ -54,6 +54,14 @@ def choose() -> Any:
 
 
 @pytest.fixture(autouse=True)
+def without_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no PNG files at the end of a run, which takes longer than a short run, in tests of something else."""
+    if "picture" not in request.node.name and "test_report" not in request.node.nodeid:
+        for name in ("draw_start", "draw_schedule", "draw_end"):
+            monkeypatch.setattr(f"cnntrain.jobs.train.{name}", lambda *arguments: [])
+
+
+@pytest.fixture(autouse=True)
 def without_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the page of a run, which takes a second to draw, in tests that are not about it."""
     if "test_report" not in request.node.nodeid:

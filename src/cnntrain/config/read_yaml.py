@@ -7,6 +7,8 @@ files too large or too deeply nested for settings; they take a reader's time or 
 from __future__ import annotations
 
 import re
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,12 @@ def read_yaml(path: Path) -> tuple[Any, list[str]]:
 
 def parse_yaml(text: str, where: str) -> tuple[Any, list[str]]:
     """Return the content of YAML text, None if it is empty, and its problems, which begin with `where`."""
+    content, problems = _parsed(text, where)
+    return deepcopy(content), list(problems)
+
+
+@lru_cache(maxsize=128)  # the file of a choice is asked for its settings, its parents and its schema
+def _parsed(text: str, where: str) -> tuple[Any, list[str]]:
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(r"^ *\t", line):
             return None, [f"{where}line {number} is indented with a tab; YAML takes spaces only"]
