@@ -55,7 +55,7 @@ def choose() -> Any:
 
 @pytest.fixture(autouse=True)
 def without_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw no PNG files at the end of a run, which takes longer than a short run, in tests of something else."""
+    """Leave out the PNG files of a run, which take longer than a short run, in tests of something else."""
     if "picture" not in request.node.name and "test_report" not in request.node.nodeid:
         for name in ("draw_start", "draw_schedule", "draw_end"):
             monkeypatch.setattr(f"cnntrain.jobs.train.{name}", lambda *arguments: [])

@@ -29,6 +29,10 @@ def smooth(count: int = 6, height: int = 20, width: int = 24) -> Tensor:
     return fine.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
+def drawn(count: int) -> geometry.BoxDraws:
+    return geometry.draw_boxes(torch.Generator().manual_seed(0), count)
+
+
 @pytest.mark.parametrize("shape", [(5, 8, 8, 1), (4, 6, 9, 3), (3, 5, 4, 2)])
 @pytest.mark.parametrize("padding", [1, 3])
 def test_crop_cuts_each_images_window_from_the_padded_image(shape: tuple[int, ...], padding: int) -> None:
@@ -70,7 +74,7 @@ def test_flip_mirrors_the_selected_images_horizontally() -> None:
 def test_areas_and_ratios_of_boxes_are_distributed_as_in_torchvision(
     areas: tuple[float, float], ratios: tuple[float, float], largest: tuple[int, int]
 ) -> None:
-    boxes, fits = geometry.boxes(torch.Generator().manual_seed(0), 3000, (40, 40), areas, ratios, largest)
+    boxes, fits = geometry.boxes(drawn(3000), (40, 40), areas, ratios, largest)
     assert fits.float().mean() > 0.999
     top, left, height, width = boxes[:, fits]
     assert torch.equal(boxes, boxes.round())
@@ -98,9 +102,7 @@ def test_areas_and_ratios_of_boxes_are_distributed_as_in_torchvision(
 
 
 def test_boxes_of_given_area_and_ratio_lie_at_every_position_with_the_same_frequency() -> None:
-    boxes, fits = geometry.boxes(
-        torch.Generator().manual_seed(0), 7000, (8, 12), (0.25, 0.25), (1.5, 1.5), (8, 12)
-    )
+    boxes, fits = geometry.boxes(drawn(7000), (8, 12), (0.25, 0.25), (1.5, 1.5), (8, 12))
     assert fits.all()
     top, left, height, width = boxes.int()
     assert (height == 4).all()
@@ -112,25 +114,22 @@ def test_boxes_of_given_area_and_ratio_lie_at_every_position_with_the_same_frequ
 
 
 def test_a_box_may_be_as_large_as_the_largest_and_has_at_least_one_pixel() -> None:
-    def drawn(area: float, largest: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        rng = torch.Generator().manual_seed(0)
-        return geometry.boxes(rng, 5, (6, 6), (area, area), (1.0, 1.0), largest)
+    def square(area: float, largest: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        return geometry.boxes(drawn(5), (6, 6), (area, area), (1.0, 1.0), largest)
 
-    boxes, fits = drawn(1.0, (6, 6))
+    boxes, fits = square(1.0, (6, 6))
     assert fits.all()
     assert boxes.T.tolist() == [[0, 0, 6, 6]] * 5
-    assert not drawn(1.0, (5, 6))[1].any()
-    assert not drawn(1.0, (6, 5))[1].any()
-    boxes, fits = drawn(1e-6, (1, 1))
+    assert not square(1.0, (5, 6))[1].any()
+    assert not square(1.0, (6, 5))[1].any()
+    boxes, fits = square(1e-6, (1, 1))
     assert fits.all()
     assert (boxes[2:] == 1).all()
 
 
 def test_a_box_is_drawn_ten_times_at_most() -> None:
     # A square of the area A, uniform in [0, 1600], has at most 12 pixels per side where √A < 12.5.
-    _, fits = geometry.boxes(
-        torch.Generator().manual_seed(0), 20000, (40, 40), (0.0, 1.0), (1.0, 1.0), (12, 12)
-    )
+    _, fits = geometry.boxes(drawn(20000), (40, 40), (0.0, 1.0), (1.0, 1.0), (12, 12))
     expected = 1 - (1 - 12.5**2 / 1600) ** 10
     assert abs(fits.float().mean().item() - expected) < 5 * math.sqrt(expected * (1 - expected) / 20000)
 

@@ -37,6 +37,7 @@ def first_lines(
     return [
         data_line(config, splits),
         *_batch_lines(config, train, steps_per_epoch),
+        *([f"crops     {train.crops.description()}"] if train.crops is not None else []),
         *data_messages,
         f"network   {describe_changes(config.model)}: {count_parameters(network)} parameters",
         *network_messages,

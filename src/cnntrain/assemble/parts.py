@@ -12,7 +12,9 @@ from ..config import stored_config
 from ..config.cross_checks import batch_size_problems, best_by_problems, whole_batch_problems
 from ..config.resolve_network_input import input_problems, resolve_network_input
 from ..data.batches import Batches
-from ..data.image_set import ImageSet
+from ..data.file_crops import FileCrops
+from ..data.image_loading import GB
+from ..data.image_set import FileImages, ImageSet, MemoryImages
 from ..data.splits import Splits
 from ..errors import ConfigError, DataError
 from ..initialization.from_run import SourceRun
@@ -68,12 +70,34 @@ def checked_network_input(config: Config, image: tuple[int, int, int]) -> Networ
     return resolve_network_input(config, image)
 
 
-def training_batches(config: Config, train: ImageSet, device: torch.device) -> Batches:
-    """Return the augmented batches of the training split, each with the images of one update."""
+def training_batches(
+    config: Config, train: ImageSet, device: torch.device, crops: FileCrops | None = None
+) -> Batches:
+    """Return the augmented batches of the training split, each with the images of one update.
+
+    crops: those of the files of `train`, if they were made before.
+    """
     default, chunks = config.data.default_augmentation(), train.chunks(COLOR_CHUNK)
-    augment = config.augmentation.build(default, train.shape, chunks)
+    crops = crops or crops_of_files(config, train)
+    augment = config.augmentation.build(default, train.shape, chunks, from_files=crops is not None)
     images_per_update = config.data.batch_size * config.trainer.accumulate_steps
-    return Batches(train, images_per_update, device, config.seed, augment, config.data.drop_last)
+    return Batches(train, images_per_update, device, config.seed, augment, config.data.drop_last, crops)
+
+
+def crops_of_files(config: Config, train: ImageSet) -> FileCrops | None:
+    """Return the random crops that a run cuts from the files of its training images; None where it cuts none.
+
+    Raises DataError where a file is damaged.
+    """
+    crop = config.augmentation.file_crop(train.shape)
+    if isinstance(train, MemoryImages):
+        files, stored = train.files, train.images.nbytes
+    else:
+        assert isinstance(train, FileImages)
+        files, stored = train, 0
+    if files is None or crop is None:
+        return None
+    return FileCrops(files, crop, config.data.memory_limit_gb * GB - stored)
 
 
 def evaluation_batches(images: ImageSet, config: Config, compute: Compute) -> Batches:

@@ -85,7 +85,7 @@ def build_parts(
         check_data(state, data, run)
     network_input = checked_network_input(config, splits.train.shape)
 
-    train = training_batches(config, splits.train, compute.device)
+    train = training_batches(config, splits.train, compute.device, splits.crops)
     val = evaluation_batches(splits.val, config, compute) if len(splits.val) else None
 
     if state is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,8 @@ from torch import Tensor
 
 # Number of attempts to draw a box that fits, as in torchvision.
 MAX_ATTEMPTS = 10
+# Width : height of a random resized crop.
+CROP_RATIOS = (3 / 4, 4 / 3)
 
 
 def crop(images: Tensor, padding: int, down: Tensor, right: Tensor) -> Tensor:
@@ -48,21 +51,32 @@ def flip(images: Tensor, chosen: Tensor) -> Tensor:
     return both.index_select(0, torch.arange(count, device=images.device) + count * chosen)
 
 
+class BoxDraws(NamedTuple):
+    """Uniform random numbers of N boxes: shapes (2, 10, N), of ten attempts each, and positions (2, N)."""
+
+    shapes: Tensor
+    positions: Tensor
+
+
+def draw_boxes(rng: torch.Generator, count: int) -> BoxDraws:
+    """Return the random numbers of so many boxes."""
+    return BoxDraws(torch.rand(2, MAX_ATTEMPTS, count, generator=rng), torch.rand(2, count, generator=rng))
+
+
 def boxes(
-    rng: torch.Generator,
-    count: int,
+    draws: BoxDraws,
     size: tuple[int, int],
     areas: tuple[float, float],
     ratios: tuple[float, float],
     largest: tuple[int, int],
 ) -> tuple[Tensor, Tensor]:
-    """Return boxes (4, count) of (top, left, height, width) in whole pixels, and whether each fits.
+    """Return boxes (4, N) of (top, left, height, width) in whole pixels, and whether each fits.
 
-    The fraction of the image's area that a box covers is uniform in `areas`, its width : height
-    log-uniform in `ratios`, its position uniform. The first of ten draws that is not larger than `largest`
-    (height, width) is used, as in torchvision's RandomResizedCrop and RandomErasing.
+    The fraction of the area of an image of `size` (height, width) that a box covers is uniform in `areas`,
+    its width : height log-uniform in `ratios`, its position uniform. The first of ten draws that is not
+    larger than `largest` (height, width) is used, as in torchvision's RandomResizedCrop and RandomErasing.
     """
-    area_fraction, ratio_fraction = torch.rand(2, MAX_ATTEMPTS, count, generator=rng)
+    area_fraction, ratio_fraction = draws.shapes
     area = (areas[0] + (areas[1] - areas[0]) * area_fraction) * size[0] * size[1]
     low, high = math.log(ratios[0]), math.log(ratios[1])
     ratio = torch.exp(low + (high - low) * ratio_fraction)
@@ -71,9 +85,19 @@ def boxes(
     fits = (heights <= largest[0]) & (widths <= largest[1])
     first = fits.int().argmax(0, keepdim=True)
     height, width = heights.gather(0, first)[0], widths.gather(0, first)[0]
-    down, right = torch.rand(2, count, generator=rng)
+    down, right = draws.positions
     top, left = (down * (size[0] - height + 1)).floor(), (right * (size[1] - width + 1)).floor()
     return torch.stack([top, left, height, width]), fits.any(0)
+
+
+def crop_boxes(draws: BoxDraws, size: tuple[int, int], min_area: float) -> Tensor:
+    """Return the boxes (4, N) of random resized crops of images of `size` (height, width).
+
+    Each covers a fraction of the area in [min_area, 1]; where no attempt fits, it is the whole image.
+    """
+    drawn, fits = boxes(draws, size, (min_area, 1.0), CROP_RATIOS, size)
+    whole = torch.tensor([0.0, 0.0, *size])[:, None]
+    return torch.where(fits, drawn, whole)
 
 
 def resize_windows(images: Tensor, windows: Tensor, size: tuple[int, int]) -> Tensor:

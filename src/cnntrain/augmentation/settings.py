@@ -14,6 +14,7 @@ from ..settings.option import Notice, Option
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .file_crop import FileCrop
     from .transforms import Augment, Transform
 
 # torchvision's defaults.
@@ -33,12 +34,20 @@ class Augmentation(Option):
         """Return an error for each setting that does not fit stored images of this shape."""
         return []
 
-    def build(self, default: str, image: Shape, train: Iterable[Tensor]) -> Augment:
+    def file_crop(self, image: Shape) -> FileCrop | None:
+        """Return the crop that is cut from image files where there are some, None where none is.
+
+        image: (height, width, channels) of the images that are decoded from them for other purposes.
+        """
+        return None
+
+    def build(self, default: str, image: Shape, train: Iterable[Tensor], from_files: bool = False) -> Augment:
         """Return the augmentation of training images of shape `image` = (height, width, channels).
 
         default: the data set's augmentation for augmentation=auto: "crop", "crop_flip" or "none". train:
-        training images in chunks, uint8 (n, H, W, C), read only if their statistics are needed. Raises
-        ConfigError where settings do not fit the images.
+        training images in chunks, uint8 (n, H, W, C), read only if their statistics are needed. from_files:
+        without `file_crop`, which the images went through. Raises ConfigError where settings do not fit the
+        images.
         """
         raise NotImplementedError
 
@@ -52,7 +61,7 @@ class Auto(Augmentation):
 
     name: str = fixed("auto")
 
-    def build(self, default: str, image: Shape, train: Iterable[Tensor]) -> Augment:
+    def build(self, default: str, image: Shape, train: Iterable[Tensor], from_files: bool = False) -> Augment:
         digits = max(1, round(min(image[:2]) / 14))
         padding = {"none": 0, "crop": digits, "crop_flip": None}[default]
         return Transforms(crop_padding=padding, flip=default == "crop_flip").build(default, image, train)
@@ -83,6 +92,13 @@ class Transforms(Augmentation):
         "resized to crop_size or the image's size; null: none",
         gt=0,
         le=1,
+    )
+    crop_from: str = setting(
+        "file",
+        "min_area: what crops are cut from; file: the image at its own size, where images are files, of a "
+        "training image as in torchvision's RandomResizedCrop; stored: the image at data.image_size",
+        choices=("file", "stored"),
+        former="stored",
     )
     rotation_degrees: float = setting(
         0.0, "rotate by a random angle of up to this, in either direction, filled with black", ge=0, le=180
@@ -139,6 +155,9 @@ class Transforms(Augmentation):
         if self.lighting_scale != default_of(settings_of(type(self))["lighting_scale"]) and not self.lighting:
             scale = f"augmentation.lighting_scale={self.lighting_scale}"
             lines.append(Notice(f"{scale}: has no effect without augmentation.lighting"))
+        if self.crop_from != default_of(settings_of(type(self))["crop_from"]) and self.min_area is None:
+            crop_from = f"augmentation.crop_from={self.crop_from}"
+            lines.append(Notice(f"{crop_from}: has no effect without augmentation.min_area"))
         if self.flip and self.alternating_flip:
             lines.append(
                 "augmentation.alternating_flip=true: augmentation.flip=true flips at random; "
@@ -202,14 +221,22 @@ class Transforms(Augmentation):
                 )
         return lines
 
-    def build(self, default: str, image: Shape, train: Iterable[Tensor]) -> Augment:
+    def file_crop(self, image: Shape) -> FileCrop | None:
+        from .file_crop import FileCrop
+
+        if self.min_area is None or self.crop_from != "file":
+            return None
+        return FileCrop(self.min_area, self.crop_size or image[0])
+
+    def build(self, default: str, image: Shape, train: Iterable[Tensor], from_files: bool = False) -> Augment:
         from .transforms import Augment
 
         if problems := self.input_problems(*image):
             raise ConfigError(problems)
-        return Augment([*self._geometric(image), *self._photometric(train), *self._erasing()])
+        cut = None if from_files else self.min_area
+        return Augment([*self._geometric(image, cut), *self._photometric(train), *self._erasing()])
 
-    def _geometric(self, image: Shape) -> Iterator[Transform]:
+    def _geometric(self, image: Shape, min_area: float | None) -> Iterator[Transform]:
         from . import transforms
 
         padding = self.crop_padding
@@ -219,9 +246,9 @@ class Transforms(Augmentation):
             yield transforms.PaddedCrop(padding)
         if self.crop_size is not None and self.min_area is None:
             yield transforms.Crop(self.crop_size)
-        if self.min_area is not None or self.rotation_degrees:
-            size = None if self.min_area is None else self.crop_size
-            yield transforms.ResizedCropAndRotation(self.min_area, self.rotation_degrees, size)
+        if min_area is not None or self.rotation_degrees:
+            size = None if min_area is None else self.crop_size
+            yield transforms.ResizedCropAndRotation(min_area, self.rotation_degrees, size)
         if self.flip:
             yield transforms.Flip()
         elif self.alternating_flip:

@@ -19,8 +19,6 @@ from . import color, geometry
 from .erasing import ERASE_RATIOS, erase
 from .policies import Policy, apply_policy
 
-RESIZED_CROP_RATIOS = (3 / 4, 4 / 3)
-
 
 @dataclass(frozen=True)
 class BatchKey:
@@ -99,10 +97,8 @@ class ResizedCropAndRotation:
         windows = torch.tensor([0.0, 0.0, height, width])[:, None].expand(4, count)
         angles = torch.zeros(count)
         if self.min_area is not None:
-            drawn, fits = geometry.boxes(
-                rng, count, (height, width), (self.min_area, 1.0), RESIZED_CROP_RATIOS, (height, width)
-            )
-            windows = torch.where(fits, drawn, windows)
+            draws = geometry.draw_boxes(rng, count)
+            windows = geometry.crop_boxes(draws, (height, width), self.min_area)
         if self.degrees:
             angles = (2 * torch.rand(count, generator=rng) - 1) * math.radians(self.degrees)
         finer = max(1, round(max(float(windows[2].max()) / size[0], float(windows[3].max()) / size[1])))
@@ -194,7 +190,8 @@ class RandomErasing:
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
         count, height, width, _ = images.shape
         size, largest = (height, width), (height - 1, width - 1)
-        (top, left, rows, columns), fits = geometry.boxes(rng, count, size, self.areas, ERASE_RATIOS, largest)
+        draws = geometry.draw_boxes(rng, count)
+        (top, left, rows, columns), fits = geometry.boxes(draws, size, self.areas, ERASE_RATIOS, largest)
         boxes = torch.stack([top * fits, left * fits, rows.clamp(max=height), columns.clamp(max=width)])
         chosen = torch.rand(count, generator=rng) < self.probability
         return erase(images, *_to(images.device, boxes * chosen))

@@ -47,9 +47,8 @@ def run_checks(config: Config, parts: Parts, trained: bool) -> list[CheckResult]
     trained: whether the network has been trained, so that its initial loss is not known.
     """
     step = parts.step
-    images, labels = _sample(parts.splits.train, _affordable_images(parts, config.check.seconds))
-    inputs = _inputs(parts, images)
-    labels = labels.to(parts.compute.device)
+    sample = _sample(parts.splits.train, _affordable_images(parts, config.check.seconds))
+    inputs, labels = _inputs(parts, sample), parts.splits.train.labels[sample].to(parts.compute.device)
     results = [*check_labels_and_copies(parts.splits, None, MAX_COPIES), check_inputs(inputs)]
     results.append(check_batch_normalization(step.network, config.data.batch_size))
     results += check_units(step.network, inputs)
@@ -77,25 +76,23 @@ def _starts_trained(config: Config) -> bool:
     return config.initialization.source_run() is not None or bool(getattr(config.model, "weights", None))
 
 
-def _inputs(parts: Parts, images: Tensor) -> Tensor:
-    """Return images as the network gets them in training: augmented and preprocessed."""
-    if parts.train.augment is not None:
-        images = parts.train.augment(images, torch.arange(len(images)), parts.train.seed, 0, 0)
-    inputs: Tensor = parts.step.preprocess(images.to(parts.compute.device))
+def _inputs(parts: Parts, indices: Tensor) -> Tensor:
+    """Return training images as the network gets them: augmented and preprocessed."""
+    inputs: Tensor = parts.step.preprocess(parts.train.augmented(indices, 0, 0))
     return inputs
 
 
 @torch.no_grad()
 def _affordable_images(parts: Parts, seconds: float) -> int:
     """Return on how many images to measure, at most SAMPLE_IMAGES, so that a forward pass is fast enough."""
-    images, _ = _sample(parts.splits.train, MIN_SAMPLE_IMAGES)
+    sample = _sample(parts.splits.train, MIN_SAMPLE_IMAGES)
     network = copy.deepcopy(parts.step.network)
     turn_off_randomness(network)
-    inputs = _inputs(parts, images)
+    inputs = _inputs(parts, sample)
     started = time.perf_counter()
     network(inputs)
     duration = max(1e-9, time.perf_counter() - started)
-    affordable = int(FORWARD_PART * seconds / duration * len(images))
+    affordable = int(FORWARD_PART * seconds / duration * len(sample))
     return max(MIN_SAMPLE_IMAGES, min(SAMPLE_IMAGES, affordable))
 
 
@@ -123,11 +120,10 @@ def _check_penalty(config: Config, parts: Parts, inputs: Tensor, labels: Tensor)
     )
 
 
-def _sample(images: ImageSet, count: int) -> tuple[Tensor, Tensor]:
-    """Return `count` evenly spaced images, uint8 (N, H, W, C), with their labels."""
+def _sample(images: ImageSet, count: int) -> Tensor:
+    """Return the indices of `count` evenly spaced images."""
     count = min(count, len(images))
-    chosen = images.subset(torch.arange(count) * len(images) // count)
-    return torch.cat(list(chosen.chunks(count))), chosen.labels
+    return torch.arange(count) * len(images) // count
 
 
 def _one_of_each(labels: Tensor, count: int) -> Tensor:

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..augmentation.geometry import BoxDraws
 from ..augmentation.transforms import Augment
 from ..machine_errors import ReaderDied
 from ..seeding import generator
 from .batch_size import batches_per_epoch
+from .file_crops import FileCrops
 from .image_set import FileImages, ImageSet, MemoryImages
 
 Batch = tuple[Tensor, Tensor]
@@ -33,7 +35,7 @@ class Batches:
     one batch at a time; others are decoded by worker processes. Both yield the same batches. drop_last: as in
     torch's DataLoader, only full batches are used. Otherwise the images of an epoch are divided into batches
     whose sizes differ by one at most, so none of them is so small that its gradient or its batch statistics
-    are mostly noise.
+    are mostly noise. crops: the images are random crops of these, from files.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Batches:
         seed: int = 0,
         augment: Augment | None = None,
         drop_last: bool = False,
+        crops: FileCrops | None = None,
     ):
         self.images = images
         self.batch_size = batch_size
@@ -51,6 +54,7 @@ class Batches:
         self.seed = seed
         self.augment = augment
         self.drop_last = drop_last
+        self.crops = crops
         self._stored: Batch | None = None
         if isinstance(images, MemoryImages):
             self._stored = _to_device(images, device)
@@ -68,11 +72,21 @@ class Batches:
         order = torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))
         count, used = len(self), len(self) * self.batch_size if self.drop_last else len(self.images)
         indices = [order[i * used // count : (i + 1) * used // count] for i in range(start, min(stop, count))]
-        batches = zip(indices, self._read(indices), strict=True)
-        for step, (index, (images, labels)) in enumerate(batches, start):
+        read = self._read(indices) if self.crops is None else self._read_crops(indices, epoch, start)
+        for step, (index, (images, labels)) in enumerate(zip(indices, read, strict=True), start):
             if self.augment is not None:
                 images = self.augment(images, index, self.seed, epoch, step)
             yield images, labels
+
+    def augmented(self, indices: Tensor, epoch: int, step: int) -> Tensor:
+        """Return the images at these indices as they would be in a batch of them in this step."""
+        if self.crops is not None:
+            images = self.crops.batch(indices, self.seed, epoch, step).to(self.device)
+        else:
+            ((images, _),) = self._read([indices])
+        if self.augment is None:
+            return images
+        return self.augment(images, indices, self.seed, epoch, step)
 
     def in_order(self) -> Iterator[Batch]:
         """Yield all images once, in the split's order; the last batch may be smaller."""
@@ -89,18 +103,35 @@ class Batches:
                     yield images[index].to(self.device), labels[index].to(self.device)
         else:
             assert isinstance(self.images, FileImages)
-            with warnings.catch_warnings():
-                # More workers than cores: the first lines of the run say so.
-                warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
-                loader = DataLoader(
-                    _Decoded(self.images),
-                    batch_sampler=[index.tolist() for index in indices],
-                    num_workers=usable_workers(self.images, self.batch_size),
-                    pin_memory=self.device.type == "cuda",
-                )
-                read = iter(loader)
-            for images, labels in _watched(read):
-                yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+            workers = usable_workers(self.images, self.batch_size)
+            yield from self._by_workers(_Decoded(self.images), [index.tolist() for index in indices], workers)
+
+    def _read_crops(self, indices: list[Tensor], epoch: int, start: int) -> Iterator[Batch]:
+        """Yield (crops, labels) of the steps from `start` on, by the random numbers of each step."""
+        assert self.crops is not None
+        labels, side = self.images.labels, self.crops.crop.size
+        if self.crops.kept is not None and self.device.type == "cpu":  # where workers would take cores
+            for step, index in enumerate(indices, start):
+                yield self.crops.batch(index, self.seed, epoch, step), labels[index]
+            return
+        keys = []
+        for step, index in enumerate(indices, start):
+            draws = self.crops.crop.draws(len(index), self.seed, epoch, step)
+            keys.append(list(zip(index.tolist(), draws, strict=True)))
+        workers = usable_workers(self.crops.files, self.batch_size, side)
+        yield from self._by_workers(_Cropped(self.crops, labels), keys, workers)
+
+    def _by_workers(self, images: Dataset[Any], keys: list[list[Any]], workers: int) -> Iterator[Batch]:
+        """Yield the batches of these keys of a data set, read by so many processes."""
+        with warnings.catch_warnings():
+            # More workers than cores: the first lines of the run say so.
+            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+            loader = DataLoader(
+                images, batch_sampler=keys, num_workers=workers, pin_memory=self.device.type == "cuda"
+            )
+            read = iter(loader)
+        for batch, labels in _watched(read):
+            yield batch.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 
 
 def _watched(read: Iterator[Batch]) -> Iterator[Batch]:
@@ -121,14 +152,15 @@ def _watched(read: Iterator[Batch]) -> Iterator[Batch]:
         raise
 
 
-def usable_workers(images: ImageSet, batch_size: int) -> int:
+def usable_workers(images: ImageSet, batch_size: int, side: int | None = None) -> int:
     """Return the number of processes that read batches: none without enough shared memory for the batches.
 
-    Each process prepares two batches, which it hands over in shared memory (/dev/shm on Linux).
+    Each process prepares two batches, which it hands over in shared memory (/dev/shm on Linux). side: of the
+    images in a batch in pixels, None for their own.
     """
     if not isinstance(images, FileImages):
         return 0
-    height, width, channels = images.shape
+    height, width, channels = images.shape if side is None else (side, side, images.channels)
     needed = 2 * images.workers * batch_size * height * width * channels
     return images.workers if needed <= _free_shared_memory() else 0
 
@@ -155,6 +187,21 @@ class _Decoded(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Batch:
         return self.images.read(index), self.images.labels[index]
+
+
+class _Cropped(Dataset[Any]):
+    """Map-style data set of (crop, label), whose keys are an index and the random numbers of its crop."""
+
+    def __init__(self, crops: FileCrops, labels: Tensor):
+        self.crops = crops
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, key: tuple[int, BoxDraws]) -> Batch:
+        index, draws = key
+        return self.crops.read(index, draws), self.labels[index]
 
 
 def _to_device(images: MemoryImages, device: torch.device) -> Batch:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -70,22 +72,17 @@ def decode(path: str, size: int, resize: str, channels: int) -> Tensor:
     rotation is applied, transparency is composited on white, 16 bits are scaled to 8; only the first frame
     of an animation is decoded. Raises almost any exception if the file is damaged; see `reason`.
     """
-    with Image.open(path) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(
-                f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million"
-            )
-        image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded at 1/2, 1/4 or 1/8 if that is enough
-        image.load()
-        transposition = TRANSPOSITIONS.get(_orientation(image))
-        converted = _eight_bit(image)
-    if transposition is not None:
-        converted = converted.transpose(transposition)
-    converted = _resized(converted, size, resize)
-    mode = "L" if channels == 1 else "RGB"
-    if converted.mode != mode:
-        converted = converted.convert(mode)
-    return torch.from_numpy(np.array(converted).reshape(size, size, channels))
+    return _pixels(_resized(_upright(path, 2 * size), size, resize), channels)
+
+
+def decode_whole(path: str, least_side: int, channels: int) -> Tensor:
+    """Return the whole image of a file as uint8 (height, width, channels), otherwise like `decode`.
+
+    Its sides are divided by a whole number, the largest with which none is shorter than `least_side`.
+    """
+    image = _upright(path, least_side)
+    factor = min(image.size) // least_side
+    return _pixels(image.reduce(factor) if factor > 1 else image, channels)
 
 
 def unused_bits(paths: list[str]) -> str | None:
@@ -109,8 +106,17 @@ def unused_bits(paths: list[str]) -> str | None:
     )
 
 
+@contextmanager
+def naming_damaged(path: str) -> Iterator[str]:
+    """Yield the path of a file to decode; raises DamagedImages, which names it, where that fails."""
+    try:
+        yield path
+    except Exception as error:  # Pillow raises almost any exception for a damaged file
+        raise DamagedImages.of([(path, reason(path, error))]) from error
+
+
 def reason(path: str, error: Exception) -> str:
-    """Return why `decode` failed, as text for an error message."""
+    """Return why a file could not be decoded, as text for an error message."""
     if isinstance(error, UnidentifiedImageError):
         return "is empty" if os.path.getsize(path) == 0 else "is not an image of a known format"
     if isinstance(error, OSError) and error.strerror is not None:
@@ -118,6 +124,30 @@ def reason(path: str, error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "does not fit into memory"
     return f"cannot be decoded ({str(error) or type(error).__name__})"
+
+
+def _upright(path: str, least_side: int) -> Image.Image:
+    """Return the image of a file in mode L or RGB, rotated as its EXIF block says.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where no side becomes shorter than `least_side`.
+    """
+    with Image.open(path) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(
+                f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million"
+            )
+        image.draft(None, (least_side, least_side))
+        image.load()
+        transposition = TRANSPOSITIONS.get(_orientation(image))
+        converted = _eight_bit(image)
+    return converted if transposition is None else converted.transpose(transposition)
+
+
+def _pixels(image: Image.Image, channels: int) -> Tensor:
+    """Return an image in mode L or RGB as uint8 (height, width, channels)."""
+    mode = "L" if channels == 1 else "RGB"
+    converted = image if image.mode == mode else image.convert(mode)
+    return torch.from_numpy(np.array(converted).reshape(image.height, image.width, channels))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..output_streams import is_quiet
-from .image_decoding import DamagedImages, decode, reason
+from .image_decoding import DamagedImages, decode, decode_whole, naming_damaged
 
 
 class ImageSet(ABC):
@@ -67,7 +67,7 @@ class MemoryImages(ImageSet):
     """Images stored in memory: uint8 (N, H, W, C), contiguous.
 
     names: of their files, groups: of the images, if they have any. positions: of the images in the data set
-    as stored, int64 (N,).
+    as stored, int64 (N,). files: those that the images were decoded from.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class MemoryImages(ImageSet):
         names: list[str] | None = None,
         positions: Tensor | None = None,
         groups: list[str] | None = None,
+        files: FileImages | None = None,
     ):
         assert images.dtype == torch.uint8
         assert images.ndim == 4
@@ -86,6 +87,7 @@ class MemoryImages(ImageSet):
         self.labels = labels
         self._names = names
         self._groups = groups
+        self.files = files
         self.positions = torch.arange(len(labels)) if positions is None else positions
 
     @property
@@ -106,12 +108,13 @@ class MemoryImages(ImageSet):
 
     def subset(self, indices: Tensor) -> MemoryImages:
         names, groups = _at(self._names, indices), _at(self._groups, indices)
+        files = None if self.files is None else self.files.subset(indices)
         return MemoryImages(
-            self.images[indices], self.labels[indices], names, self.positions[indices], groups
+            self.images[indices], self.labels[indices], names, self.positions[indices], groups, files
         )
 
     def relabelled(self, labels: Tensor) -> MemoryImages:
-        return MemoryImages(self.images, labels, self._names, self.positions, self._groups)
+        return MemoryImages(self.images, labels, self._names, self.positions, self._groups, self.files)
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         for start in range(0, len(self), size):
@@ -178,11 +181,13 @@ class FileImages(ImageSet):
 
     def read(self, index: int) -> Tensor:
         """Return one image, uint8 (H, W, C); raises DataError naming its file if it cannot be read."""
-        path = self.paths[index]
-        try:
+        with naming_damaged(self.paths[index]) as path:
             return decode(path, self.size, self.resize, self.channels)
-        except Exception as error:  # Pillow raises almost any exception for a damaged file
-            raise DamagedImages.of([(path, reason(path, error))]) from error
+
+    def read_whole(self, index: int, least_side: int) -> Tensor:
+        """Return one image at its own aspect ratio, reduced as in `decode_whole`; raises DataError."""
+        with naming_damaged(self.paths[index]) as path:
+            return decode_whole(path, least_side, self.channels)
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         for start in range(0, len(self), size):
@@ -200,7 +205,7 @@ class FileImages(ImageSet):
 
     def in_memory(self, images: Tensor) -> MemoryImages:
         """Return these images in memory, with the pixels uint8 (N, H, W, C) that were decoded."""
-        return MemoryImages(images, self.labels, self.names, groups=self._groups)
+        return MemoryImages(images, self.labels, self.names, groups=self._groups, files=self)
 
     def decode_all(
         self, indices: Sequence[int], progress: bool, keep: bool = True

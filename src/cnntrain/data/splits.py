@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import ConfigError, DataError
 from ..seeding import generator
 from ..settings.fields import has_control_characters, shorten
+from .file_crops import FileCrops
 from .hashed_splits import class_cut, class_folds, hashed_cut, hashed_folds
 from .image_set import ImageSet
 
@@ -49,7 +50,8 @@ class Splits:
 
     notices: what a user should know of the files, such as images that are not used. unreadable: images of any
     split that cannot be read and are left out of the splits of a run; None where that was not looked for.
-    Raises DataError for a name that cannot be printed.
+    crops: of the files of the training images, where runs share them. Raises DataError for a name that cannot
+    be printed.
     """
 
     train: ImageSet
@@ -58,6 +60,7 @@ class Splits:
     names: list[str]
     notices: list[str] = field(default_factory=list)
     unreadable: Unreadable | None = None
+    crops: FileCrops | None = None
 
     def __post_init__(self) -> None:
         # An accented letter is one character or two, by the system on which a folder was made.

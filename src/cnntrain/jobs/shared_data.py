@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from ..assemble.parts import crops_of_files
 from ..data.image_set import MemoryImages
 from ..data.splits import Splits
 from ..errors import UserError
@@ -33,7 +34,18 @@ class SharedData:
                 self._divided = key, config.data.divided(self._as_stored(config), config.seed)
             except (UserError, OSError):
                 return None
-        return self._divided[1]
+        return self._with_crops(config, self._divided[1])
+
+    def _with_crops(self, config: Config, splits: Splits) -> Splits | None:
+        """Return the splits with the images that the job cuts crops from; None where these cannot be read."""
+        crop = config.augmentation.file_crop(splits.train.shape)
+        if crop != (splits.crops and splits.crops.crop):
+            splits.crops = None
+            try:
+                splits.crops = crops_of_files(config, splits.train)
+            except (UserError, OSError):
+                return None
+        return splits
 
     def _as_stored(self, config: Config) -> Splits:
         key = repr(replace(config.data, val_fraction=0, folds=None, fold=0))

@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from ...augmentation.transforms import Augment
+from ...data.batches import Batches
 from ...data.image_set import ImageSet
 from ...preprocessing.pca_whitening import Project
 from ...preprocessing.preprocess import Preprocess
@@ -35,20 +35,19 @@ def shown_images(train: ImageSet) -> Tensor:
 
 @torch.no_grad()
 def augmentation_rows(
-    preprocess: Preprocess, augment: Augment | None, regularization: Regularizers, train: ImageSet, seed: int
+    preprocess: Preprocess, batches: Batches, regularization: Regularizers
 ) -> dict[str, Tensor]:
     """Return rows of up to 10 images: as stored, and as network inputs in four epochs with mixing and noise.
 
     Each is float (n, H, W, C) in 0…1 on the CPU; inputs of the network are rescaled to 0…1 per image.
     """
-    device = next(preprocess.buffers()).device
+    train, seed = batches.images, batches.seed
     indices = shown_images(train)
-    images = next(train.subset(indices).chunks(IMAGES)).to(device)
-    rows = {"as stored": images.float() / 255}
+    rows = {"as stored": next(train.subset(indices).chunks(IMAGES)).float() / 255}
     for epoch in range(EPOCHS):
-        augmented = images if augment is None else augment(images, indices, seed, epoch, 0)
+        augmented = batches.augmented(indices, epoch, 0)
         seed_torch(seed, "illustration", epoch)
-        labels = train.labels[indices].to(device)
+        labels = train.labels[indices].to(augmented.device)
         rows[f"epoch {epoch + 1}"], _ = as_trained_on(
             preprocess, augmented, labels, regularization, seed, epoch
         )

@@ -31,8 +31,7 @@ def draw_start(folder: Path, config: Config, assembled: Assembled) -> list[str]:
     trainer, train = assembled.trainer, assembled.parts.splits.train
     step, names = trainer.step, []
     if min(train.shape[:2]) >= MIN_SIDE:
-        augment = trainer.train_batches.augment
-        rows = augmentation_rows(step.preprocess, augment, config.regularization, train, config.seed)
+        rows = augmentation_rows(step.preprocess, trainer.train_batches, config.regularization)
         save_sheet(folder / IMAGES, rows, _column_names(assembled))
         names.append(IMAGES)
     if isinstance(config.preprocessing, Projection):
