@@ -6,12 +6,14 @@ import csv
 import io
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 
 from cnntrain.report.leaderboard import leaderboard_csv, leaderboard_lines
-from cnntrain.runs.sweep_folder import JobRecord
+from cnntrain.runs.sweep_folder import JobRecord, JobResults
 from cnntrain.runs.sweep_ranking import leaderboard
+from cnntrain.search.plan import best_jobs
 
 
 def job(
@@ -54,6 +56,21 @@ def test_a_lower_loss_is_better() -> None:
         {"a": job({"x": "1"}, 0.3, 0.4, metric="loss"), "b": job({"x": "2"}, 0.2, 0.9, metric="loss")}
     )
     assert [(entry.jobs[0], entry.mean) for entry in entries] == [("b", 0.2), ("a", 0.3)]
+
+
+def test_of_equal_results_the_one_of_the_lower_loss_at_its_best_epoch_comes_first() -> None:
+    def tied(curve: list[float], losses: list[float | None]) -> JobRecord:
+        return replace(job({"optim.lr": str(len(jobs))}, *curve), losses=losses)
+
+    jobs: dict[str, JobRecord] = {}
+    jobs["unknown"] = tied([0.5, 0.9], [])
+    jobs["late"] = tied([0.9, 0.9, 0.5], [0.6, 0.3, 0.1])
+    jobs["early"] = tied([0.5, 0.9], [0.1, 0.5])
+    jobs["other"] = tied([0.5, 0.9], [0.1, None])
+    assert [entry.jobs[0] for entry in leaderboard(jobs)] == ["late", "early", "unknown", "other"]
+    results = JobResults(jobs, frozenset())
+    assert best_jobs(list(jobs), 2, results, 2) == ["late", "early"]
+    assert best_jobs(list(jobs), 1, results, 1) == ["late"]
 
 
 def test_the_table_has_a_line_for_each_entry_and_the_csv_all_digits() -> None:

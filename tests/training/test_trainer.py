@@ -54,21 +54,29 @@ class Scaled(Preprocess):
 
 
 class Scripted(Softmax):
-    """Softmax with given losses in training, errors and F1 in validation, while there are any left."""
+    """Softmax with given losses in training, errors, F1 and losses in validation, while there are any left.
 
-    def __init__(self, losses: list[float], errors: list[float], f1: list[float | None]):
+    Of validations with given errors the loss is 1 where none is given.
+    """
+
+    def __init__(
+        self, losses: list[float], errors: list[float], f1: list[float | None], val_losses: list[float]
+    ):
         super().__init__(["a", "b"], None, 0.0)
         self.losses = iter(losses)
         self.errors = iter(errors)
         self.f1 = iter(f1)
+        self.val_losses = iter(val_losses)
+        self.val_loss: float | None = None
 
     def forward(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         loss = super().forward(scores, labels)
-        value = next(self.losses, None) if self.training else None
+        value = next(self.losses, None) if self.training else self.val_loss
         return loss if value is None else loss * 0 + value
 
     def metrics(self) -> Metrics:
         error = next(self.errors, None)
+        self.val_loss = None if error is None else next(self.val_losses, 1.0)
         return super().metrics() if error is None else WithError(self.names, error, next(self.f1, None))
 
 
@@ -142,6 +150,7 @@ class Runs:
         losses: list[float] | None = None,
         errors: list[float] | None = None,
         f1: list[float | None] | None = None,
+        val_losses: list[float] | None = None,
         averaging: Averaging | None = None,
         schedule: Schedule | None = None,
         lr: float = 0.5,
@@ -169,7 +178,7 @@ class Runs:
         step = TrainingStep(
             network,
             Scaled(None),
-            Scripted(losses or [], errors or [], f1 or []),
+            Scripted(losses or [], errors or [], f1 or [], val_losses or []),
             update,
             (averaging or NoAverage()).build(weights, STEPS, options.epochs),
             regularizers,
@@ -382,6 +391,36 @@ def test_the_best_checkpoint_has_the_weights_of_the_epoch_with_the_lowest_error(
     assert_equal(best["network"], last(shorter)["network"])
     assert {name: best[name] for name in DESCRIPTION} == DESCRIPTION
     assert last(trainer)["progress"]["best_values"]["val/accuracy"] == 0.8
+
+
+def test_of_equal_epochs_the_one_of_the_lowest_loss_is_the_best_and_then_the_earliest(runs: Runs) -> None:
+    errors, losses = [0.3, 0.1, 0.1, 0.1, 0.1, 0.2], [0.1, 0.9, 0.7, 0.8, 0.7, 0.1]
+    trainer = runs.new(errors=errors, val_losses=losses, epochs=6, max_steps_per_epoch=1)
+    trainer.train(StopSignals())
+    assert last(trainer)["progress"]["best_epoch"] == 3
+    assert last(trainer)["progress"]["best_values"]["val/loss"] == pytest.approx(0.7)
+    # The lower loss counts as progress for early stopping, and a continued run knows the loss to beat.
+    patient = functools.partial(runs.new, "patient", epochs=6, max_steps_per_epoch=1, early_stopping_epochs=2)
+    stopped = patient(errors=errors[:3], val_losses=losses[:3], epochs=3)
+    stopped.train(StopSignals())
+    continued = patient(state=last(stopped), errors=errors[3:], val_losses=losses[3:])
+    continued.train(StopSignals())
+    progress = last(continued)["progress"]
+    assert (progress["best_epoch"], progress["epoch"]) == (3, 5)
+
+
+@pytest.mark.parametrize(("loss", "best_epoch"), [({"val/loss": math.nan}, 2), ({}, 1)])
+def test_an_unknown_loss_of_the_best_epoch_is_beaten_by_none_and_nan_by_any(
+    runs: Runs, loss: dict[str, float], best_epoch: int
+) -> None:
+    new = functools.partial(runs.new, max_steps_per_epoch=1)
+    trainer = new(errors=[0.1], epochs=1)
+    trainer.train(StopSignals())
+    state = last(trainer)
+    state["progress"]["best_values"] = {"val/accuracy": 0.9} | loss
+    continued = new(state=state, errors=[0.1], epochs=2)
+    continued.train(StopSignals())
+    assert last(continued)["progress"]["best_epoch"] == best_epoch
 
 
 def test_best_epoch_early_stopping_and_plateau_go_by_the_chosen_metric(

@@ -13,7 +13,7 @@ from ..config import stored_sweep
 from ..config.choice_files import Choices
 from ..config.equivalent_command import equivalent_overrides, written
 from ..errors import DataError
-from ..metrics import LOWER_IS_BETTER
+from ..metrics import LOWER_IS_BETTER, error_of
 from ..runs import file_names
 from ..runs.metrics_file import validation_of
 from ..runs.run_folder import RunFolder
@@ -48,7 +48,7 @@ class SweepJob:
             return self.result
         if metric is None:
             return None
-        found = {row["epoch"]: validation_of(row, metric) for row in self.record.epochs}
+        found = {row["epoch"]: validation_of(row, metric).value for row in self.record.epochs}
         known = {epoch: value for epoch, value in found.items() if value is not None}
         best = self.record.summary.get("best_epoch") or 0
         if best in known:
@@ -136,9 +136,12 @@ class SweepRecord:
             known_jobs = [job for job in self.jobs if job.name in places]
             return sorted(known_jobs, key=lambda job: places[job.name])
         sound = [job for job in self.jobs if job.record.status not in (DIVERGED, FAILED)]
-        scored = [(job.score(self.metric), job) for job in sound]
-        known = [(score, job) for score, job in scored if score is not None]
-        return [job for _, job in sorted(known, key=lambda entry: entry[0], reverse=True)]
+        scored = [
+            (job.score(self.metric), error_of("loss", job.record.summary.get("val/loss")), job)
+            for job in sound
+        ]
+        known = [(score, loss, job) for score, loss, job in scored if score is not None]
+        return [job for *_, job in sorted(known, key=lambda entry: (-entry[0], entry[1]))]
 
 
 @cache

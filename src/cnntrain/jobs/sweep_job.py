@@ -170,8 +170,9 @@ def _with_curve(record: JobRecord, work: Work) -> JobRecord:
     metric = work.objective
     if metric is None and primary is not None:
         metric = work.config.trainer.selected_by(primary)
-    curve = [] if metric is None else [validation_of(row, metric) for row in rows]
-    return replace(record, epochs=len(rows), curve=curve, metric=metric)
+    results = [] if metric is None else [validation_of(row, metric) for row in rows]
+    curve, losses = [result.value for result in results], [result.loss for result in results]
+    return replace(record, epochs=len(rows), curve=curve, metric=metric, losses=losses)
 
 
 def _disk_is_full(error: BaseException | None, folder: Path) -> bool:

@@ -12,6 +12,7 @@ from .names import (
     format_number,
     printed,
     selectable,
+    selection_order,
     value_of_error,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "format_number",
     "printed",
     "selectable",
+    "selection_order",
     "value_of_error",
 ]

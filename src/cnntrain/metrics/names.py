@@ -58,7 +58,7 @@ def selectable(target: str, count: int | None) -> list[str]:
     return names
 
 
-def error_of(name: str, value: float | None) -> float:
+def error_of(name: str | None, value: float | None) -> float:
     """Return what model selection minimizes: the metric if lower is better, else 1 less it.
 
     Infinity for one that is undefined or NaN.
@@ -66,6 +66,14 @@ def error_of(name: str, value: float | None) -> float:
     if value is None or math.isnan(value):
         return math.inf
     return value if name in LOWER_IS_BETTER else 1 - value
+
+
+def selection_order(name: str | None, value: float | None, loss: float | None) -> tuple[float, float]:
+    """Return what model selection minimizes: the error by a metric, and where it is equal the loss.
+
+    On few validation images many epochs are equal by accuracy. A loss that is unknown or NaN is infinity.
+    """
+    return error_of(name, value), error_of("loss", loss)
 
 
 def value_of_error(name: str, error: float) -> float:

@@ -6,13 +6,14 @@ import itertools
 import json
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
 from ..logger.sink import Row, Sink
 from ..machine_errors import remedy
-from ..metrics import error_of
+from ..metrics import selection_order
 
 
 class JsonLines:
@@ -96,14 +97,25 @@ def _step_of(line: bytes) -> float:
     return step if isinstance(step, int) else math.inf
 
 
-def validation_of(row: Row, metric: str) -> float | None:
+@dataclass(frozen=True)
+class Validated:
+    """A validation metric, None where it is undefined, and the loss beside it, by which ties are decided."""
+
+    value: float | None
+    loss: float | None
+
+    def order(self, metric: str | None) -> tuple[float, float]:
+        """Return what model selection by the metric minimizes."""
+        return selection_order(metric, self.value, self.loss)
+
+
+def validation_of(row: Row, metric: str) -> Validated:
     """Return a validation metric of an epoch's row: of its weights or their average, whichever is better.
 
-    None where it has neither. The best epoch of a run is chosen in the same way.
+    The best epoch of a run is chosen in the same way.
     """
-    values = [row.get(f"{prefix}/{metric}") for prefix in ("val", "val_average")]
-    known = [value for value in values if value is not None]
-    return min(known, key=lambda value: error_of(metric, value)) if known else None
+    found = [Validated(row.get(f"{of}/{metric}"), row.get(f"{of}/loss")) for of in ("val", "val_average")]
+    return min(found, key=lambda one: one.order(metric))
 
 
 class Recorder:

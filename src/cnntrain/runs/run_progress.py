@@ -10,7 +10,8 @@ class Progress:
     """The progress of a run: everything its next step depends on besides weights, optimizer and schedule.
 
     best_error: the lowest validation error so far, by trainer.best_by, reached in epoch best_epoch with
-    metrics best_values by best_weights: those of the "last_step" or the "average". rows: number of rows in
+    metrics best_values by best_weights: those of the "last_step" or the "average"; of equal epochs the one of
+    the lowest loss. rows: number of rows in
     metrics.jsonl. first_loss: the loss of the first step. lowest_loss: the lowest mean training loss of an
     epoch. parts_per_batch: into how many parts a batch is divided, as memory is too small for a whole one.
     """
@@ -48,5 +49,5 @@ class Progress:
         self.lowest_loss = loss if self.lowest_loss is None else min(loss, self.lowest_loss)
 
     def out_of_patience(self, epochs: int | None) -> bool:
-        """Return whether the validation error has not fallen for this many epochs; None: never."""
+        """Return whether none of this many epochs was better than the best one before; None: never."""
         return epochs is not None and self.epoch - self.best_epoch >= epochs

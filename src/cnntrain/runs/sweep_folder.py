@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..metrics import error_of
 from ..search.plan import Task
 from . import file_names
 from .atomic_write import write_text
 from .folder_lock import Watch, exclusive
+from .metrics_file import Validated
 from .status import DIVERGED, FAILED, FINISHED, INTERRUPTED, OPEN, PAUSED, STOPPED
 
 # Of a job that is trained no further; interrupted: its own time limit (trainer.max_minutes) has passed.
@@ -32,7 +34,8 @@ class JobRecord:
     settings: what varies, as overrides by key. stage: in which it was trained last. status: open before its
     end, paused after the epochs of a stage, or one of ENDED. epochs: those done. metric: the objective,
     curve: its value after each epoch. reason: why it ended, where that is no success. seconds: in training.
-    seconds_per_epoch: those of its first stage over its epochs, 0 before its end.
+    seconds_per_epoch: those of its first stage over its epochs, 0 before its end. losses: the validation loss
+    after each epoch; of jobs of earlier versions there are none.
     """
 
     settings: dict[str, str] = field(default_factory=dict)
@@ -44,6 +47,14 @@ class JobRecord:
     reason: str = ""
     seconds: float = 0.0
     seconds_per_epoch: float = 0.0
+    losses: list[float | None] = field(default_factory=list)
+
+    def best(self, epochs: int | None = None) -> Validated | None:
+        """Return the best result of the first epochs, None: of all; None where there is no result."""
+        losses = self.losses or [None] * len(self.curve)
+        found = map(Validated, self.curve[:epochs], losses)
+        known = [one for one in found if one.value is not None]
+        return min(known, key=lambda one: one.order(self.metric), default=None)
 
 
 class SweepFolder:
@@ -100,7 +111,8 @@ class SweepFolder:
 def _parsed(content: Any) -> JobRecord:
     """Return the record that a job.json holds; raises ValueError or TypeError for other content."""
     record = JobRecord(**content)
-    if missing := [entry.name for entry in fields(JobRecord) if entry.name not in content]:
+    optional = {"losses"}
+    if missing := [entry.name for entry in fields(JobRecord) if entry.name not in {*content, *optional}]:
         raise ValueError(f"it lacks {missing[0]}")
     for entry in fields(JobRecord):
         expected = type(getattr(JobRecord(), entry.name))
@@ -115,8 +127,8 @@ def _parsed(content: Any) -> JobRecord:
         raise ValueError(f"status is {record.status!r}")
     if not all(isinstance(value, str) for value in record.settings.values()):
         raise ValueError("settings must be text")
-    if not all(value is None or isinstance(value, float | int) for value in record.curve):
-        raise ValueError("curve must have numbers")
+    if not all(value is None or isinstance(value, float | int) for value in (*record.curve, *record.losses)):
+        raise ValueError("curve and losses must have numbers")
     return record
 
 
@@ -145,6 +157,11 @@ class JobResults:
         sign = -1.0 if record.metric in self._lower_is_better else 1.0
         values = [sign * value for value in record.curve[:epochs] if value is not None]
         return max(values, default=-math.inf)
+
+    def val_loss(self, job: str, epochs: int) -> float:
+        """Return the validation loss beside that objective, infinity where it is not known."""
+        best = self.jobs[job].best(epochs)
+        return error_of("loss", None if best is None else best.loss)
 
     def settings(self, job: str) -> dict[str, str]:
         return self.jobs[job].settings

@@ -6,8 +6,9 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from ..metrics import LOWER_IS_BETTER, format_metric
+from ..metrics import LOWER_IS_BETTER, error_of, format_metric
 from ..search.plan import REPEATED
+from .metrics_file import Validated
 from .status import DIVERGED, FAILED, FINISHED
 from .sweep_folder import JobRecord
 
@@ -19,14 +20,15 @@ class Entry:
     """Jobs with the same settings but for the seed or the fold.
 
     jobs: those whose results count first, the best of them before the others. values: the best objective of
-    each seed and fold, of the jobs that were trained longest. epochs: how long that was. status: that of the
-    job that got farthest.
+    each seed and fold, of the jobs that were trained longest. loss: their mean validation loss, infinity
+    where it is not known. epochs: how long they were trained. status: that of the job that got farthest.
     """
 
     settings: dict[str, str]
     jobs: list[str]
     metric: str | None
     values: list[float]
+    loss: float
     epochs: int
     status: str
     reason: str
@@ -50,15 +52,16 @@ class Entry:
             return text
         return f"{text} ± {format_metric(self.metric, self.deviation).split()[-1]}"
 
-    def order(self) -> tuple[bool, float, bool, float]:
+    def order(self) -> tuple[bool, float, bool, float, float]:
         """Return what entries are sorted by: how far they were trained, whether with several seeds, the mean.
 
-        A single result is higher by chance than a mean that it may not keep up with.
+        A single result is higher by chance than a mean that it may not keep up with. Of equal means the one
+        of the lower validation loss is better.
         """
         sign = -1.0 if self.metric in LOWER_IS_BETTER else 1.0
         score = -math.inf if self.mean is None else sign * self.mean
         reached = math.inf if self.status == FINISHED else float(self.epochs)
-        return self.status not in (FAILED, DIVERGED), reached, len(self.values) > 1, score
+        return self.status not in (FAILED, DIVERGED), reached, len(self.values) > 1, score, -self.loss
 
 
 def leaderboard(jobs: dict[str, JobRecord]) -> list[Entry]:
@@ -76,21 +79,21 @@ def _entry(settings: dict[str, str], names: list[str], jobs: dict[str, JobRecord
     finished = [name for name in sound if jobs[name].status == FINISHED]
     epochs = max((jobs[name].epochs for name in sound or names), default=0)
     counted = finished or [name for name in sound if jobs[name].epochs == epochs]
-    results = {name: value for name in counted if (value := best_of(jobs[name])) is not None}
+    results = {name: result for name in counted if (result := jobs[name].best()) is not None}
     # Jobs that were drawn twice have the same result twice, which says nothing of the noise of seeds.
-    repeated: dict[tuple[str | None, ...], float] = {}
-    for name, value in results.items():
-        repeated.setdefault(tuple(jobs[name].settings.get(key) for key in REPEATED), value)
+    repeated: dict[tuple[str | None, ...], Validated] = {}
+    for name, result in results.items():
+        repeated.setdefault(tuple(jobs[name].settings.get(key) for key in REPEATED), result)
     first = jobs[(counted or names)[0]]
-    ordered = sorted(results, key=results.__getitem__, reverse=first.metric not in LOWER_IS_BETTER)
+    ordered = sorted(results, key=lambda name: results[name].order(first.metric))
     ordered += [name for name in names if name not in results]
-    values = list(repeated.values())
-    return Entry(settings, ordered, first.metric, values, epochs, first.status, first.reason)
+    values = [result.value for result in repeated.values() if result.value is not None]
+    losses = [error_of("loss", result.loss) for result in repeated.values()]
+    loss = statistics.fmean(losses) if losses else math.inf
+    return Entry(settings, ordered, first.metric, values, loss, epochs, first.status, first.reason)
 
 
 def best_of(record: JobRecord) -> float | None:
     """Return the best objective of a job, None where it has none."""
-    known = [value for value in record.curve if value is not None]
-    if not known:
-        return None
-    return min(known) if record.metric in LOWER_IS_BETTER else max(known)
+    best = record.best()
+    return None if best is None else best.value

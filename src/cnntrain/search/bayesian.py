@@ -121,7 +121,8 @@ class Bayesian:
             if self._is_inside(settings):
                 reached = [epochs for epochs in self.stages if results.score(job, epochs) > -math.inf]
                 epochs = max(reached, default=0)
-                entries.append(((epochs, results.score(job, epochs) if epochs else -math.inf), job, settings))
+                score = results.score(job, epochs) if epochs else -math.inf
+                entries.append(((epochs, score, -results.val_loss(job, epochs)), job, settings))
         entries.sort(key=lambda entry: entry[:2])
         normal = NormalDist()
         return [

@@ -48,6 +48,9 @@ class Results(Protocol):
     def score(self, job: str, epochs: int) -> float:
         """Return the best objective in a job's first epochs, higher is better; minus infinity for none."""
 
+    def val_loss(self, job: str, epochs: int) -> float:
+        """Return the validation loss beside that objective, which decides ties; infinity for none."""
+
     def settings(self, job: str) -> dict[str, str]:
         """Return the settings of a job that exists."""
 
@@ -94,7 +97,7 @@ class SuccessiveHalving:
     """All jobs for the epochs of the first stage, the best of them for those of the next (Jamieson &
     Talwalkar 2016). With one stage, every job is trained for all epochs.
 
-    stages: epochs of each. Ties are decided by job number.
+    stages: epochs of each. Ties are decided by the validation loss, then by job number.
     """
 
     def __init__(self, draw: Draw, jobs: int, stages: list[int], reduction: float):
@@ -211,7 +214,8 @@ def stage_and_number(job: str) -> tuple[int, int]:
 def best_jobs(jobs: Sequence[str], epochs: int, results: Results, count: int) -> list[str]:
     """Return the best jobs in their order in `jobs`; those without an objective are none of the best."""
     scores = {job: results.score(job, epochs) for job in jobs}
-    ranked = sorted(jobs, key=lambda job: -scores[job])  # stable: the earlier job of equals
+    losses = {job: results.val_loss(job, epochs) for job in jobs}
+    ranked = sorted(jobs, key=lambda job: (-scores[job], losses[job]))  # stable: the earlier job of equals
     chosen = {job for job in ranked[:count] if scores[job] > -math.inf}
     return [job for job in jobs if job in chosen]
 

@@ -79,6 +79,9 @@ class _OverFolds:
     def score(self, job: str, epochs: int) -> float:
         return statistics.fmean(self.results.score(fold, epochs) for fold in self._folds_of(job))
 
+    def val_loss(self, job: str, epochs: int) -> float:
+        return statistics.fmean(self.results.val_loss(fold, epochs) for fold in self._folds_of(job))
+
     def settings(self, job: str) -> dict[str, str]:
         settings = self.results.settings(self._folds_of(job)[0])
         return {key: value for key, value in settings.items() if key != "data.fold"}

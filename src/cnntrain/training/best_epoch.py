@@ -1,7 +1,13 @@
-"""Model selection: saves the checkpoint of the epoch that is best by one of the validation metrics."""
+"""Model selection: saves the checkpoint of the epoch that is best by one of the validation metrics.
+
+Of epochs that are equal by it, the one of the lowest validation loss is the best, then the earliest.
+"""
 
 from __future__ import annotations
 
+import math
+
+from ..metrics import error_of
 from ..runs.checkpoint import Checkpoints, State
 from ..runs.run_progress import Progress
 from .evaluate_split import Evaluation
@@ -26,20 +32,23 @@ def keep_best(
     if averaged is not None:
         candidates.append((averaged.evaluation, "average", averaged.network))
     candidates.append((validation, "last_step", trained_state["network"]))
-    evaluation, which, weights = min(
-        candidates, key=lambda candidate: _selection_error(candidate[0], best_by)
-    )
+    evaluation, which, weights = min(candidates, key=lambda candidate: _order(candidate[0], best_by))
     if evaluation is not None:
-        error = _selection_error(evaluation, best_by)
-        if progress.best_error is not None and error >= progress.best_error:
+        if progress.best_error is not None and evaluation.order(best_by) >= _order_so_far(progress):
             return
-        progress.best_error, progress.best_values = error, evaluation.row("val")
+        progress.best_error, progress.best_values = evaluation.error(best_by), evaluation.row("val")
     progress.best_epoch, progress.best_weights = progress.epoch, which
     # With an average, both candidates are stored, for evaluate.weights.
     stored = {f"network_of_{name}": state for _, name, state in candidates if averaged is not None}
     checkpoints.save_best(trained_state | {"network": weights} | stored)
 
 
-def _selection_error(evaluation: Evaluation | None, best_by: str) -> float:
-    """Return the error that model selection minimizes, 0 without an evaluation."""
-    return 0.0 if evaluation is None else evaluation.error(best_by)
+def _order(evaluation: Evaluation | None, best_by: str) -> tuple[float, float]:
+    """Return what model selection minimizes, zeros without an evaluation."""
+    return (0.0, 0.0) if evaluation is None else evaluation.order(best_by)
+
+
+def _order_so_far(progress: Progress) -> tuple[float, float]:
+    """Return the same of the best epoch so far; where its loss is not known, no equal epoch is better."""
+    assert progress.best_error is not None
+    return progress.best_error, error_of("loss", progress.best_values.get("val/loss", -math.inf))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..data.batches import Batches
 from ..loss.criterion import Criterion
-from ..metrics import error_of
+from ..metrics import error_of, selection_order
 from .device import Compute
 
 
@@ -31,8 +31,12 @@ class Evaluation:
         return {f"{prefix}/{name}": value for name, value in self._values().items()}
 
     def error(self, name: str) -> float:
-        """Return what model selection by a metric minimizes (see `error_of`)."""
+        """Return the error by a metric (see `error_of`)."""
         return error_of(name, self._values()[name])
+
+    def order(self, name: str) -> tuple[float, float]:
+        """Return what model selection by a metric minimizes, ties included (see `selection_order`)."""
+        return selection_order(name, self._values()[name], self.loss)
 
     def _values(self) -> dict[str, float | None]:
         return {"loss": self.loss, **self.metrics}

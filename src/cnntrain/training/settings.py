@@ -62,12 +62,14 @@ class Trainer(Option):
     best_by: str = setting(
         AUTO,
         "validation metric by which the best epoch (best.pt) is chosen, and which early stopping, "
-        "schedule=plateau and searches go by; auto: accuracy, for values the mean absolute error",
+        "schedule=plateau and searches go by; where it is equal, the lower validation loss is better; auto: "
+        "accuracy, for values the mean absolute error",
         choices=(AUTO, *SELECTABLE),
     )
     early_stopping_epochs: int | None = setting(
         None,
-        "stop after this many epochs without a better validation metric (trainer.best_by); null: never",
+        "stop after this many epochs without a better one by trainer.best_by, or an equal one with a lower "
+        "validation loss; null: never",
         ge=1,
     )
     max_steps_per_epoch: int | None = setting(
