@@ -60,6 +60,8 @@ KEYS = [
     "average.count",
     "update.schedule.level",
     "update.optimizers.0.state",
+    "threads",
+    "data",
 ]
 SHAPED = [
     "names",
@@ -78,6 +80,7 @@ VARIANTS += [(key, "text") for key in ("network", "progress.step", "sums", "upda
 VARIANTS += [(key, "text") for key in ("precision", "update.optimizers.0.state.0.momentum_buffer")]
 VARIANTS += [("update.optimizers.0.state.1.momentum_buffer", "null"), ("preprocess.scale", "complex")]
 VARIANTS += [(key, "negative") for key in ("average.count", "progress.step", "progress.best_epoch")]
+VARIANTS += [("update.optimizers.0.state", "emptied")]
 VARIANTS += [(key, "unknown key") for key in ("network", "progress", "update", "average")]
 
 
@@ -100,6 +103,8 @@ def change_key(state: dict[str, Any], key: str, change: str) -> None:
         node[leaf] = None
     elif change == "text":
         node[leaf] = "text"
+    elif change == "emptied":
+        node[leaf] = {}
     elif change == "negative":
         node[leaf] = -5
     elif change == "complex":

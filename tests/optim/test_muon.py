@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cnntrain.errors import ConfigError, DataError
 from cnntrain.optim.muon import orthogonalized
 from cnntrain.optim.settings import AdamW, Muon, Sgd
-from cnntrain.runs.checkpoint_schema import check_optimizer
+from cnntrain.runs.optimizer_state import check_optimizer
 
 
 @pytest.mark.parametrize("shape", [(16, 27), (64, 27), (32, 32)])
@@ -193,9 +193,9 @@ def test_a_stored_state_is_checked_part_by_part(bias: bool) -> None:
     set_gradients(filters, 0)
     optimizer.step()
     state = copy.deepcopy(optimizer.state_dict())
-    check_optimizer(state, optimizer, "optimizer", "last.pt")
+    check_optimizer(state, optimizer, "optimizer", "last.pt", True, None)
     optimizer.load_state_dict(state)
     for part in ("filters", "rest") if bias else ("filters",):
         damaged = state | {part: state[part] | {"param_groups": []}}
         with pytest.raises(DataError, match=rf"last\.pt: optimizer\.{part}\.param_groups must be a list"):
-            check_optimizer(damaged, optimizer, "optimizer", "last.pt")
+            check_optimizer(damaged, optimizer, "optimizer", "last.pt", True, None)

@@ -362,7 +362,7 @@ def test_an_update_continues_exactly_from_its_state(fp16: bool) -> None:
         update.optimizers = OptimizerStages(update.optimizers.stages, schedule)
     run(first, range(3))
     state = copy.deepcopy(first.state_dict())
-    second.check_state(state, "last.pt")
+    second.check_state(state, "last.pt", 3)
     second.load_state_dict(state)
     for mine, other in zip(second.weights, first.weights, strict=True):
         mine.data.copy_(other)
@@ -389,6 +389,6 @@ def test_a_state_that_does_not_fit_is_reported_with_its_file_and_part(
 ) -> None:
     update = make_update(fp16=True)
     state = update.state_dict()
-    update.check_state(state, "last.pt")
+    update.check_state(state, "last.pt", 0)
     with pytest.raises(DataError, match=re.escape(f"last.pt: {message}")):
-        update.check_state(state | {part: change(state[part])}, "last.pt")
+        update.check_state(state | {part: change(state[part])}, "last.pt", 0)

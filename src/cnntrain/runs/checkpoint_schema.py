@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..errors import DataError
@@ -50,12 +49,16 @@ class TrainedState:
 
 @dataclass
 class UpdateState:
-    """What the next update depends on besides the weights."""
+    """What the next update depends on besides the weights.
+
+    weights_with_state: their numbers, by optimizer and by part of its state; earlier versions wrote none.
+    """
 
     optimizers: list[dict[str, Any]]
     schedule: dict[str, Any]
     scaler: dict[str, Any]
     skipped: Tensor
+    weights_with_state: list[list[list[int]]] | None = None
 
 
 @dataclass(kw_only=True)
@@ -74,6 +77,8 @@ class RunState(TrainedState):
 def check_state(state: dict[str, Any], schema: type, source: str) -> None:
     """Raise DataError naming the first key of a checkpoint that is missing, unknown or of another type."""
     wrong = _mapping_problem(state, schema, "")
+    if wrong is None and "batch_size" in state:  # written by versions that wrote these, too
+        wrong = next((f"{name} is missing" for name in ("threads", "data") if state.get(name) is None), None)
     if wrong is None and state["precision"] not in PRECISIONS:
         wrong = f"precision must be one of {', '.join(PRECISIONS)}"
     if wrong is not None:
@@ -166,7 +171,7 @@ def _difference(stored: Any, own: Any, key: str) -> str | None:
         if not isinstance(stored, Tensor):
             return f"{key} must be a tensor"
         if stored.shape != own.shape or stored.dtype != own.dtype:
-            return f"{key} is {_describe(stored)}, must be {_describe(own)}"
+            return f"{key} is {describe(stored)}, must be {describe(own)}"
         return None
     if isinstance(own, dict):
         if not isinstance(stored, dict):
@@ -189,50 +194,7 @@ def _difference(stored: Any, own: Any, key: str) -> str | None:
     return None if isinstance(stored, type(own)) or own is None else f"{key} must be {type(own).__name__}"
 
 
-def _describe(tensor: Tensor) -> str:
+def describe(tensor: Tensor) -> str:
+    """Return a tensor's shape and type in words."""
     shape = "x".join(map(str, tensor.shape)) or "a number"
     return f"{shape} {str(tensor.dtype).removeprefix('torch.')}"
-
-
-def check_optimizer(stored: Any, optimizer: torch.optim.Optimizer, key: str, source: str) -> None:
-    """Raise DataError if the stored state of an optimizer does not fit its weights.
-
-    An optimizer made of several, such as Muon, names the parameter groups of each in `groups_of_parts`.
-    """
-    own = optimizer.state_dict()
-    parts = getattr(optimizer, "groups_of_parts", None)
-    if parts is None:
-        _check_optimizer_part(stored, own, optimizer.param_groups, key, source)
-        return
-    if not isinstance(stored, dict) or stored.keys() != own.keys():
-        raise DataError(f"{source}: {key} must have the keys {', '.join(own)}")
-    for name, groups in parts().items():
-        _check_optimizer_part(stored[name], own[name], groups, f"{key}.{name}", source)
-
-
-def _check_optimizer_part(
-    stored: Any, own: dict[str, Any], groups: list[dict[str, Any]], key: str, source: str
-) -> None:
-    if not isinstance(stored, dict) or stored.keys() != own.keys():
-        raise DataError(f"{source}: {key} must have the keys {', '.join(own)}")
-    check_structure(stored["param_groups"], own["param_groups"], f"{key}.param_groups", source)
-    weights = [weight for group in groups for weight in group["params"]]
-    state, total = stored["state"], sum(weight.numel() for weight in weights)
-    if not isinstance(state, dict) or not all(isinstance(values, dict) for values in state.values()):
-        raise DataError(f"{source}: {key}.state must be a mapping of mappings")
-    if not set(state) <= set(range(len(weights))):
-        raise DataError(f"{source}: {key}.state is not that of {len(weights)} weights")
-    first: dict[str, Any] = next(iter(state.values()), {})
-    for index, values in state.items():
-        if values.keys() != first.keys():
-            raise DataError(f"{source}: {key}.state.{index} has other keys than those of the other weights")
-        for name, value in values.items():
-            if not isinstance(value, type(first[name])) or isinstance(value, str):
-                raise DataError(f"{source}: {key}.state.{index}.{name} is of another type than it must be")
-            # L-BFGS keeps vectors over all weights at once.
-            shapes = ((), tuple(weights[index].shape), (total,))
-            if isinstance(value, Tensor) and tuple(value.shape) not in shapes:
-                raise DataError(
-                    f"{source}: {key}.state.{index}.{name} is {_describe(value)}, "
-                    f"the weight {_describe(weights[index])}"
-                )

@@ -114,7 +114,7 @@ class TrainingStep:
         average = None if self.average is None else self.average.state_dict()
         check_structure(state["network"], self.network.state_dict(), "network", source)
         check_structure(state["average"], average, "average", source)
-        self.update.check_state(state["update"], source)
+        self.update.check_state(state["update"], source, state["progress"]["step"])
         self.network.load_state_dict(state["network"])
         self.update.load_state_dict(state["update"])
         if self.average is not None:

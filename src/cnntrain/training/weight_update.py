@@ -14,7 +14,8 @@ from ..errors import DataError
 from ..instruments.instrument import Instruments
 from ..optim.optimizer_stages import LR_SCALE, OptimizerStages, Stage
 from ..regularization.penalties import WeightRegularization
-from ..runs.checkpoint_schema import check_optimizer, check_structure
+from ..runs.checkpoint_schema import check_structure
+from ..runs.optimizer_state import check_optimizer, weights_with_state
 from ..without_compiler import make_step
 from .nonfinite import NonFinite, SkippedUpdates
 
@@ -140,20 +141,30 @@ class Update:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything the next update depends on besides the weights."""
+        optimizers = [stage.optimizer.state_dict() for stage in self.optimizers.stages]
         return {
-            "optimizers": [stage.optimizer.state_dict() for stage in self.optimizers.stages],
+            "optimizers": optimizers,
+            "weights_with_state": [weights_with_state(state) for state in optimizers],
             "schedule": self.optimizers.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "skipped": self.skipped.counts.cpu(),
         }
 
-    def check_state(self, state: dict[str, Any], source: str) -> None:
-        """Raise DataError naming the first part of a stored state that does not fit this update."""
+    def check_state(self, state: dict[str, Any], source: str, updates: int) -> None:
+        """Raise DataError naming the first part of a stored state that does not fit this update.
+
+        updates: the number of those that the state follows.
+        """
         stages, optimizers = self.optimizers.stages, state["optimizers"]
         if len(optimizers) != len(stages):
             raise DataError(f"{source}: update.optimizers must be a list of {len(stages)}")
+        numbers = state.get("weights_with_state") or [None] * len(stages)
+        if len(numbers) != len(stages):
+            raise DataError(f"{source}: update.weights_with_state must be a list of {len(stages)}")
         for number, (stage, stored) in enumerate(zip(stages, optimizers, strict=True)):
-            check_optimizer(stored, stage.optimizer, f"update.optimizers[{number}]", source)
+            key = f"update.optimizers[{number}]"
+            started = updates > stage.from_step and not self._fp16  # which may have skipped all of them
+            check_optimizer(stored, stage.optimizer, key, source, started, numbers[number])
         own = self.optimizers.schedule.state_dict()
         check_structure(state["schedule"], own, "update.schedule", source)
         check_structure(state["skipped"], self.skipped.counts, "update.skipped", source)
