@@ -46,7 +46,7 @@ def test_lines_are_not_wrapped_in_a_file(
     assert capsys.readouterr().out.splitlines() == LINES
 
 
-def test_a_quiet_run_prints_one_line_with_its_result_and_errors_as_always(
+def test_every_quiet_job_prints_one_line_with_its_result_and_errors_as_always(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -59,7 +59,22 @@ def test_a_quiet_run_prints_one_line_with_its_result_and_errors_as_always(
     assert main([*quiet, "-m", "seed=0,1", "hydra.sweep.dir=sweep"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("sweep     2 jobs in sweep, 0 failed; best 000")
+    ensemble = [f"ensemble.members=[{','.join(str(path) for path in Path('sweep').resolve().glob('000*'))}]"]
+    for job, overrides, words in (
+        ("evaluate", ["run=run"], f"accuracy {accuracy:.2%}"),
+        ("check", ["check.seconds=0.01", "model=linear", "data.limit=100"], "none of "),
+        ("data", ["data.limit=100"], "none of "),
+        ("lr_range", ["model=linear"], ": optim.lr="),
+        ("ensemble", ensemble, "ensemble of 2, test accuracy"),
+    ):
+        code = main([f"job={job}", "trainer.quiet=true", *overrides])
+        captured = capsys.readouterr()
+        assert (code, captured.out.count("\n"), captured.err) == (0, 1, ""), (job, captured)
+        assert words in captured.out
     assert main([*quiet, "optim.lr=1e30", "trainer.epochs=2"]) == 4
     captured = capsys.readouterr()
     assert not captured.out
     assert "diverged" in captured.err
+    # What a run was told for its training is not meant for its evaluation.
+    assert main(["job=evaluate", "run=run"]) == 0
+    assert capsys.readouterr().out.count("\n") > 5

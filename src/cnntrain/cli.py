@@ -247,7 +247,8 @@ def _start_ensemble(run: Path, command: CommandLine, choices: Choices) -> None:
     checked = configure(command.overrides, choices)
     from .jobs.dispatch import start_on_sweep
 
-    start_on_sweep(checked, run)
+    with quiet_output(_is_quiet(checked.config)):
+        start_on_sweep(checked, run)
 
 
 def _evaluate_ensemble(run: Path, command: CommandLine) -> None:
@@ -298,7 +299,7 @@ def _completion(command: str) -> str:
 
 
 def _is_quiet(config: Config) -> bool:
-    return bool(config.job == "train" and config.trainer.quiet)
+    return bool(config.trainer.quiet)
 
 
 def _print_notices(notices: list[str]) -> None:

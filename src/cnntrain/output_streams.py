@@ -86,6 +86,12 @@ def print_last(line: str) -> None:
     print(line, file=sys.stdout.stream if isinstance(sys.stdout, _Quiet) else sys.stdout, flush=True)
 
 
+def print_result(line: str) -> None:
+    """Print the one line of a job inside `quiet_output`; outside, more than it has been printed before."""
+    if is_quiet():
+        print_last(line)
+
+
 @contextmanager
 def tolerant_output() -> Iterator[None]:
     """Let training go on inside the context where standard output or error cannot be written."""

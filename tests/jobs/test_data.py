@@ -196,3 +196,14 @@ def test_an_interrupted_audit_leaves_no_folder(folder: Path, monkeypatch: pytest
     out = folder.parent / "out"
     assert main(["data", f"data={folder}", f"hydra.run.dir={out}"]) == 130
     assert not out.exists()
+
+
+def test_where_there_is_nothing_to_check_the_exit_code_is_that_of_unusable_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty/class").mkdir(parents=True)
+    for path in ("nowhere", "empty"):
+        assert main(["job=data", "data=folder", f"data.path={path}", "hydra.run.dir=audit"]) == 3
+        assert path in capsys.readouterr().err
+        assert not Path("audit").exists()

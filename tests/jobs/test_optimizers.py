@@ -119,7 +119,7 @@ def test_a_common_learning_rate_is_used_and_divergence_is_reported(
     [
         (["optimizers.steps=5"], ["optimizers.steps=5", "add job=optimizers"]),
         (["job=optimizers", "summary.memory_gb=1"], ["summary.memory_gb=1", "add job=summary"]),
-        (["job=optimizers", "optim=adam"], ["optim=adam", "leave optim out"]),
+        (["job=optimizers", "optim=adam"], ["optim: has no effect", "(optimizers.lr)", "leave it out"]),
         (["job=optimizers", "run=earlier"], ["run=earlier", "leave run=… out"]),
         (["job=optimizers", "optimizers.steps=0"], ["optimizers.steps=0", "≥ 1"]),
     ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import CheckFailed
+
 
 @dataclass(frozen=True)
 class CheckResult:
@@ -28,6 +30,16 @@ class CheckResult:
     def line(self) -> str:
         """Return the line of the table."""
         return f"{self.mark} {self.name:<21} {self.sentence}"
+
+
+def passed_line(results: list[CheckResult]) -> str:
+    """Return a line on checks of which none failed; raises CheckFailed with the names of those that did."""
+    failed = [result.name for result in results if result.passed is False]
+    if failed:
+        raise CheckFailed(f"{len(failed)} of {len(results)} checks failed: {', '.join(failed)}")
+    warned = [result.name for result in results if result.warns]
+    warnings = f", with a warning: {', '.join(warned)}" if warned else ""
+    return f"none of {len(results)} checks failed{warnings}"
 
 
 def warning(name: str, sentence: str, details: dict[str, Any] | None = None) -> CheckResult:

@@ -92,7 +92,7 @@ def _problems(overrides: list[str]) -> list[str]:
             problems.append(
                 f"{shorten(override)}: all jobs would share one folder; write {key}='${{hydra.job.num}}'"
             )
-        elif key == OF_SWEEPS or key.startswith(f"{OF_SWEEPS}."):
+        elif key in (OF_SWEEPS, "trainer.quiet") or key.startswith(f"{OF_SWEEPS}."):
             problems.append(
                 f"{shorten(override)}: has no effect beside hydra/…, with which Hydra runs the sweep"
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 
-from ..optim.settings import Sgd
 from ..settings.config_tree import Config
 from ..settings.fields import default_of, format_value, settings_of
 from ..settings.job_settings import JOB_SETTINGS, Ensemble, Head
@@ -19,11 +18,6 @@ def job_checks(config: Config) -> Iterator[str]:
     yield from job_problems(config)
     if config.job == "ensemble" and config.ensemble.members and config.ensemble.best != Ensemble().best:
         yield "ensemble.best: applies to run=SWEEP only; leave it out"
-    if config.job == "optimizers" and config.optim != Sgd():
-        yield (
-            f"optim={config.optim.name}: job=optimizers runs every optimizer with settings of its own; leave "
-            "optim out, and write optimizers.lr=… for another rate"
-        )
 
 
 def job_problems(config: Config, stored: Config | None = None) -> Iterator[str]:

@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from ..errors import ConfigError
 from ..settings.config_tree import OF_SWEEPS
 from ..settings.fields import shorten
+from ..settings.option import Notice
 from .check import Checked, check, problems_of
 from .choice_files import EXPERIMENT, Choices, built_in_folder
 from .compose import RUN_FOLDER, SWEEP_FOLDER, compose, laid_over
+from .read_by_jobs import without_effect
 from .read_yaml import read_yaml
 from .select_choices import HYDRA_SWEEPS, Selection, select
-
-# Groups whose settings decide how a network is trained.
-OF_TRAINING = ("augmentation", "regularization", "optim", "schedule", "averaging")
-# Settings of job=ensemble besides its own.
-OF_ENSEMBLES = ("job", "run", "trainer.device", "trainer.precision", "trainer.threads")
 
 
 def configure(overrides: list[str], choices: Choices) -> Checked:
@@ -50,20 +47,6 @@ def _sweeps_only(overrides: list[str], choices: Choices) -> list[str]:
     return [f"experiment={names[-1]}: its hydra.{found[0]} applies to sweeps only; add -m"]
 
 
-def _without_effect_on_ensembles(selection: Selection) -> Iterator[str]:
-    """Yield an error for each setting of a network or its training, which members of an ensemble have."""
-    for key in [*selection.given, *selection.settings]:
-        if key not in OF_ENSEMBLES and not key.startswith("ensemble."):
-            yield f"{key}: has no effect with job=ensemble, whose members have settings of their own"
-
-
-def _without_effect_on_heads(selection: Selection) -> Iterator[str]:
-    """Yield an error for each setting of a training, which a head in closed form has none of."""
-    for key in [*selection.given, *selection.settings]:
-        if key.partition(".")[0] in OF_TRAINING or key == "trainer.epochs":
-            yield f"{key}: has no effect with job=head, which trains nothing; leave it out"
-
-
 def _single_run_problems(overrides: list[str]) -> list[str]:
     """Return errors for overrides of Hydra's configuration that have an effect in a sweep only."""
     problems = []
@@ -88,12 +71,11 @@ def configure_job(overrides: list[str], choices: Choices, problems: list[str] | 
     if selection.problems or selection.file_problems:
         raise ConfigError(all_problems(selection))
     composed = compose(selection, choices)
-    if composed.config.job == "ensemble" and (problems := list(_without_effect_on_ensembles(selection))):
-        raise ConfigError(problems)
-    if composed.config.job == "head" and (problems := list(_without_effect_on_heads(selection))):
+    unread = list(without_effect(composed.config, [*selection.given, *selection.settings]))
+    if problems := [line for line in unread if not isinstance(line, Notice)]:
         raise ConfigError(problems)
     checked = check(composed.config, composed.run_folder, RUN_FOLDER in selection.folders)
-    checked.notices.extend(_replaced_choices(selection))
+    checked.notices.extend([*map(str, unread), *_replaced_choices(selection)])
     return checked
 
 

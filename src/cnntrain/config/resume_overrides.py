@@ -30,7 +30,7 @@ DIVISION = (
     *("csv_image", "csv_label", "csv_split", "csv_group"),
 )
 # Settings that jobs other than training use of an earlier run, besides their own and those of the data.
-USED_BY_JOBS = ("job", "run", "trainer.device", "trainer.precision", "trainer.threads")
+USED_BY_JOBS = (*("job", "run", "trainer.device", "trainer.precision", "trainer.threads", "trainer.quiet"),)
 
 
 def changed(stored: Config, overrides: list[str], choices: Choices) -> Config:
@@ -58,6 +58,8 @@ def changed(stored: Config, overrides: list[str], choices: Choices) -> Config:
         text.lstrip("+").startswith("report.confirm=") for text in overrides
     ):
         config.report.confirm = None  # what the run was told was for its own end
+    if config.job != "train" and "trainer.quiet=true" not in overrides:
+        config.trainer.quiet = False  # the run was told for its training
     if problems := list(job_problems(config, stored)):
         raise ConfigError(problems)
     store_absolute_paths(config)

@@ -99,6 +99,17 @@ def _text_below_table(costs: NetworkCosts) -> list[str]:
     return [*lines, *(f"notice      {notice}" for notice in costs.notices)]
 
 
+def one_line(costs: NetworkCosts) -> str:
+    """Return parameters, multiply-adds and the memory of training on one line."""
+    parameters = costs.total(lambda row: row.weights + row.biases, with_auxiliary=True)
+    multiply_adds = costs.total(lambda row: row.multiply_adds)
+    memory = costs.memory.resident or costs.memory.training.peak
+    return (
+        f"{group_digits(parameters)} parameters, {group_digits(multiply_adds)} multiply-adds, "
+        f"{format_bytes(memory)} in training with batches of {costs.memory.training.batch_size}"
+    )
+
+
 def markdown(costs: NetworkCosts) -> str:
     """Return the summary as Markdown."""
     alignments = ["---:" if column in NUMERIC_COLUMNS else "---" for column in range(len(HEAD))]

@@ -9,6 +9,7 @@ import torch
 
 from ..assemble.first_lines import data_line
 from ..assemble.parts import checked_network_input, training_batches
+from ..checks.check_result import passed_line
 from ..checks.data.audit import Audit, audit
 from ..config import stored_config
 from ..config.choice_files import Choices
@@ -16,8 +17,7 @@ from ..config.equivalent_command import equivalent_command
 from ..config.resolve_batch_size import with_batch_size
 from ..data.image_set import ImageSet
 from ..data.splits import Splits
-from ..errors import CheckFailed
-from ..output_streams import print_labelled
+from ..output_streams import print_labelled, print_result
 from ..report.data_file import write_data_file
 from ..report.data_page import MIN_SIDE, Batch, DataPage
 from ..report.pictures.network_inputs import as_trained_on
@@ -79,9 +79,7 @@ def _report(config: Config, splits: Splits, found: Audit, folder: RunFolder) -> 
     )
     write_text(folder.path / file_names.DATA_PAGE, page.html())
     print(f"\n{folder.path}: {file_names.DATA}, {file_names.DATA_PAGE}\n", flush=True)
-    failed = [result.name for result in found.results if result.passed is False]
-    if failed:
-        raise CheckFailed(f"{len(failed)} of {len(found.results)} checks failed: {', '.join(failed)}")
+    print_result(f"{folder.path}: {passed_line(found.results)}")
 
 
 def _first_batch(config: Config, splits: Splits, found: Audit) -> Batch | None:

@@ -14,7 +14,7 @@ from ..errors import ConfigError, DataError
 from ..findings.predictions import calibration
 from ..loss.class_losses import scores_of
 from ..metrics.class_metrics import ClassMetrics
-from ..output_streams import print_labelled
+from ..output_streams import print_labelled, print_result
 from ..prediction.ensemble import check_members, load_ensemble
 from ..prediction.trained import TrainedNetwork, load_trained
 from ..report.evaluation_table import evaluation_lines
@@ -84,6 +84,8 @@ def make_ensemble(config: Config, sweep: Path | None, path: Path, named_by_user:
         write_text(folder.path / file_names.ENSEMBLE, json.dumps(content, indent=1) + "\n")
         print_labelled([f"folder    {folder.path}"])
         print("\n".join(comparison_lines(chosen, content)), flush=True)
+        test = content["test"]["accuracy"]
+        print_result(f"{folder.path}: ensemble of {len(chosen)}, test accuracy {test:.2%}")
 
 
 def evaluate_ensemble(path: Path, split: str) -> None:

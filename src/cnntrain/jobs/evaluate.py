@@ -23,7 +23,7 @@ from ..errors import ConfigError, DataError
 from ..loss.class_losses import RejectingSoftmax
 from ..loss.criterion import Criterion
 from ..metrics import format_metric, printed
-from ..output_streams import print_labelled
+from ..output_streams import print_labelled, print_result
 from ..report.evaluation_table import evaluation_lines
 from ..report.predictions_file import predictions_file, writes_predictions
 from ..runs.atomic_write import write_text
@@ -92,11 +92,12 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
     metrics = {**evaluation.metrics, "loss": evaluation.loss}
     print("\n".join(evaluation_lines(title, metrics, evaluation.details, names)) + "\n")
     if views is not None and view_metrics is not None:
-        print(f"{views.description}, predictions averaged: {_view_line(view_metrics)}\n")
+        print(f"{views.description}, predictions averaged: {_printed_line(view_metrics)}\n")
     if dense:
         print("\n".join(dense.lines()) + "\n")
     write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
     print("\n".join(str(written) for written in (file, table) if written is not None))
+    print_result(f"{file}: {title}, {_printed_line(metrics)}")
 
 
 @contextmanager
@@ -112,8 +113,8 @@ def _predictions(
         )
 
 
-def _view_line(metrics: dict[str, float | None]) -> str:
-    """Return the metrics of averaged predictions as printed."""
+def _printed_line(metrics: dict[str, float | None]) -> str:
+    """Return metrics as printed, on one line."""
     return ", ".join(format_metric(name, metrics[name]) for name in printed(list(metrics), best_by=None))
 
 

@@ -10,7 +10,7 @@ from ..assemble.parts import evaluation_batches
 from ..assemble.run import assemble
 from ..config import stored_config
 from ..errors import ConfigError, DataError
-from ..output_streams import print_labelled
+from ..output_streams import print_labelled, print_result
 from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.run_folder import create
@@ -27,7 +27,7 @@ from ..training.closed_form_heads import (
 )
 from ..training.evaluate_split import evaluate_split
 from .run_outcome import recorded_outcome
-from .run_summary import run_summary
+from .run_summary import primary_metrics, run_summary
 
 
 def fit_head(config: Config, path: Path, named_by_user: bool) -> None:
@@ -76,6 +76,8 @@ def fit_head(config: Config, path: Path, named_by_user: bool) -> None:
         folder.write_summary(summary)
         _print_summary(summary)
         print(f"{folder.path}: {file_names.CONFIG}, {file_names.SUMMARY}, checkpoints/", flush=True)
+        found = ", ".join([f"{chosen['method']} {chosen['value']:g}", *primary_metrics(summary)])
+        print_result(f"{folder.path}: {found}")
 
 
 def _best_head(settings: HeadSettings, train: Features, val: Features, classes: int) -> Head:

@@ -12,6 +12,7 @@ from ..checks.lr_range import lr_range_test
 from ..config.choice_files import Choices
 from ..config.equivalent_command import equivalent_command
 from ..initialization.settings import FromRun
+from ..output_streams import print_result
 from ..report.pictures.lr_range import draw_lr_range
 from ..runs.atomic_write import write_text
 from ..runs.run_folder import RunFolder
@@ -58,3 +59,5 @@ def _test(config: Config, parts: Parts, folder: RunFolder) -> None:
     write_text(folder.path / FILE, json.dumps(content, indent=2) + "\n")
     draw_lr_range(folder.path / PICTURE, result.lrs, result.losses, result.smoothed, suggestion)
     print(f"\n{folder.path}: {PICTURE}, {FILE}", flush=True)
+    found = "the loss does not fall beyond its noise" if suggestion is None else f"optim.lr={suggestion:g}"
+    print_result(f"{folder.path}: {found}")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..config import stored_config
 from ..optim.settings import Optim
+from ..output_streams import print_last
 from ..report.optimizer_paths import (
     BOWL,
     SADDLE,
@@ -43,7 +44,7 @@ def compare_optimizers(config: Config, path: Path, named_by_user: bool) -> None:
             content[surface.name] = _describe(surface, optimizers, paths)
             _draw(folder.path / f"{surface.name}.png", surface, optimizers, paths)
         write_text(folder.path / "optimizers.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-        print(f"{folder.path}: bowl.png, saddle.png, optimizers.json", flush=True)
+        print_last(f"{folder.path}: bowl.png, saddle.png, optimizers.json")
 
 
 def _describe(

@@ -17,7 +17,7 @@ from ..findings.evidence import gather_evidence
 from ..findings.judge import findings_of
 from ..findings.remedy import Judged, try_command
 from ..findings.run_record import RunRecord, read_record
-from ..output_streams import can_print, print_labelled
+from ..output_streams import can_print, print_labelled, print_result
 from ..report.findings_file import print_findings, write_findings_file
 from ..report.pictures.feature_maps import maps_and_patches
 from ..report.run_page import RunPage
@@ -38,17 +38,17 @@ def report_run(path: Path, stored: Config, config: Config) -> None:
     Remedies are tried unless report.confirm=false.
     """
     settings = replace(config.report, confirm=config.report.confirm is not False)
-    on_best_network(
-        stored,
-        config,
-        path,
-        lambda parts, folder: write_findings(stored, parts, folder, settings),
-        or_newest=True,
-    )
+
+    def judge(parts: Parts, folder: RunFolder) -> None:
+        found = [finding["name"] for finding in write_findings(stored, parts, folder, settings)]
+        count = f"{len(found)} finding{'s'[: len(found) != 1]}"
+        print_result(f"{path}: {count}{': ' if found else ''}{', '.join(found)}")
+
+    on_best_network(stored, config, path, judge, or_newest=True)
 
 
-def write_findings(config: Config, parts: Parts, folder: RunFolder, settings: Report) -> None:
-    """Write evidence.json, findings.json and report.html of a run, and print its findings.
+def write_findings(config: Config, parts: Parts, folder: RunFolder, settings: Report) -> list[dict[str, Any]]:
+    """Write evidence.json, findings.json and report.html of a run; print its findings and return them.
 
     config: that of the run. settings: those of job=report. parts: those of the run, whose network is the
     best one.
@@ -70,6 +70,7 @@ def write_findings(config: Config, parts: Parts, folder: RunFolder, settings: Re
     if not content:
         print(f"findings  none: {_without_findings(record, folder)}")
     print_findings(content)
+    return content
 
 
 def _trained(folder: RunFolder) -> State | None:

@@ -71,15 +71,19 @@ def summary_table(summary: dict[str, Any]) -> str:
 
 
 def summary_line(summary: dict[str, Any]) -> str:
-    """Return the primary metric of the summary on one line."""
-    results = [
+    """Return the best epoch, its primary metric and the time on one line."""
+    best = f"best epoch {summary['best_epoch']} of {summary['epochs']}"
+    return ", ".join([best, *primary_metrics(summary), f"{summary['wall_seconds']:.1f} s"])
+
+
+def primary_metrics(summary: dict[str, Any]) -> list[str]:
+    """Return the primary metric of each split that was evaluated, as printed."""
+    return [
         f"{split} {format_metric(name.removeprefix(prefix), summary[name])}"
         for split, prefix in (("validation", "val/"), ("test", "test/"))
         if (name := next((key for key in summary if key.startswith(prefix) and key != f"{prefix}loss"), ""))
         and summary[name] is not None
     ]
-    best = f"best epoch {summary['best_epoch']} of {summary['epochs']}"
-    return ", ".join([best, *results, f"{summary['wall_seconds']:.1f} s"])
 
 
 def versions() -> dict[str, str]:

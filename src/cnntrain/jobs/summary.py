@@ -15,6 +15,7 @@ from ..costs import summary_table
 from ..costs.network_costs import NetworkCosts, network_costs
 from ..data.batch_size import batches_per_epoch
 from ..optim.optimizer_stages import OptimizerStages
+from ..output_streams import print_result
 from ..report.pictures.run_pictures import draw_optimizer_schedule
 from ..runs.atomic_write import write_text
 from ..runs.file_names import SCHEDULE
@@ -49,6 +50,7 @@ def _write(costs: NetworkCosts, folder: RunFolder, config: Config) -> None:
         draw_optimizer_schedule(folder.path / SCHEDULE, *_schedule(config))
         files.append(SCHEDULE)
     print(f"\n{folder.path}: {', '.join(files)}", flush=True)
+    print_result(f"{folder.path}: {summary_table.one_line(costs)}")
 
 
 def _schedule(config: Config) -> tuple[OptimizerStages, int, int]:

@@ -32,7 +32,7 @@ def run_sweep(sweep: CheckedSweep, fork: bool) -> int:
     fork: whether this process may be copied for jobs. Raises DataError if the folder holds another sweep,
     Interrupted after a signal.
     """
-    with quiet_output(sweep.base.job == "train" and sweep.base.trainer.quiet):
+    with quiet_output(sweep.base.trainer.quiet):
         return _run_sweep(sweep, fork)
 
 
@@ -60,7 +60,7 @@ def _run_sweep(sweep: CheckedSweep, fork: bool) -> int:
     failed = [name for name, record in jobs.items() if record.status in (FAILED, DIVERGED)]
     names = f": {', '.join(failed)}" if failed else ""
     print()
-    best = f"; {_best_line(jobs)}" if is_quiet() and len(failed) < len(jobs) else ""
+    best = f"; {_best_line(jobs)}" if is_quiet() and leaderboard(jobs)[0].values else ""
     print_last(f"sweep     {len(jobs)} jobs in {folder.path}, {len(failed)} failed{names}{best}")
     if sweep.base.job == "train" and search.report:
         try:

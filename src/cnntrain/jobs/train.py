@@ -22,7 +22,7 @@ from ..errors import (
     interrupted_by,
 )
 from ..metrics import DISPLAY
-from ..output_streams import is_quiet, print_labelled, print_last
+from ..output_streams import print_labelled, print_last, print_result
 from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
 from ..runs import file_names
 from ..runs.atomic_write import write_text
@@ -259,8 +259,7 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     files += [file_names.HISTOGRAMS] if config.trainer.instruments else []
     files += ["tensorboard/"] if (folder.path / "tensorboard").is_dir() else []
     print(f"{folder.path}: {', '.join(files)}", flush=True)
-    if is_quiet():
-        print_last(f"{folder.path}: {summary_line(summary)}")
+    print_result(f"{folder.path}: {summary_line(summary)}")
 
 
 def _report(config: Config, assembled: Assembled, folder: RunFolder) -> None:

@@ -116,7 +116,11 @@ class Trainer(Option):
         "on one page (report.html)",
         resume="free",
     )
-    quiet: bool = setting(False, "print one line, at the end; errors are printed as always", resume="free")
+    quiet: bool = setting(
+        False,
+        "print one line, at the end, with the result of the job; errors are printed as always",
+        resume="free",
+    )
     record_every_steps: int | None = setting(
         None,
         f"updates between rows of metrics.jsonl; null: {RECORD_EVERY}, or fewer in a short run, which then "
