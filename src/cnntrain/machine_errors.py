@@ -36,6 +36,11 @@ REMEDIES = {
     "(job=summary summary.memory_gb=GB finds the largest batch)",
     "runs": "for a checkpoint; take a smaller network",
 }
+# The same of a step with a line search, whose batch is all training images.
+OF_LINE_SEARCH = (
+    "in a training step; raise trainer.accumulate_steps, which processes the batch in more parts, or lower "
+    "optim.history, data.limit or the network's width"
+)
 
 
 class ReaderDied(UserError):
@@ -60,11 +65,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def machine_error(error: BaseException) -> UserError | None:
+def machine_error(error: BaseException, in_line_search: bool = False) -> UserError | None:
     """Return the user-facing error for an exception that the machine caused, None for any other exception."""
     text = " ".join(text_of(error).split())
     if is_out_of_memory(error):
-        return OutOfMemory(_memory_message(error, text))
+        part = OF_LINE_SEARCH if in_line_search else _part(error)
+        return OutOfMemory(_memory_message(text, part))
     chain = f"{error.__cause__ or error.__context__ or ''} {text}"
     if isinstance(error, RuntimeError) and (match := WORKER.search(chain)):
         cause = f"was killed by signal {match[2]}" if match[2] else "ended unexpectedly"
@@ -101,10 +107,10 @@ def _on_importing_torch(error: BaseException) -> bool:
     ) or (isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "torch")
 
 
-def _memory_message(error: BaseException, text: str) -> str:
+def _memory_message(text: str, part: str) -> str:
     found = ALLOCATED.search(text)
     amount = f": {_amount(found)} could not be allocated" if found else ""
-    return f"out of memory{amount} {_part(error)}"
+    return f"out of memory{amount} {part}"
 
 
 def _amount(found: re.Match[str]) -> str:

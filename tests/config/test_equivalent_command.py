@@ -49,3 +49,12 @@ def test_changes_replace_the_settings_of_the_run() -> None:
     config = configure(["optim=adam", "optim.lr=0.1"], CHOICES).config
     command = equivalent_command(config, CHOICES, {"optim.lr": 0.01, "trainer.max_grad_norm": None})
     assert command == "cnntrain optim=adam optim.lr=0.01 trainer.max_grad_norm=null"
+
+
+def test_the_epochs_of_a_budget_stand_for_it_and_more_of_them_are_whole() -> None:
+    given = ["trainer.budget_minutes=0.001", "trainer.epochs=3", "trainer.max_steps_per_epoch=1"]
+    config = configure(given, CHOICES).config
+    repeated = "cnntrain trainer.epochs=3 trainer.max_steps_per_epoch=1"
+    assert equivalent_command(config, CHOICES) == repeated
+    assert equivalent_command(config, CHOICES, {"optim.lr": 0.5}) == f"{repeated} optim.lr=0.5"
+    assert equivalent_command(config, CHOICES, {"trainer.epochs": 6}) == "cnntrain trainer.epochs=6"

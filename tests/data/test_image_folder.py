@@ -374,3 +374,20 @@ def test_pipes_and_links_that_repeat_images_are_refused(tmp_path: Path) -> None:
     fill(tmp_path / "linked", classes=("bee", "cat"))
     (tmp_path / "linked" / "ant").symlink_to(tmp_path / "elsewhere" / "photos" / "ant")
     assert Folder(path=str(tmp_path / "linked")).load(0).names == ["ant", "bee", "cat"]
+
+
+def test_jpegs_of_any_ending_are_images_and_heic_files_are_to_be_converted(tmp_path: Path) -> None:
+    fill(tmp_path, 6)
+    for number, ending in enumerate(("jfif", "JPE", "webp")):
+        kind = "WEBP" if ending == "webp" else "JPEG"
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "ant" / f"photo.{ending}", format=kind)
+    for number in range(2):
+        (tmp_path / "ant" / f"{number}.HEIC").write_bytes(b"ftypheic")
+    splits = Folder(path=str(tmp_path), image_size=8).load(0)
+    assert sum(map(len, splits.parts().values())) == 3 * 6 + 3
+    notice = "not used, as their names are not those of images: 2 .HEIC; .HEIC files are not read: convert"
+    assert any(line.startswith(notice) for line in splits.notices)
+    for name in ("bee", "cat"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "0.heic").write_bytes(b"ftypheic")
+    assert_refused(tmp_path / "photos", "no images in bee, cat", ".heic files are not read: convert them")

@@ -66,7 +66,7 @@ def test_the_splits_of_other_images_do_not_depend_on_those_left_out(
 def test_more_than_one_in_a_hundred_images_are_too_many_and_by_default_one_is(photos: Path) -> None:
     skipping = Folder(path="photos", image_size=8, on_bad="skip")
     damage(photos / "ant/3.png")
-    with pytest.raises(DataError, match=r"ant/3.png: .*remove or replace it"):
+    with pytest.raises(DataError, match=r"ant/3.png: .*remove or replace it, or write data.on_bad=skip"):
         Folder(path="photos", image_size=8).load(0)
     damage(photos / "ant/4.png")
     assert skipping.load(0).unreadable
@@ -76,6 +76,7 @@ def test_more_than_one_in_a_hundred_images_are_too_many_and_by_default_one_is(ph
     ) as caught:
         skipping.load(0)
     assert "bee/4.png" in str(caught.value)
+    assert "or write data.on_bad=skip" not in str(caught.value)
 
 
 def test_a_run_lists_what_it_left_out_and_goes_on_only_with_the_same(

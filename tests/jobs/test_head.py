@@ -142,6 +142,33 @@ def test_the_layers_before_the_head_are_those_of_the_trained_network(
     assert changed == {"head.output.weight", "head.output.bias"}
 
 
+def test_heads_of_a_sweep_are_ranked_by_their_validation(
+    source: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = [f"data.path={images}", "data=npz", "data.val_fraction=0.3"]
+    start = ["initialization=from_run", f"initialization.run={source}", "preprocessing=pretrained"]
+    sweep = [*data, *start, *NETWORK, "head.method=ridge,knn", f"hydra.sweep.dir={tmp_path}"]
+    assert main(["-m", "job=head", *sweep]) == 0
+    printed = capsys.readouterr().out
+    found = {name: json.loads((tmp_path / name / "summary.json").read_text()) for name in ("0000", "0001")}
+    order = sorted(found, key=lambda name: (-found[name]["val/accuracy"], found[name]["val/loss"]))
+    assert main(["job=leaderboard", f"run={tmp_path}"]) == 0
+    for text in (printed, capsys.readouterr().out):
+        rows = [line.split() for line in text.splitlines() if line.startswith(("1  ", "2  "))]
+        assert [row[-2] for row in rows] == order
+        assert rows[0][1] == f"{found[order[0]]['val/accuracy']:.2%}"
+
+
+def test_more_neighbours_than_images_are_left_out_in_words_and_refused_if_none_is_left(
+    source: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted(source, images, tmp_path / "some", "head.method=knn", "head.neighbours=[3,100]")
+    assert "head.neighbours: 100 left out, as the training split has 42 images" in capsys.readouterr().out
+    with pytest.raises(AssertionError):
+        fitted(source, images, tmp_path / "none", "head.method=knn", "head.neighbours=[100]")
+    assert "head.neighbours=[100]: the training split has 42 images; write [1,42]" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [

@@ -101,3 +101,18 @@ def test_a_part_that_never_fits_ends_the_run_after_four_divisions(capsys: pytest
     assert "out of memory: 20.00 GiB could not be allocated" in captured.err
     assert "lower data.batch_size" in captured.err
     assert "16 parts of a batch were tried, the most" in captured.err
+
+
+def test_the_whole_batch_of_a_line_search_is_divided_and_more_parts_are_advised(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = [*QUICK[:-1], "optim=lbfgs", "trainer.epochs=1"]
+    assert main([*whole, "+model.arguments.limit=300", "hydra.run.dir=parts"]) == 0
+    assert "4 parts of 288" in capsys.readouterr().out
+    assert main([*whole, "+model.arguments.limit=40", "hydra.run.dir=none"]) == 1
+    error = capsys.readouterr().err
+    assert "raise trainer.accumulate_steps" in error
+    assert "data.batch_size" not in error
+    assert (
+        main([*whole, "+model.arguments.limit=40", "trainer.accumulate_steps=2", "hydra.run.dir=more"]) == 0
+    )

@@ -24,11 +24,16 @@ from typing import Any
 
 import optuna
 import pytest
+from PIL import Image
 
 from cnntrain.cli import main
 from cnntrain.jobs.report_sweep import report_sweep
+from cnntrain.jobs.sweep_job import Work, _write
+from cnntrain.jobs.train import train
+from cnntrain.runs.sweep_folder import JobRecord
 from cnntrain.search.draw import random_settings
 from cnntrain.search.ranges import Range
+from cnntrain.settings.config_tree import Config
 
 QUICK = [
     "model=linear",
@@ -738,3 +743,35 @@ def test_a_key_with_two_values_is_said(capsys: pytest.CaptureFixture[str]) -> No
     assert sweep("seed=1,2", "seed=3") == 0
     assert "notice    seed: is given 2 times; 3, the last value, holds" in capsys.readouterr().out
     assert len(records()) == 1
+
+
+def test_images_that_cannot_be_read_are_left_out_of_every_job() -> None:
+    for number in range(110):
+        file = Path("photos") / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (2 * number, 0, 0)).save(file)
+    Path("photos/a/8.png").write_bytes(b"")
+    photos = ["data=folder", "data.path=photos", "data.image_size=8", "optim.lr=0.1,0.2"]
+    assert sweep(*photos, "search.max_equal_failures=3") == 1
+    assert all("data.on_bad=skip" in record["reason"] for record in records().values())
+    assert sweep(*photos, "data.on_bad=skip", "hydra.sweep.dir=skipping") == 0
+    for name, record in records("skipping").items():
+        assert record["status"] == "finished"
+        assert "a/8.png" in (Path("skipping") / name / "unreadable_images.txt").read_text()
+
+
+def test_a_job_that_another_worker_ends_before_this_one_has_its_lock_is_not_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def too_late(*arguments: Any, **options: Any) -> None:
+        train(*arguments, **options)
+        train(*arguments, **options)
+
+    monkeypatch.setattr("cnntrain.jobs.sweep_job.train", too_late)
+    assert sweep("seed=0,1") == 0
+    for name, record in records().items():
+        assert (record["status"], record["epochs"]) == ("finished", 2), name
+    work = Work(Path("sweep"), "0000", Config(), JobRecord(), 2, False, None)
+    before = records()["0000"]
+    _write(JobRecord(status="failed", seconds=0.0), work)
+    assert records()["0000"] == before

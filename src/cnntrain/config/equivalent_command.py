@@ -22,6 +22,10 @@ def equivalent_command(config: Config, choices: Choices, changes: dict[str, Any]
         for key, value in equivalent_overrides(config, choices).items()
         if not (groups and key.startswith(groups))
     }
+    if config.job == "train" and config.trainer.budget_minutes is not None:  # its epochs are known
+        overrides.pop("trainer.budget_minutes", None)
+        if "trainer.epochs" in new:
+            overrides.pop("trainer.max_steps_per_epoch", None)
     changed = {**overrides, **new}
     return " ".join(["cnntrain", *(shlex.quote(f"{key}={value}") for key, value in changed.items())])
 

@@ -11,7 +11,12 @@ from ..errors import DataError
 from ..machine_errors import remedy
 from ..settings.fields import has_control_characters, shorten
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+EXTENSIONS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
+    *(".ppm", ".pgm"),
+)
+# Photos that Pillow does not read.
+TO_CONVERT = (".heic", ".heif", ".hif")
 MAX_NAMED = 5
 # What systems and programs leave in folders, beside names that begin with a dot.
 OF_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information")
@@ -43,7 +48,7 @@ class NotUsed:
             kinds = ", ".join(
                 f"{count} {ending or 'without extension'}" for ending, count in self.others.items()
             )
-            notices.append(f"not used, as their names are not those of images: {kinds}")
+            notices.append(f"not used, as their names are not those of images: {kinds}{self.to_convert()}")
         if self.hidden:
             kinds = _first([name for name, _ in self.hidden.most_common()])
             notices.append(
@@ -52,6 +57,11 @@ class NotUsed:
         if self.nested:
             notices.append(f"images in folders of a class folder belong to its class: {_first(self.nested)}")
         return notices
+
+    def to_convert(self) -> str:
+        """Return what to do about photos of a kind that is not read, where there are some."""
+        kinds = sorted(ending for ending in self.others if ending.lower() in TO_CONVERT)
+        return f"; {', '.join(kinds)} files are not read: convert them to JPEG" if kinds else ""
 
 
 def is_hidden(name: str) -> bool:
@@ -93,7 +103,7 @@ def images_of_classes(
         more = f" and {len(empty) - 10} more" if len(empty) > 10 else ""
         raise DataError(
             f"{root}: no images in {', '.join(empty[:10])}{more}; remove these folders, or put images in "
-            f"them ({' '.join(ending[1:] for ending in EXTENSIONS)})"
+            f"them ({' '.join(ending[1:] for ending in EXTENSIONS)}){not_used.to_convert()}"
         )
     if len(files) < least:
         raise DataError(

@@ -18,6 +18,8 @@ from ..errors import DataError
 SAMPLE = 20
 MAX_PIXELS = 400_000_000
 MAX_NAMED = 10
+# The part of all images that data.on_bad=skip may leave out.
+MAX_UNREADABLE = 0.01
 
 # Pillow warns about large images only once per process; `decode` checks the size of every image instead.
 Image.MAX_IMAGE_PIXELS = None
@@ -49,15 +51,19 @@ class DamagedImages(DataError):
         super().__init__(message.rpartition(f"{__name__}.DamagedImages: ")[2].rstrip())
 
     @classmethod
-    def of(cls, files: list[tuple[str, str]]) -> DamagedImages:
-        """Return the error for (file, reason) pairs, which names up to ten files and counts the rest."""
+    def of(cls, files: list[tuple[str, str]], may_skip: bool = True) -> DamagedImages:
+        """Return the error for (file, reason) pairs, which names up to ten files and counts the rest.
+
+        may_skip: whether they may be few enough to be left out.
+        """
         lines = [f"{path}: {cause}" for path, cause in files[:MAX_NAMED]]
+        skip = f", or write data.on_bad=skip, which leaves out up to {MAX_UNREADABLE:.0%}" if may_skip else ""
         if len(files) == 1:
-            message = f"{lines[0]}; remove or replace it"
+            message = f"{lines[0]}; remove or replace it{skip}"
         else:
             if len(files) > MAX_NAMED:
                 lines.append(f"and {len(files) - MAX_NAMED} more")
-            lines.insert(0, f"{len(files)} image files cannot be read; remove or replace them:")
+            lines.insert(0, f"{len(files)} image files cannot be read; remove or replace them{skip}:")
             message = "\n  ".join(lines)
         error = cls(message)
         error.files = files

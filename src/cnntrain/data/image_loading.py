@@ -8,13 +8,11 @@ from typing import Any
 import torch
 
 from ..errors import DataError
-from .image_decoding import DamagedImages
+from .image_decoding import MAX_UNREADABLE, DamagedImages
 from .image_set import FileImages, ImageSet
 from .splits import LoadedSplit, Splits, Unreadable, unreadable_notices
 
 GB = 10**9
-# What may be left out of the images.
-MAX_UNREADABLE = 0.01
 
 
 def into_memory(splits: Splits, limit_gb: float, skip: bool) -> Splits:
@@ -87,7 +85,7 @@ def _check(unreadable: Unreadable, images: int, skip: bool) -> None:
     """Raise DataError if images cannot be read, and may not be left out."""
     if len(unreadable) <= (MAX_UNREADABLE * images if skip else 0):
         return
-    error = DamagedImages.of(list(unreadable.values()))
+    error = DamagedImages.of(list(unreadable.values()), may_skip=len(unreadable) <= MAX_UNREADABLE * images)
     if not skip:
         raise error
     raise DataError(

@@ -86,9 +86,14 @@ def _best_head(settings: HeadSettings, train: Features, val: Features, classes: 
         found = list(ridge_heads(train, val, classes, settings.strengths))
     else:
         found = list(neighbour_heads(train, val, classes, settings.neighbours))
-    if not found:
         most = len(train.labels)
-        raise ConfigError([f"head.neighbours: the training split has {most} images; write at most {most}"])
+        too_many = ", ".join(str(count) for count in settings.neighbours if count > most)
+        if not found:
+            raise ConfigError(
+                [f"head.neighbours=[{too_many}]: the training split has {most} images; write [1,{most}]"]
+            )
+        if too_many:
+            print(f"notice    head.neighbours: {too_many} left out, as the training split has {most} images")
     for one in found:
         print(f"{settings.method:<9} {one.value:g}: val accuracy {1 - one.error:.2%}, loss {one.loss:.4f}")
     return min(found, key=lambda one: (one.error, one.loss))

@@ -9,7 +9,7 @@ from ..runs.signals import StopSignals
 from ..settings.config_tree import Config
 from ..training.device import free_device_memory
 from ..training.stop_rule import StopRule
-from ..training.training_step import StepOutOfMemory, TrainingStep
+from ..training.training_step import MOST_DIVISIONS, StepOutOfMemory, TrainingStep
 
 
 def train_within_memory(
@@ -28,7 +28,10 @@ def train_within_memory(
             step, images = assembled.trainer.step, assembled.trainer.train_batches.batch_size
             if not step.can_divide(images):
                 parts = step.accumulate_steps * step.parts_per_batch
-                raise StepOutOfMemory(f"{error}; {parts} parts of a batch were tried, the most") from error
+                raise StepOutOfMemory(
+                    f"{error}; {parts} parts of a batch were tried, the most (there are up to "
+                    f"{2**MOST_DIVISIONS} for each of trainer.accumulate_steps, of two images at least)"
+                ) from error
             parts = 2 * step.parts_per_batch
         # Outside the handler: its exception keeps the tensors of the failed step.
         assembled.trainer.recorder.close()

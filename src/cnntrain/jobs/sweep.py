@@ -13,6 +13,7 @@ from ..config.sweep import CheckedSweep, configure_sweep
 from ..errors import DataError, Interrupted, UserError
 from ..findings.sweep_record import read_sweep
 from ..output_streams import is_quiet, print_last, quiet_output
+from ..report.leaderboard import leaderboard_lines
 from ..report.optuna_study import open_storage, write_study
 from ..runs import file_names
 from ..runs.run_folder import create_folder
@@ -20,6 +21,7 @@ from ..runs.status import DIVERGED, FAILED, OPEN
 from ..runs.sweep_folder import JobRecord, SweepFolder
 from ..runs.sweep_ranking import leaderboard
 from .cluster_workers import run_on_cluster
+from .leaderboard import MAX_PRINTED
 from .ray_workers import RayWorkers
 from .report_sweep import report_sweep
 from .slurm_workers import SlurmWorkers
@@ -62,6 +64,8 @@ def _run_sweep(sweep: CheckedSweep, fork: bool) -> int:
     print()
     best = f"; {_best_line(jobs)}" if is_quiet() and leaderboard(jobs)[0].values else ""
     print_last(f"sweep     {len(jobs)} jobs in {folder.path}, {len(failed)} failed{names}{best}")
+    if sweep.base.job == "head":
+        print("\n".join(leaderboard_lines(leaderboard(jobs), MAX_PRINTED)), flush=True)
     if sweep.base.job == "train" and search.report:
         try:
             report_sweep(folder.path)

@@ -19,6 +19,7 @@ from ..config.check import Checked
 from ..config.resume_overrides import difference
 from ..data.splits import Splits
 from ..errors import DataError, Diverged, Interrupted, Stopped, UserError
+from ..logger.sink import Row
 from ..loss import label_statistics  # noqa: F401 - with those below, imported once for all jobs
 from ..machine_errors import machine_error
 from ..model import classifier, feature_map_sizes  # noqa: F401
@@ -26,13 +27,14 @@ from ..regularization import plain_dropout, stochastic_depth  # noqa: F401
 from ..runs import file_names
 from ..runs.folder_lock import InUse
 from ..runs.metrics_file import read_rows, validation_of
+from ..runs.run_folder import RunFolder
 from ..runs.signals import signals_as_exceptions
 from ..runs.status import DIVERGED, FAILED, FINISHED, INTERRUPTED, PAUSED, STOPPED
-from ..runs.sweep_folder import JobRecord, SweepFolder
+from ..runs.sweep_folder import ENDED, JobRecord, SweepFolder
 from ..settings.config_tree import Config
 from ..training.stop_rule import StopRule
 from .dispatch import start
-from .train import InSearch, resume, train
+from .train import HoldsRun, InSearch, resume, train
 
 # Exit codes of the process of a job: another process trains it; the disk is full.
 TAKEN, DISK_FULL = 75, 74
@@ -75,7 +77,7 @@ def run_job(work: Work, connection: Connection) -> None:
         if not record.seconds_per_epoch and record.epochs:
             record = replace(record, seconds_per_epoch=round(seconds / record.epochs, 4))
         try:
-            SweepFolder(work.sweep).write(work.job, record)
+            _write(record, work)
         except DataError as error:
             print(f"cnntrain: {error}", file=sys.stderr)
             code = DISK_FULL
@@ -147,18 +149,34 @@ def _train(work: Work) -> None:
             (folder / name).unlink(missing_ok=True)
         start(Checked(config, [], folder, named_by_user=True))
     elif (folder / file_names.CONFIG).exists():
-        before = stored_config.read(folder)
-        if (found := difference(before, config)) is not None:
-            raise DataError(f"{folder}: holds a run of other settings ({found[0]})")
-        resume(folder, before, config, in_search)
+        _resume(folder, config, in_search)
     else:
-        train(config, folder, named_by_user=True, in_search=in_search)
+        try:
+            train(config, folder, named_by_user=True, in_search=in_search)
+        except HoldsRun:  # another worker began and ended the job since
+            _resume(folder, config, in_search)
+
+
+def _resume(folder: Path, config: Config, in_search: InSearch) -> None:
+    before = stored_config.read(folder)
+    if (found := difference(before, config)) is not None:
+        raise DataError(f"{folder}: holds a run of other settings ({found[0]})")
+    resume(folder, before, config, in_search)
+
+
+def _write(record: JobRecord, work: Work) -> None:
+    """Write the record of a job, unless another process that has ended it since trained it for longer."""
+    folder = SweepFolder(work.sweep)
+    with folder.locked():
+        now = folder.jobs().get(work.job)
+        if now is None or now.status not in ENDED or now.seconds <= record.seconds:
+            folder.write(work.job, record)
 
 
 def _with_curve(record: JobRecord, work: Work) -> JobRecord:
-    """Return a record with the epochs done and the objective after each, as metrics.jsonl has them."""
+    """Return a record with the epochs done and the objective after each, or the one of a head."""
     try:
-        rows = [row for row in read_rows(work.sweep / work.job / file_names.METRICS) if "lr" not in row]
+        rows = _validations(work)
     except DataError:
         return record
     names = [name for row in rows[:1] for name in row if name.startswith("val/")]
@@ -172,7 +190,17 @@ def _with_curve(record: JobRecord, work: Work) -> JobRecord:
         metric = work.config.trainer.selected_by(primary)
     results = [] if metric is None else [validation_of(row, metric) for row in rows]
     curve, losses = [result.value for result in results], [result.loss for result in results]
-    return replace(record, epochs=len(rows), curve=curve, metric=metric, losses=losses)
+    epochs = 0 if work.config.job == "head" else len(rows)
+    return replace(record, epochs=epochs, curve=curve, metric=metric, losses=losses)
+
+
+def _validations(work: Work) -> list[Row]:
+    """Return the rows with validation metrics: of each epoch, or that of a head; raises DataError."""
+    folder = RunFolder(work.sweep / work.job)
+    if work.config.job == "head":
+        summary = folder.read_summary() or {}
+        return [summary] if "val/loss" in summary else []
+    return [row for row in read_rows(folder.metrics) if "lr" not in row]
 
 
 def _disk_is_full(error: BaseException | None, folder: Path) -> bool:

@@ -33,13 +33,11 @@ class SweepOutput:
         if self._bar.disable:
             return
         self._bar.total, self._bar.n = len(tasks), sum(map(results.closed, tasks))
-        scores = {
-            job: results.score(job, record.epochs) for job, record in results.jobs.items() if record.curve
-        }
-        if scores:
-            record = results.jobs[max(scores, key=scores.__getitem__)]
-            best = format_metric(str(record.metric), best_of(record))
-            self._bar.set_postfix_str(f"best val {best}", refresh=False)
+        found = [(best, record) for record in results.jobs.values() if (best := record.best()) is not None]
+        if found:
+            best, record = min(found, key=lambda entry: entry[0].order(entry[1].metric))
+            shown = format_metric(str(record.metric), best.value)
+            self._bar.set_postfix_str(f"best val {shown}", refresh=False)
         self._bar.refresh()
 
     def job(self, name: str, record: JobRecord) -> None:
@@ -51,9 +49,9 @@ class SweepOutput:
             return
         best = best_of(record)
         result = "" if best is None else f"  val {format_metric(str(record.metric), best)}"
-        epochs = f"  {record.epochs} epochs" if record.epochs != 1 else "  1 epoch"
+        epochs = f"  {record.epochs} epoch{'s'[: record.epochs != 1]}" if record.epochs else ""
         reason = f"  {record.reason}" if record.reason else ""
-        self._print(f"job {name}  {settings}{result}{epochs if record.curve else ''}{reason}", sys.stdout)
+        self._print(f"job {name}  {settings}{result}{epochs}{reason}", sys.stdout)
 
     def log(self, file: Path) -> None:
         """Print the output of a job that trained nothing, whose result it is."""

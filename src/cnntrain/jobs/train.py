@@ -47,12 +47,16 @@ class InSearch:
     splits: Splits | None = None
 
 
+class HoldsRun(DataError):
+    """The folder of a new run holds one already."""
+
+
 def train(config: Config, path: Path, named_by_user: bool, in_search: InSearch = InSearch()) -> None:
-    """Train in a new folder; raises UserError, after recording it in the folder."""
+    """Train in a new folder; raises UserError, after recording it there, HoldsRun in that of a run."""
     folder = create(path, named_by_user)
     with folder.locked():
         if folder.config.exists():
-            raise DataError(f"{path}: already holds a run; continue it with {run_override(path)}")
+            raise HoldsRun(f"{path}: already holds a run; continue it with {run_override(path)}")
         try:
             with recorded_outcome(folder) as outcome:
                 remove_error(folder)

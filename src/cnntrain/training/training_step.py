@@ -97,7 +97,8 @@ class TrainingStep:
                 result = self.update.apply(step, backward, recording)
         except Exception as error:
             if is_out_of_memory(error):
-                raise StepOutOfMemory(str(machine_error(error))) from error
+                in_line_search = self.update.optimizers.stage(step).line_search
+                raise StepOutOfMemory(str(machine_error(error, in_line_search))) from error
             raise
         if self.average is not None:
             self.average.after_step(step + 1)
