@@ -182,3 +182,22 @@ def test_a_rising_momentum_is_linear_and_then_constant(steps: int) -> None:
 def test_a_run_of_nothing_but_warm_up_has_a_factor_at_its_end(option: settings.Schedule) -> None:
     built = replace(option, warmup_epochs=EPOCHS).build(STEPS, EPOCHS)
     assert 0 <= built.factor(STEPS * EPOCHS) <= 1
+
+
+@pytest.mark.parametrize(
+    ("option", "noticed"),
+    [
+        (settings.Step(milestones=[2.0, 6.0], warmup_epochs=2.0), True),
+        (settings.Step(milestones=[2.5, 6.0], warmup_epochs=2.0), False),
+        (settings.Step(milestones=[0.8, 6.0]), True),
+        (settings.Step(every_epochs=0.5), True),
+        (settings.Step(every_epochs=1.0), False),
+        (settings.Step(every_epochs=0.5, warmup_epochs=0.0), False),
+        (settings.Step(), False),
+    ],
+)
+def test_a_reduction_within_the_warm_up_is_noticed(option: settings.Step, noticed: bool) -> None:
+    """Just where the factor right after the warm-up is not 1."""
+    found = [str(line) for line in option.epochs_problems(EPOCHS) if "warm-up" in line]
+    built = option.build(STEPS, EPOCHS)
+    assert bool(found) == noticed == (built.factor(option.warmup_steps(STEPS, EPOCHS)) < 1)

@@ -9,6 +9,7 @@ import torch
 
 from cnntrain.training import cpu_load, device
 from cnntrain.training.device import Compute, free_threads
+from cnntrain.training.settings import Trainer
 
 CHANNELS_LAST = Compute(torch.device("cpu"), "fp32", torch.channels_last, "")
 
@@ -25,6 +26,21 @@ def test_threads_are_the_cores_that_others_leave_free(
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     monkeypatch.setattr(device.LOAD, "cores_of_others", lambda: others)
     assert free_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("text", "is_number"),
+    [("abc", False), ("", False), ("0", False), ("-1", False), ("3", True), ("2,1", True)],
+)
+def test_what_openmp_ignores_is_noticed_and_no_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch, text: str, is_number: bool
+) -> None:
+    monkeypatch.setattr(device, "_threads_at_start", 2)
+    monkeypatch.setattr(device.LOAD, "cores_of_others", lambda: 99.0)
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    assert free_threads() == (2 if is_number else 1)
+    notices = [line for line in Trainer().problems() if line.startswith(f"OMP_NUM_THREADS={text}: ")]
+    assert len(notices) == int(not is_number)
 
 
 def test_the_number_of_threads_set_by_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

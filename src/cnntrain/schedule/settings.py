@@ -39,8 +39,10 @@ class Schedule(Option):
 
     def warmup_steps(self, steps_per_epoch: int, epochs: int) -> int:
         """Return the number of warm-up steps."""
-        warmup_epochs = epochs / 10 if self.warmup_epochs is None else self.warmup_epochs
-        return round(warmup_epochs * steps_per_epoch)
+        return round(self._warmup_epochs(epochs) * steps_per_epoch)
+
+    def _warmup_epochs(self, epochs: int) -> float:
+        return epochs / 10 if self.warmup_epochs is None else self.warmup_epochs
 
     def build(self, steps_per_epoch: int, epochs: int) -> ScheduleFactor:
         """Return the schedule, step → factor on the learning rate, with steps counted from 0."""
@@ -95,6 +97,15 @@ class Step(Schedule):
         late = [entry for entry in self.milestones or [] if entry >= epochs]
         if late:
             yield Notice(f"{self._override()}: {late[0]:g} is not before the end (trainer.epochs={epochs})")
+        first = self.every_epochs if self.milestones is None else min(self.milestones, default=None)
+        warmup = self._warmup_epochs(epochs)
+        if first is not None and first <= warmup:
+            given = self._override() if self.milestones else f"schedule.every_epochs={first:g}"
+            yield Notice(
+                f"{given}: the rate is reduced after {first:g} epochs, which is not after the warm-up of "
+                f"{warmup:g}, so that hardly any epoch has optim.lr itself; write a later one, or "
+                "schedule.warmup_epochs=0"
+            )
 
     def _override(self) -> str:
         """Return the milestones as an override of the command line."""

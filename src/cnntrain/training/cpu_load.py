@@ -14,6 +14,7 @@ from pathlib import Path
 # Iterations for which an OpenMP thread polls for the others before it sleeps. GNU OpenMP's default of 300 000
 # occupies a core for longer than most of our operations take; this number costs nothing on idle cores.
 SPIN_COUNT = "3000"
+THREADS = "OMP_NUM_THREADS"
 # Over shorter intervals, clock ticks of 10 ms are too coarse.
 MIN_SECONDS = 0.3
 
@@ -25,6 +26,13 @@ def limit_spinning() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
+
+def threads_of_environment() -> str | None:
+    """Return OMP_NUM_THREADS where it is a number of threads, or a list of them by level of nesting."""
+    text = os.environ.get(THREADS, "")
+    parts = text.split(",")
+    return text if all(part.strip().isdecimal() and int(part) > 0 for part in parts) else None
 
 
 class LoadMeter:

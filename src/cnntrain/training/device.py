@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..without_compiler import skip_compiler_import
-from .cpu_load import LOAD
+from .cpu_load import LOAD, threads_of_environment
 from .settings import Trainer
 
 
@@ -147,13 +147,13 @@ _threads_at_start: int | None = None
 def free_threads() -> int:
     """Return the number of cores that other processes leave free, at most torch's own number of threads.
 
-    If the user has set OMP_NUM_THREADS, that number is returned.
+    If the user has set OMP_NUM_THREADS to a number, that is returned.
     """
     global _threads_at_start
     if _threads_at_start is None:
         # Read before any run of this process changes it.
         _threads_at_start = torch.get_num_threads()
-    if "OMP_NUM_THREADS" in os.environ:
+    if threads_of_environment() is not None:
         return _threads_at_start
     free = round((os.cpu_count() or 1) - LOAD.cores_of_others())
     return max(1, min(_threads_at_start, free))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from ..metrics import AUTO, SELECTABLE
 from ..settings.accelerators import cuda_devices, has_mps
-from ..settings.fields import fixed, setting
+from ..settings.fields import fixed, setting, shorten
 from ..settings.option import Notice, Option
+from .cpu_load import THREADS, threads_of_environment
 
 # Updates between rows of metrics.jsonl, and rows of a run that is too short to have so many otherwise.
 RECORD_EVERY, LEAST_ROWS = 50, 60
@@ -162,6 +163,11 @@ class Trainer(Option):
             yield (
                 f"trainer.max_minutes={self.max_minutes:g}: stops in the middle of a schedule that "
                 "trainer.budget_minutes ends in time; keep one of the two"
+            )
+        if THREADS in os.environ and threads_of_environment() is None:
+            yield Notice(
+                f"{THREADS}={shorten(os.environ[THREADS])}: is no number of threads, which OpenMP ignores; "
+                "write a number, or trainer.threads=2"
             )
         compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "g++")
         if self.compile and shutil.which(compiler) is None:
