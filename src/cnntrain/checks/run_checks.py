@@ -15,7 +15,6 @@ from ..assemble.run import Parts
 from ..averaging.settings import NoAverage
 from ..data.image_set import ImageSet
 from ..errors import first_line
-from ..model.custom_network import place_in_users_code
 from ..model.fine_tuning import training_mode
 from ..optim.settings import Adam
 from ..regularization.settings import Regularizers
@@ -25,6 +24,7 @@ from ..settings.config_tree import Config
 from ..training.device import move_to_device
 from ..training.nonfinite import NonFinite
 from ..training.training_step import TrainingStep, total_data_loss
+from ..user_code import place_in_users_code
 from .check_result import CheckResult
 from .data.audit import check_labels_and_copies
 from .data.copies import MAX_COPIES

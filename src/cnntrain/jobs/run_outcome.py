@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from ..errors import DataError, Diverged, Interrupted, Stopped, UserError, first_line
 from ..machine_errors import ReaderDied, machine_error
-from ..model.custom_network import place_in_users_code
 from ..output_streams import print_last
 from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.run_folder import RunFolder, run_override
 from ..runs.status import DIVERGED, FAILED, INTERRUPTED
+from ..user_code import place_in_users_code
 
 
 @dataclass
