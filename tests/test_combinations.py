@@ -47,7 +47,10 @@ EXTRA_OVERRIDES: dict[str, list[str]] = {
     "data=toy2d": ["model=mlp"],
 }
 # Not tested here: downloaded data sets, the user's own, and initialization from an earlier run.
-EXCLUDED = ("mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagenet", "npz", "folder", "from_run")
+EXCLUDED = (
+    *("mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagenet"),
+    *("npz", "folder", "custom", "from_run"),
+)
 
 
 def choices() -> list[str]:

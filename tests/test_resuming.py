@@ -72,7 +72,7 @@ SMALL = [
 def grid() -> list[list[str]]:
     """Return combinations that contain every option of the groups with state or random numbers."""
     groups = ("optim", "schedule", "averaging", "augmentation", "regularization")
-    names = {group: CHOICES.names(group) for group in groups}
+    names = {group: [name for name in CHOICES.names(group) if name != "custom"] for group in groups}
     preprocessings = CHOICES.names("preprocessing")
     cases = []
     for number in range(max(len(options) for options in names.values())):
@@ -214,6 +214,10 @@ def test_overrides_that_would_change_a_resumed_run_are_refused_with_both_values(
 def test_every_optimizer_schedule_average_and_augmentation_resumes_bit_identically(
     overrides: list[str], tmp_path: Path
 ) -> None:
+    assert_resumes_bit_identically(overrides, tmp_path)
+
+
+def assert_resumes_bit_identically(overrides: list[str], tmp_path: Path) -> None:
     whole, resumed = tmp_path / "whole", tmp_path / "parts"
     assert main([f"hydra.run.dir={whole}", *SMALL, *overrides]) == 0
     # Stopped after steps 1, 2 and 3: within the first epoch, at its end, and within the second.
@@ -223,6 +227,65 @@ def test_every_optimizer_schedule_average_and_augmentation_resumes_bit_identical
     assert torch.load(resumed / "checkpoints" / "last.pt", weights_only=True)["progress"]["step"] == 3
     assert main([f"run={resumed}", "trainer.max_minutes=null"]) == 0
     assert_same_run(whole, resumed)
+
+
+OWN = """
+import torch
+from torch import nn
+from torchvision.transforms import v2
+
+erase = v2.RandomErasing(p=0.5)
+
+def changed(images, generator):
+    down = int(torch.randint(5, (), generator=generator))
+    return erase(images.roll(down, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+class Tempered(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, scores, labels):
+        if self.training:
+            self.seen += len(labels)
+        temperature = 1 + 1 / (1 + self.seen)
+        return nn.functional.cross_entropy(scores / temperature, labels, reduction="none")
+
+class Descent(torch.optim.Optimizer):
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure):
+        with torch.enable_grad():
+            closure()
+            closure()
+        for weight in self.param_groups[0]["params"]:
+            velocity = self.state[weight].setdefault("velocity", torch.zeros_like(weight))
+            weight -= self.param_groups[0]["lr"] * velocity.mul_(0.9).add_(weight.grad)
+
+def factor(step, total_steps):
+    return 1 - step / total_steps
+"""
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [["torch.optim:NAdam"], ["own_parts:Descent", "optim.closure=true"]],
+    ids=lambda given: given[0],
+)
+def test_parts_of_the_users_own_resume_bit_identically(
+    optimizer: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_parts.py").write_text(OWN)
+    monkeypatch.delitem(sys.modules, "own_parts", raising=False)
+    overrides = ["optim=custom", f"optim.factory={optimizer[0]}", *optimizer[1:], "optim.lr=0.01"]
+    overrides += ["augmentation=custom", "augmentation.function=own_parts:changed", "data.batch_size=20"]
+    overrides += ["loss=custom", "loss.function=own_parts:Tempered", "schedule=custom"]
+    overrides += ["schedule.function=own_parts:factor", "regularization.mixup=0.2"]
+    assert_resumes_bit_identically(overrides, tmp_path)
 
 
 def test_a_continued_run_is_refused_and_noticed_as_a_new_one(

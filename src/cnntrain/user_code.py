@@ -43,7 +43,8 @@ class UserFunction:
 
     setting: that names it, such as "model.factory". path: package.module:name, in the working directory or
     installed. arguments: those of the user, by keyword. positional, keywords: the names of the arguments that
-    the program passes, by position and by keyword.
+    the program passes, by position and by keyword. of_instance: whether a class gets positional when an
+    instance of it is called, not when it is made.
     """
 
     setting: str
@@ -51,6 +52,7 @@ class UserFunction:
     arguments: dict[str, Any] = field(default_factory=dict)
     positional: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
+    of_instance: bool = False
 
     @property
     def prefix(self) -> str:
@@ -99,7 +101,7 @@ class UserFunction:
         except SystemExit as error:
             line = f"{self.prefix}: {action} ended the program by sys.exit({error.code})"
             raise failed(line) from error
-        except (KeyboardInterrupt, Interrupted):
+        except (KeyboardInterrupt, Interrupted, UserError):
             raise
         except BaseException as error:
             if machine_error(error) is not None:
@@ -154,10 +156,11 @@ class UserFunction:
             signature = inspect.signature(function)
         except ValueError:
             return None  # a builtin without a signature cannot be checked before the call
-        passed = (*self.positional, *self.keywords)
+        positional = () if self.of_instance and isinstance(function, type) else self.positional
+        passed = (*positional, *self.keywords)
         own = self.setting.rpartition(".")[0] + ".arguments"
         taken = list(signature.parameters.values())
-        first = [parameter.name for parameter in taken[: len(self.positional)]]
+        first = [parameter.name for parameter in taken[: len(positional)]]
         for name in self.arguments:
             if name in (*passed, *first):
                 return f"{name} is passed by the program; take it out of {own}"
@@ -169,18 +172,18 @@ class UserFunction:
                     hint = did_you_mean(name, known) if known else f"take it out of {own}"
                     return f"{self.name} has no argument {name}; {hint}"
         try:
-            signature.bind(*self.positional, **dict.fromkeys(self.keywords), **self.arguments)
+            signature.bind(*positional, **dict.fromkeys(self.keywords), **self.arguments)
         except TypeError as error:
             lacking = [
                 parameter.name
-                for parameter in taken[len(self.positional) :]
+                for parameter in taken[len(positional) :]
                 if parameter.default is inspect.Parameter.empty
                 and parameter.kind in BY_NAME
                 and parameter.name not in (*self.keywords, *self.arguments)
             ]
             if lacking and "missing" in str(error):
                 return f"needs the argument {lacking[0]}; write +{own}.{lacking[0]}=VALUE"
-            call = [*self.positional, *(f"{name}=…" for name in (*self.keywords, *self.arguments))]
+            call = [*positional, *(f"{name}=…" for name in (*self.keywords, *self.arguments))]
             return f"cannot be called with ({', '.join(call)}): {error}"
         return None
 

@@ -34,10 +34,15 @@ def skip_compiler_import() -> None:
 
 
 def make_step(optimizer: Optimizer, closure: Callable[[], Tensor] | None = None) -> None:
-    """Perform one update as optimizer.step(closure) does, without its profiler and compiler hooks."""
-    step = inspect.unwrap(type(optimizer).step)
+    """Perform one update as optimizer.step(closure) does, without torch's profiler and compiler hooks."""
+    step = inspect.unwrap(type(optimizer).step, stop=_is_not_torchs)
     with torch.no_grad():
         step(optimizer, closure) if closure is not None else step(optimizer)
+
+
+def _is_not_torchs(function: Callable[..., object]) -> bool:
+    """Return whether a function was not made by torch, such as a decorator of the user's own."""
+    return not getattr(function, "__globals__", {}).get("__name__", "").startswith("torch.")
 
 
 class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ConfigError
 from ..settings.fields import default_of, fixed, format_value, setting, settings_of
@@ -14,6 +14,7 @@ from ..settings.option import Notice, Option
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..user_code import UserFunction
     from .file_crop import FileCrop
     from .transforms import Augment, Transform
 
@@ -276,3 +277,26 @@ class Transforms(Augmentation):
             yield transforms.RandomErasing(self.erase, (smallest, largest))
         if self.cutout:
             yield transforms.Cutout(self.cutout)
+
+
+@dataclass
+class Custom(Augmentation):
+    """An augmentation of your own: the batch that function(images, generator, **arguments) returns."""
+
+    name: str = fixed("custom")
+    function: str = setting("", "package.module:function, in the working directory or installed")
+    arguments: dict[str, Any] = setting({}, "its keyword arguments besides images and generator")
+
+    def problems(self) -> list[str]:
+        return self._user_function().problems()
+
+    def build(self, default: str, image: Shape, train: Iterable[Tensor], from_files: bool = False) -> Augment:
+        from .custom_transform import custom_transform
+        from .transforms import Augment
+
+        return Augment([custom_transform(self._user_function(), image)])
+
+    def _user_function(self) -> UserFunction:
+        from ..user_code import UserFunction
+
+        return UserFunction("augmentation.function", self.function, self.arguments, ("images", "generator"))

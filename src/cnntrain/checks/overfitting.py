@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -28,8 +29,8 @@ def memorize(
 ) -> Memorized:
     """Train on the same few images, uint8 (N, H, W, C), until they are learned by heart.
 
-    complete: the loss has fallen to the fraction `enough` of the first, and where the metric is an accuracy,
-    it is 1. Stops after `steps` updates or `seconds`. Raises NonFinite.
+    complete: the loss has fallen to the fraction `enough` of the first, infinity for any loss, and where the
+    metric is an accuracy, it is 1. Stops after `steps` updates or `seconds`. Raises NonFinite.
     """
     is_accuracy = step.criterion.primary_metric_name == "accuracy"
     started = time.perf_counter()
@@ -41,7 +42,7 @@ def memorize(
         loss, metric = result.update.data_loss.item(), result.metric_sum.item() / len(labels)
         first = loss if number == 0 else first
         done = number + 1
-        if loss <= enough * first and (not is_accuracy or metric == 1.0):
+        if (enough == math.inf or loss <= enough * first) and (not is_accuracy or metric == 1.0):
             return Memorized(first, loss, metric, done, True)
         if time.perf_counter() - started > seconds:
             return Memorized(first, loss, metric, done, False, out_of_time=True)

@@ -193,7 +193,9 @@ def _trained_weights(config: Config) -> Iterator[str]:
 
 def _loss(config: Config) -> Iterator[str]:
     target, loss = config.data.target_kind(), config.loss
-    if loss.target != target:
+    if loss.target != target and loss.name == "custom":
+        yield f"loss.target={loss.target}: data.target is {target}; write loss.target={target}"
+    elif loss.target != target:
         fitting = [
             option.name for option in (entry() for entry in OPTIONS["loss"]) if option.target == target
         ]

@@ -27,6 +27,7 @@ from ..data.image_set import MemoryImages
 from ..loss.class_losses import ClassCriterion
 from ..loss.criterion import Criterion
 from ..model.fine_tuning import training_mode
+from ..optim.settings import Sgd
 from ..preprocessing.preprocess import Preprocess
 from ..settings.config_tree import Config
 from ..settings.network_input import NetworkInput
@@ -169,8 +170,15 @@ class Simulation:
 
 
 def _without_values(config: Config) -> Config:
-    """Return a configuration without the parts that need values: torch.compile and augmentation policies."""
+    """Return a configuration without the parts that need values.
+
+    These are torch.compile, augmentation policies, and an augmentation and an optimizer of the user's own.
+    """
     changes: dict[str, Any] = {"trainer": dataclasses.replace(config.trainer, compile=False)}
+    if config.augmentation.name == "custom":
+        changes["augmentation"] = Transforms()
+    if config.optim.name == "custom":
+        changes["optim"] = Sgd(momentum=0.0)
     if isinstance(config.augmentation, Transforms):
         changes["augmentation"] = dataclasses.replace(config.augmentation, policy="none")
     return dataclasses.replace(config, **changes)

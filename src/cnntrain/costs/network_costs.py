@@ -75,7 +75,9 @@ def network_costs(config: Config) -> NetworkCosts:
         network = rebuild_network(config, criterion, network_input)
     rows = layer_table(network, channels, size)
     notices = [*network_input.notices(), *size_notices(rows)]
-    if config.optim.line_search:
+    if config.optim.name == "custom":
+        notices.append("optim=custom: its state is not included above, as its updates may depend on values")
+    elif config.optim.line_search:
         history = 2 * config.optim.history * 4 * sum(row.weights + row.biases for row in rows)
         notices.append(
             f"optim={config.optim.name}: its history, up to {format_bytes(history)}, is not included above, "

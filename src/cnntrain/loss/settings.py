@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..settings.fields import expanded, fixed, setting
 from ..settings.option import Option
@@ -13,6 +13,7 @@ from ..settings.option import Option
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..user_code import UserFunction
     from .criterion import Criterion
 
 REDUCTION_HELP = "reduction of the losses of one image to one number: sum, mean, or half the sum"
@@ -426,3 +427,44 @@ class Bins(Loss):
 def _scaled(statistics: dict[str, Tensor], labels: Tensor) -> Tensor:
     """Return values as the losses for them see them: in standard deviations from the mean."""
     return (labels - statistics["center"]) / statistics["scale"]
+
+
+@dataclass
+class Custom(Loss):
+    """A loss of your own or of a library: function(scores, labels, **arguments), or a torch.nn.Module class
+    that is made with the arguments and called with scores and labels.
+
+    It returns the loss of each image, (N,), or a number that is their mean. A network has a score for each
+    class, attribute or value.
+    """
+
+    name: str = fixed("custom")
+    function: str = setting("", "package.module:function or class, in the working directory or installed")
+    arguments: dict[str, Any] = setting({}, "its keyword arguments besides scores and labels")
+    target: str = setting(  # type: ignore[misc]
+        "classes",
+        "what labels it takes, and what scores mean: classes: labels int64 (N,), probabilities are the "
+        "softmax of scores; attributes: labels 0 or 1 (N, A), scores are logits; values: labels (N, V), "
+        "scores are their predictions",
+        choices=("classes", "attributes", "values"),
+    )
+
+    @property
+    def learned_by_heart(self) -> float:  # type: ignore[override]
+        """To which fraction of the first loss a few images can be learned: its smallest value is unknown."""
+        return 0.5 if self.target == "values" else math.inf
+
+    def problems(self) -> Iterator[str]:
+        yield from self._user_function().problems()
+
+    def build(self, names: list[str], statistics: dict[str, Tensor], label_smoothing: float) -> Criterion:
+        from .custom_loss import custom_criterion
+
+        return custom_criterion(self._user_function(), self.target, names, statistics)
+
+    def _user_function(self) -> UserFunction:
+        from ..user_code import UserFunction
+
+        return UserFunction(
+            "loss.function", self.function, self.arguments, ("scores", "labels"), of_instance=True
+        )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
+    from ..user_code import UserFunction
     from .optimizer_stages import Stage
 
     Weights = list[Tensor] | list[dict[str, Any]]
@@ -302,6 +303,41 @@ class Switch(Optim):
             (stage,) = option.stages(_copied(weights), fused, steps_per_epoch, epochs)
             stages.append(replace(stage, from_step=round(step)))
         return stages
+
+
+@dataclass
+class Custom(Optim):
+    """An optimizer of your own or of a library: the one that factory(params, lr=…, **arguments) returns.
+
+    A subclass of torch.optim.Optimizer, or a function that returns one; torch's by name, torch.optim:NAdam.
+    """
+
+    name: str = fixed("custom")
+    factory: str = setting("", "package.module:class, in the working directory or installed")
+    arguments: dict[str, Any] = setting({}, "its keyword arguments besides params and lr")
+    closure: bool = setting(
+        False,
+        "call step(closure) with a function that computes loss and gradients anew, for optimizers that "
+        "evaluate them several times, such as SAM or torch.optim:LBFGS; trainer.max_grad_norm has no effect",
+    )
+
+    @property
+    def line_search(self) -> bool:  # type: ignore[override]
+        """Whether a step evaluates loss and gradient several times."""
+        return self.closure
+
+    def problems(self) -> Iterator[str]:
+        yield from self._user_function().problems()
+
+    def build(self, weights: Weights, fused: bool) -> Optimizer:
+        from .custom_optimizer import custom_optimizer
+
+        return custom_optimizer(self._user_function(), weights, self.lr, self.closure)
+
+    def _user_function(self) -> UserFunction:
+        from ..user_code import UserFunction
+
+        return UserFunction("optim.factory", self.factory, self.arguments, ("params",), ("lr",))
 
 
 def _copied(weights: Weights) -> Weights:

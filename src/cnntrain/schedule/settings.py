@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..settings.fields import fixed, setting
 from ..settings.option import Notice, Option
 
 if TYPE_CHECKING:
+    from ..user_code import UserFunction
     from .schedules import Plateau as PlateauFactor
     from .schedules import Schedule as ScheduleFactor
 
@@ -209,6 +210,31 @@ class Plateau(Schedule):
 
         warmup = self.warmup_steps(steps_per_epoch, epochs)
         return schedules.Plateau(warmup, self.factor, self.patience_epochs)
+
+
+@dataclass
+class Custom(Schedule):
+    """A schedule of your own: the factor on optim.lr that function(step, total_steps, **arguments) returns.
+
+    Steps are counted from 0 after the warm-up, and total_steps are those after it.
+    """
+
+    name: str = fixed("custom")
+    function: str = setting("", "package.module:function, in the working directory or installed")
+    arguments: dict[str, Any] = setting({}, "its keyword arguments besides step and total_steps")
+
+    def problems(self) -> Iterator[str]:
+        yield from self._user_function().problems()
+
+    def shape(self, steps_per_epoch: int, steps: int, warmup: int) -> Callable[[int], float]:
+        from .custom_schedule import custom_shape
+
+        return custom_shape(self._user_function(), steps, warmup)
+
+    def _user_function(self) -> UserFunction:
+        from ..user_code import UserFunction
+
+        return UserFunction("schedule.function", self.function, self.arguments, ("step", "total_steps"))
 
 
 def _per_step(rate: float, per: str, steps_per_epoch: int) -> float:

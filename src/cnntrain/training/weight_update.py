@@ -112,7 +112,9 @@ class Update:
                 value = first_loss.pop()
             else:
                 stage.optimizer.zero_grad(set_to_none=True)
-                value = self._with_penalty(stage.optimizer, backward()).loss
+                with torch.enable_grad():
+                    data_loss = backward()
+                value = self._with_penalty(stage.optimizer, data_loss).loss
             # torch's L-BFGS flattens gradients with view(-1), which fails in channels-last order.
             for weight in self.weights:
                 weight.grad = None if weight.grad is None else weight.grad.contiguous()
