@@ -49,7 +49,7 @@ EXTRA_OVERRIDES: dict[str, list[str]] = {
 # Not tested here: downloaded data sets, the user's own, and initialization from an earlier run.
 EXCLUDED = (
     *("mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagenet"),
-    *("npz", "folder", "custom", "from_run"),
+    *("npz", "folder", "huggingface", "custom", "from_run"),
 )
 
 

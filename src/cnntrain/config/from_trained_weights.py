@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..data.settings.image_files import DEFAULT_IMAGE_SIZE
 from ..preprocessing.settings import Pretrained
 from ..runs import file_names
 from ..settings.config_tree import Config
@@ -30,7 +29,7 @@ def set_from_trained_weights(config: Config) -> Iterator[str]:
         config.model.trained_input() if source is None else config.initialization.trained_input()
     )
     if asks_for_size:
-        data.image_size = DEFAULT_IMAGE_SIZE if trained is None else max(trained.size)
+        data.image_size = data.usual_image_size if trained is None else max(trained.size)
     if not asks_for_values:
         return
     if trained is not None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import DataError
 from .image_set import MemoryImages
 from .label_table import LARGEST_VALUE, values_as_float32
+from .splits import Splits, test_cut
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,18 @@ def checked_arrays(
                 f"{len(class_names)} classes (0 … {len(class_names) - 1}); correct the labels"
             )
     return splits, class_names
+
+
+def with_test_split(
+    parts: dict[str, MemoryImages], names: list[str], test_fraction: float, notices: list[str] | None = None
+) -> Splits:
+    """Return splits of which "train" is given; without "test", it is cut from the training images."""
+    train = parts["train"]
+    val = parts.get("val") or train.subset(torch.empty(0, dtype=torch.int64))
+    if "test" in parts:
+        return Splits(train, val, parts["test"], names, notices or [])
+    rest, test = test_cut(train, test_fraction, "position")
+    return Splits(train.subset(rest), val, train.subset(test), names, notices or [])
 
 
 def _images(source: ArraySource, key: str, array: Any) -> Tensor:

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import DataError
 from ..output_streams import is_quiet
 from ..user_code import UserFunction
-from .arrays import ArraySource, checked_arrays
-from .image_set import MemoryImages
-from .splits import SPLITS, Splits, test_cut
+from .arrays import ArraySource, checked_arrays, with_test_split
+from .splits import SPLITS, Splits
 
 NAMES = "names"
 EXPECTED = "a mapping {'train': (images, labels)}, and 'val', 'test' and 'names' if any"
@@ -42,16 +40,6 @@ def read_custom(function: UserFunction, target: str, test_fraction: float, memor
     class_names = None if names is None or target != "classes" else [str(name) for name in names]
     parts, names = checked_arrays(source, arrays, names, target, class_names)
     return with_test_split(parts, names, test_fraction)
-
-
-def with_test_split(parts: dict[str, MemoryImages], names: list[str], test_fraction: float) -> Splits:
-    """Return splits of which "train" is given; without "test", it is cut from the training images."""
-    train = parts["train"]
-    val = parts.get("val") or train.subset(torch.empty(0, dtype=torch.int64))
-    if "test" in parts:
-        return Splits(train, val, parts["test"], names)
-    rest, test = test_cut(train, test_fraction, "position")
-    return Splits(train.subset(rest), val, train.subset(test), names)
 
 
 def _problem(returned: object) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 
 import numpy as np
 import torch
@@ -70,8 +71,10 @@ class DamagedImages(DataError):
         return error
 
 
-def decode(path: str, size: int, resize: str, channels: int) -> Tensor:
+def decode(path: str | BytesIO, size: int, resize: str, channels: int) -> Tensor:
     """Return the image of a file as uint8 (size, size, channels); channels is 1 (grey) or 3 (RGB).
+
+    path: that of the file, or its content.
 
     `resize`: "crop" scales the shorter side to `size` and keeps the center, "squash" ignores the aspect
     ratio, "pad" scales the longer side to `size` and fills with black; bilinear, with antialiasing. The EXIF
@@ -121,10 +124,11 @@ def naming_damaged(path: str) -> Iterator[str]:
         raise DamagedImages.of([(path, reason(path, error))]) from error
 
 
-def reason(path: str, error: Exception) -> str:
+def reason(path: str | BytesIO, error: Exception) -> str:
     """Return why a file could not be decoded, as text for an error message."""
     if isinstance(error, UnidentifiedImageError):
-        return "is empty" if os.path.getsize(path) == 0 else "is not an image of a known format"
+        size = path.getbuffer().nbytes if isinstance(path, BytesIO) else os.path.getsize(path)
+        return "is empty" if size == 0 else "is not an image of a known format"
     if isinstance(error, OSError) and error.strerror is not None:
         return f"cannot be read ({error.strerror})"
     if isinstance(error, MemoryError):
@@ -132,7 +136,7 @@ def reason(path: str, error: Exception) -> str:
     return f"cannot be decoded ({str(error) or type(error).__name__})"
 
 
-def _upright(path: str, least_side: int) -> Image.Image:
+def _upright(path: str | BytesIO, least_side: int) -> Image.Image:
     """Return the image of a file in mode L or RGB, rotated as its EXIF block says.
 
     A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where no side becomes shorter than `least_side`.

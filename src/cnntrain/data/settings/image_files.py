@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ...settings.fields import expanded, fixed, setting
 from .base import TARGET_HELP, TARGETS, Data, DatasetInfo, path_problems
@@ -25,6 +25,8 @@ WORKERS_HELP = "processes that read images during training if they are not kept 
 @dataclass
 class _Files(Data):
     """Settings common to the data sets of image files."""
+
+    usual_image_size: ClassVar[int | None] = DEFAULT_IMAGE_SIZE
 
     memory_limit_gb: float = setting(4.0, MEMORY_HELP, ge=0, resume="free")
     workers: int = setting(2, WORKERS_HELP, ge=0, le=256, resume="free")

@@ -1,0 +1,275 @@
+"""Images and classes of Hugging Face data sets: columns and splits are found by their features and names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import datasets
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ..errors import ConfigError, DataError, first_line
+from ..machine_errors import machine_error
+from ..output_streams import is_quiet
+from ..settings.fields import expanded, shorten
+from ..settings.nearest_name import did_you_mean
+from .arrays import ArraySource, checked_arrays, with_test_split
+from .image_decoding import DamagedImages, decode, reason
+from .image_loading import GB
+from .splits import SPLIT_OF, Splits
+
+# Usual names of columns with classes, where no column has the feature ClassLabel.
+LABELS = ("label", "labels", "class", "category", "target", "y")
+# Files that save_to_disk writes: of several splits, and of one.
+SAVED = ("dataset_dict.json", "state.json")
+# Images whose size and mode decide those of all, and the largest size that is taken so.
+SAMPLE, LARGEST_OWN_SIZE = 20, 64
+GREY_MODES = ("1", "L", "LA", "I", "I;16")
+# Rows read at once.
+CHUNK = 256
+Decoding = tuple[int | None, str, int | None]
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """Where a data set lies: its name on the hub with a part and a revision, or a folder."""
+
+    dataset: str
+    subset: str | None
+    revision: str | None
+    path: str
+
+    def __str__(self) -> str:
+        return f"data.path={self.path}" if self.path else f"data.dataset={self.dataset}"
+
+
+def read_hugging_face(
+    source: HubSource, image: str, label: str, decoding: Decoding, test_fraction: float, limit_gb: float
+) -> Splits:
+    """Return the splits of a data set, in memory; `val` is empty unless it has a validation split.
+
+    image, label: columns, "" to find them. decoding: size, resize and channels, None for those of the images.
+    Raises ConfigError for columns that are not there, DataError where the data cannot be read.
+    """
+    loaded = _loaded(source)
+    parts, notices = _splits(loaded, str(source))
+    features = parts["train"].features
+    image = _image_column(features, image, str(source))
+    label = _label_column(features, label, str(source))
+    parts = {split: part.cast_column(image, datasets.Image(decode=False)) for split, part in parts.items()}
+    labels, names = _classes(parts, label, str(source))
+    unlabelled = [split for split, values in labels.items() if split != "train" and (values == -1).all()]
+    notices += [f"not used: {split}, which has no labels" for split in unlabelled]
+    parts = {split: part for split, part in parts.items() if split not in unlabelled}
+    size, resize, channels = _resolved(parts["train"], image, decoding, str(source))
+    gigabytes = sum(map(len, parts.values())) * size * size * channels / GB
+    if gigabytes > limit_gb:
+        raise DataError(
+            f"{source}: its images of {size}x{size} pixels have {gigabytes:.3g} GB, more than "
+            f"data.memory_limit_gb={limit_gb:g}; write a larger one, or a smaller data.image_size"
+        )
+    arrays = {
+        split: (_pixels(part, image, (size, resize, channels), f"{source}: {split}"), labels[split])
+        for split, part in parts.items()
+    }
+    words = ArraySource(str(source), "store", "images of {}", "labels of {}")
+    checked, names = checked_arrays(words, arrays, class_names=names)
+    return with_test_split(checked, names, test_fraction, notices)
+
+
+def _loaded(source: HubSource) -> Any:
+    """Return the data set, of the type DatasetDict or Dataset; raises DataError, ConfigError for its part."""
+    try:
+        with _progress_bars():
+            if not source.path:
+                return datasets.load_dataset(source.dataset, source.subset, revision=source.revision)
+            folder = str(expanded(source.path))
+            if any(os.path.isfile(os.path.join(folder, name)) for name in SAVED):
+                return datasets.load_from_disk(folder)
+            return datasets.load_dataset(folder, source.subset)
+    except Exception as error:  # of many libraries: arrow, hub, http, file systems
+        if machine_error(error) is not None:
+            raise
+        line = shorten(first_line(error), 250)
+        if "onfig name is missing" in line or "BuilderConfig" in line:
+            available = shorten(" ".join(str(error).split()), 400)
+            raise ConfigError([f"{source}: {available}; write data.subset=NAME"]) from error
+        if isinstance(error, datasets.exceptions.DatasetNotFoundError) and not source.path:
+            line = "the hub has no such data set, or it needs a login (hf auth login)"
+        elif isinstance(error, OSError) and not source.path:
+            line = f"cannot be downloaded ({line}); look at the connection, or write data.path=FOLDER"
+        else:
+            line = f"cannot be read ({type(error).__name__}: {line})"
+        raise DataError(f"{source}: {line}") from error
+
+
+@contextmanager
+def _progress_bars() -> Iterator[None]:
+    """Show progress bars of the package in the context unless the run is quiet, and then leave them so."""
+    were_shown = datasets.are_progress_bars_disabled() is False
+    if is_quiet():
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if were_shown:
+            datasets.enable_progress_bars()
+
+
+def _splits(loaded: Any, source: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the splits by our names, and notices of those that are not used."""
+    if not isinstance(loaded, dict):
+        return {"train": loaded}, []
+    if len(loaded) == 1:
+        return {"train": next(iter(loaded.values()))}, []
+    parts: dict[str, Any] = {}
+    unused = []
+    for name, part in loaded.items():
+        split = SPLIT_OF.get(str(name).lower())
+        if split is None or split in parts:
+            unused.append(str(name))
+        else:
+            parts[split] = part
+    if "train" not in parts:
+        raise DataError(f"{source}: has the splits {', '.join(map(str, loaded))}, none of them train")
+    known = "train, validation and test are"
+    return parts, [f"not used of {source}: {', '.join(unused)} ({known})"] if unused else []
+
+
+def _image_column(features: Any, given: str, source: str) -> str:
+    """Return the column of the images; raises ConfigError."""
+    found: list[str] = [name for name, feature in features.items() if _is_image(feature)]
+    if given:
+        if given not in features:
+            raise ConfigError([f"data.image={given}: no such column; {did_you_mean(given, list(features))}"])
+        if given not in found:
+            what = shorten(features[given])
+            raise ConfigError([f"data.image={given}: has no images but {what}; {_choose(found, features)}"])
+        return given
+    if len(found) != 1:
+        what = f"{len(found)} columns of images" if found else "no column of images"
+        raise ConfigError([f"{source}: has {what}; write data.image=NAME, {_choose(found, features)}"])
+    return found[0]
+
+
+def _is_image(feature: Any) -> bool:
+    """Return whether a feature is an image, or the content and path of one, as in parquet files of others."""
+    if isinstance(feature, datasets.Image):
+        return True
+    return isinstance(feature, dict) and feature.keys() == {"bytes", "path"}
+
+
+def _label_column(features: Any, given: str, source: str) -> str:
+    """Return the column of the classes; raises ConfigError."""
+    found: list[str] = [name for name, feature in features.items() if _is_class(feature)]
+    possible = found or [name for name, feature in features.items() if _may_be_class(feature)]
+    if given:
+        if given not in features:
+            raise ConfigError([f"data.label={given}: no such column; {did_you_mean(given, list(features))}"])
+        if given not in found and not _may_be_class(features[given]):
+            what = shorten(features[given])
+            raise ConfigError(
+                [f"data.label={given}: has not one class per image but {what}; {_choose(possible, features)}"]
+            )
+        return given
+    usual = [name for name in possible if name.lower() in LABELS]
+    candidates = possible if len(possible) == 1 else usual
+    if len(candidates) != 1:
+        what = f"{len(possible)} columns that may be classes" if possible else "no column of classes"
+        raise ConfigError([f"{source}: has {what}; write data.label=NAME, {_choose(possible, features)}"])
+    return candidates[0]
+
+
+def _is_class(feature: Any) -> bool:
+    return isinstance(feature, datasets.ClassLabel)
+
+
+def _may_be_class(feature: Any) -> bool:
+    """Return whether a feature is a whole number or a text for each image."""
+    kind = getattr(feature, "dtype", "")
+    return isinstance(feature, datasets.Value) and (kind == "string" or "int" in kind)
+
+
+def _choose(names: list[str], features: Any) -> str:
+    return f"one of {', '.join(names or list(features))}"
+
+
+def _classes(parts: dict[str, Any], column: str, source: str) -> tuple[dict[str, Any], list[str] | None]:
+    """Return the labels of the splits, int64 (N,), -1 where there are none; and names, None for numbers."""
+    feature = parts["train"].features[column]
+    values = {split: part.with_format(None)[column][:] for split, part in parts.items()}
+    if _is_class(feature):
+        return {split: _numbers(column, found) for split, found in values.items()}, list(feature.names)
+    if feature.dtype != "string":
+        return {split: _numbers(column, found) for split, found in values.items()}, None
+    names = sorted({value for value in values["train"] if value is not None})
+    number_of = {name: number for number, name in enumerate(names)} | {None: -1}
+    for split, found in values.items():
+        unknown = next((value for value in found if value not in number_of), None)
+        if unknown is not None:
+            raise DataError(f"{source}: {split} has the class {shorten(unknown)}, which train does not have")
+    return {split: _numbers(column, [number_of[v] for v in found]) for split, found in values.items()}, names
+
+
+def _numbers(column: str, values: list[Any]) -> Any:
+    return np.array([-1 if value is None else value for value in values], dtype=np.int64)
+
+
+def _resolved(part: Any, image: str, decoding: Decoding, source: str) -> tuple[int, str, int]:
+    """Return size, resize and channels of the images, by those of the first where they are None."""
+    size, resize, channels = decoding
+    if size is None or channels is None:
+        sizes, modes = set(), set()
+        for number, row in enumerate(part[: min(SAMPLE, len(part))][image]):
+            try:
+                with Image.open(_file(row)) as opened:
+                    sizes.add(opened.size)
+                    modes.add(opened.mode)
+            except Exception as error:
+                line = f"{source}: image {number} of train {reason(_file(row), error)}"
+                raise DataError(f"{line}; remove or replace it") from error
+        (width, height) = next(iter(sizes), (0, 0))
+        is_own = len(sizes) == 1 and width == height <= LARGEST_OWN_SIZE
+        size = size or (width if is_own else LARGEST_OWN_SIZE)
+        channels = channels or (1 if modes <= set(GREY_MODES) else 3)
+    return size, resize, channels
+
+
+def _pixels(part: Any, image: str, decoding: tuple[int, str, int], name: str) -> Any:
+    """Return all images of a split, uint8 (N, size, size, channels); raises DataError naming bad ones."""
+    size, _, channels = decoding
+    pixels = np.empty((len(part), size, size, channels), dtype=np.uint8)
+    damaged: list[tuple[str, str]] = []
+
+    def fill(index: int, row: Any) -> None:
+        try:
+            pixels[index] = decode(_file(row), *decoding).numpy()
+        except Exception as error:  # Pillow raises almost any exception for a damaged file
+            damaged.append((f"{name}: image {index}", reason(_file(row), error)))
+
+    hidden = True if is_quiet() else None
+    with (
+        ThreadPoolExecutor() as pool,
+        tqdm(total=len(part), desc="reading images", leave=False, disable=hidden) as bar,
+    ):
+        for start in range(0, len(part), CHUNK):
+            rows = part[start : start + CHUNK][image]
+            list(pool.map(fill, range(start, start + len(rows)), rows))
+            bar.update(len(rows))
+    if damaged:
+        raise DamagedImages.of(sorted(damaged))
+    return pixels
+
+
+def _file(row: Any) -> str | BytesIO:
+    """Return the content of an image, or the path of its file where the data set has only that."""
+    if row is None or (row.get("bytes") is None and not row.get("path")):
+        return BytesIO()
+    return BytesIO(row["bytes"]) if row.get("bytes") is not None else str(row["path"])
