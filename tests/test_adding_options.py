@@ -145,10 +145,8 @@ class Extra(Trainer):
 class Extra(Logger):
     name: str = fixed("extra")
 
-    def build(self, folder, start_step):
-        from .extra import TextFile
-
-        return TextFile(folder / "extra.txt")
+    def sinks(self):
+        return {"extra": "cnntrain.logger.extra:TextFile"}
 """,
     # The settings of this group are a package: a new module in it.
     "model": '''"""Settings of an added network."""
@@ -253,13 +251,21 @@ class LastValue:
 """,
     "logger": """
 class TextFile:
-    def __init__(self, path):
-        self.file = path.open("w")
+    def __init__(self, run):
+        self.ids = {}
+        self.where = str(run.folder / "extra.txt")
+        self.file = open(self.where, "w")
 
-    def write(self, row):
+    def write(self, row, of_epoch):
         self.file.write(f"{sorted(row)}\\n")
 
-    def close(self):
+    def write_histograms(self, row):
+        self.write(row, False)
+
+    def flush(self):
+        self.file.flush()
+
+    def close(self, end):
         self.file.close()
 """,
     "model": """

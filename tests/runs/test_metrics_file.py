@@ -14,27 +14,14 @@ from cnntrain.errors import DataError
 from cnntrain.runs.metrics_file import JsonLines, Recorder
 
 
-class Logged:
-    """A logger that stores its rows."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.closed = False
-
-    def write(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-
-    def close(self) -> None:
-        self.closed = True
-
-
 def reject(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
 
 
 def test_each_record_can_be_read_at_once_as_json_without_nan_and_infinity(tmp_path: Path) -> None:
-    path, logged = tmp_path / "metrics.jsonl", Logged()
-    recorder = Recorder(path, 0, logged, 1)
+    path, heard = tmp_path / "metrics.jsonl", list[dict[str, Any]]()
+    recorder = Recorder(path, 0, 1)
+    recorder.listeners.append(heard.append)
     rows: list[dict[str, Any]] = [
         {"step": 1, "train/loss": 0.5, "lr": math.inf, "momentum": None},
         {"step": 2, "train/loss": math.nan, "lr": -math.inf, "grad_norm": 3.25},
@@ -49,9 +36,8 @@ def test_each_record_can_be_read_at_once_as_json_without_nan_and_infinity(tmp_pa
         assert [json.loads(line, parse_constant=reject) for line in lines[:-1]] == valid[:count]
         assert lines[-1] == ""
         assert recorder.rows == count
-    assert logged.rows == valid
+    assert heard == valid
     recorder.close()
-    assert logged.closed
     with pytest.raises(ValueError, match="closed"):
         recorder.record(rows[0])
 
@@ -70,7 +56,7 @@ def test_a_continued_file_keeps_its_first_whole_rows(tmp_path: Path, keep_rows: 
     path = tmp_path / "metrics.jsonl"
     whole = [b'{"step": 1}\n', b'{"step": 2, "train/loss": null}\n', b'{"step": 3}\n']
     path.write_bytes(b"".join(whole) + torn)
-    recorder = Recorder(path, keep_rows, None, 1)
+    recorder = Recorder(path, keep_rows, 1)
     kept = whole[:keep_rows]
     assert path.read_bytes() == b"".join(kept)
     assert recorder.rows == len(kept)
@@ -81,7 +67,7 @@ def test_a_continued_file_keeps_its_first_whole_rows(tmp_path: Path, keep_rows: 
 
 
 def test_a_new_file_has_no_rows_whatever_a_checkpoint_counted(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "metrics.jsonl", 7, None, 1)
+    recorder = Recorder(tmp_path / "metrics.jsonl", 7, 1)
     assert recorder.rows == 0
     recorder.close()
 
@@ -91,7 +77,7 @@ def test_a_new_file_has_no_rows_whatever_a_checkpoint_counted(tmp_path: Path) ->
     [(1, [1, 2, 3, 4, 5, 6, 7, 8, 9]), (2, [1, 2, 4, 6, 8]), (4, [1, 4, 8]), (20, [1])],
 )
 def test_the_first_update_and_every_nth_are_recorded(tmp_path: Path, every: int, recorded: list[int]) -> None:
-    recorder = Recorder(tmp_path / "metrics.jsonl", 0, None, every)
+    recorder = Recorder(tmp_path / "metrics.jsonl", 0, every)
     recorder.close()
     assert [update for update in range(1, 10) if recorder.due(update - 1)] == recorded
 
@@ -100,7 +86,7 @@ def test_flushing_writes_all_rows_to_disk_or_names_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "metrics.jsonl"
-    recorder = Recorder(path, 0, None, 1)
+    recorder = Recorder(path, 0, 1)
     synced: list[os.stat_result] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor)))
     recorder.record({"step": 1})

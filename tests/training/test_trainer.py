@@ -189,7 +189,7 @@ class Runs:
             step.load(state, "last.pt")
         rows = 0 if state is None else state["progress"]["rows"]
         interval = options.recording_interval(STEPS * options.epochs)
-        recorder = Recorder(path / "metrics.jsonl", rows, None, interval)
+        recorder = Recorder(path / "metrics.jsonl", rows, interval)
         self.recorders.append(recorder)
         trainer = Trainer(options, step, train, val, Checkpoints(path), recorder, DESCRIPTION)
         if state is not None:

@@ -129,10 +129,9 @@ def assemble(
         parts.step.load(state, source)
         check_structure(state["sums"], torch.zeros(4), "sums", source)
     progress = Progress(**state["progress"]) if state is not None else Progress()
-    logger = config.logger.build(folder.path, progress.step)
     steps_per_epoch = min(len(parts.train), config.trainer.max_steps_per_epoch or len(parts.train))
     interval = config.trainer.recording_interval(steps_per_epoch * config.trainer.epochs)
-    recorder = Recorder(folder.metrics, progress.rows, logger, interval)
+    recorder = Recorder(folder.metrics, progress.rows, interval)
     description = {
         "config": stored_config.to_yaml(config),
         "names": parts.splits.names,
@@ -151,6 +150,6 @@ def assemble(
     if config.trainer.instruments:
         histograms = folder.path / HISTOGRAMS
         remove_later_rows(histograms, progress.step)
-        instrument = Histograms(parts.step.network, histograms, trainer.steps_per_epoch, logger)
+        instrument = Histograms(parts.step.network, histograms, trainer.steps_per_epoch)
         parts.step.update.instruments.add(instrument)
     return Assembled(trainer, parts)

@@ -20,7 +20,10 @@ from ..training.memory_use import all_memory
 from ..version import __version__
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "numpy", "pillow", "matplotlib", "filelock")
-OPTIONAL = ("timm", "optuna", "tensorboard", "scikit-learn", "safetensors", "ray")
+OPTIONAL = (
+    *("timm", "optuna", "scikit-learn", "safetensors", "ray"),
+    *("tensorboard", "wandb", "mlflow", "trackio"),
+)
 # Variables that change how torch computes.
 VARIABLES = (
     "OMP_NUM_THREADS",

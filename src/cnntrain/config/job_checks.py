@@ -43,6 +43,8 @@ def job_problems(config: Config, stored: Config | None = None) -> Iterator[str]:
         before = default_of(entry) if stored is None else getattr(stored.report, name)
         if value not in (default_of(entry), before) and is_without:
             yield f"report.{name}={format_value(value)}: applies to replays only; add report.confirm=true"
+    if config.job == "train":
+        yield from config.logger.missing_packages()
     yield from _lr_range(config)
     for job, settings in JOB_SETTINGS.items():
         in_training = {"check": config.trainer.check, "report": config.trainer.report}

@@ -80,6 +80,9 @@ SETTINGS = {
     "save_dir": "hydra.run.dir",
     "criterion": "loss",
     "tensorboard": "logger",
+    "wandb": "logger",
+    "mlflow": "logger",
+    "trackio": "logger",
 }
 # First words of other command lines.
 COMMANDS = {

@@ -186,7 +186,7 @@ def _change_group(tree: Any, override: str, choices: Choices) -> str | None:
     if choice is None:
         return f"{override}: {unknown_choice(group, name, choices)}"
     if group == "logger" and choice.schema is not None:
-        tree.logger = OmegaConf.structured(choice.schema)
+        tree.logger = OmegaConf.merge(OmegaConf.structured(choice.schema), choice.values)
         return None
     before = equivalent_overrides(typed(tree), choices).get(group, choices.defaults[group])
     if name == before:

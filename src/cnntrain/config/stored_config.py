@@ -11,6 +11,7 @@ from ..runs import file_names
 from ..settings.config_tree import GROUPS, OF_SWEEPS, Config
 from ..settings.fields import convert, is_fixed, problem, rule_of, settings_of, shorten, type_of
 from ..settings.nearest_name import nearest
+from ..settings.option import Option
 from ..version import __version__
 from .option_table import OPTIONS, option
 from .read_yaml import dump_yaml, parse_yaml
@@ -58,7 +59,8 @@ def _set_options(config: Config, content: dict[str, Any]) -> list[str]:
         elif found is None:
             problems.append(f"{group} is {shorten(name)}, which this version does not have")
         else:
-            setattr(config, group, found())
+            assert issubclass(found, Option)
+            setattr(config, group, found.from_stored(name))
     return problems
 
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from ..logger.sink import Row
+from ..runs.metrics_file import Row
 from .activation_layers import RECTIFIERS, SATURATING, in_memory_order, saturated_fraction, watching
 from .instrument import Instrument
 

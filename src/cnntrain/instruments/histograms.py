@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..logger.sink import Row, Sink
-from ..runs.metrics_file import append_row
+from ..runs.metrics_file import Row, append_row
 from .activation_layers import activation_modules, in_memory_order, watching
 from .instrument import Instrument
 
@@ -30,13 +29,12 @@ class Histograms(Instrument):
 
     Measured in the first update of an epoch, and not more often than every LEAST_STEPS updates. Each is a row
     of the file: step, and activation/<layer> and gradient/<tensor> with the keys low, high and counts, those
-    of BINS bins of equal width between the smallest and the largest finite value. The logger gets it, too.
+    of BINS bins of equal width between the smallest and the largest finite value.
     """
 
-    def __init__(self, network: nn.Module, file: Path, steps_per_epoch: int, logger: Sink | None = None):
+    def __init__(self, network: nn.Module, file: Path, steps_per_epoch: int):
         self._network = network
         self._file = file
-        self._logger = logger
         self._every_steps = steps_per_epoch * math.ceil(LEAST_STEPS / steps_per_epoch)
         self._layers = set(spread(list(activation_modules(network)), MAX_LAYERS))
         trained = [name for name, w in network.named_parameters() if w.requires_grad and w.ndim > 1]
@@ -53,8 +51,6 @@ class Histograms(Instrument):
         with watching(self._network, self._measure):
             yield
         append_row(self._file, self._row)
-        if self._logger is not None:
-            self._logger.write(self._row)
 
     @contextmanager
     def around_update(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from ..logger.sink import Row
+from ..runs.metrics_file import Row
 
 
 class Instrument:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from ..logger.sink import Row
+from ..runs.metrics_file import Row
 from .activation_layers import RECTIFIERS, SATURATING, saturated_fraction, watching, zero_units
 from .instrument import SplitInstrument
 

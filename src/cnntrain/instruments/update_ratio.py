@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..logger.sink import Row
+from ..runs.metrics_file import Row
 from .instrument import TensorInstrument
 
 

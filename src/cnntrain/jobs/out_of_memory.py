@@ -34,6 +34,7 @@ def train_within_memory(
                 ) from error
             parts = 2 * step.parts_per_batch
         # Outside the handler: its exception keeps the tensors of the failed step.
+        listeners = assembled.trainer.recorder.listeners
         assembled.trainer.recorder.close()
         splits = assembled.parts.splits
         del assembled.trainer, assembled.parts, step
@@ -41,6 +42,7 @@ def train_within_memory(
         state, _ = folder.checkpoints.load_last()
         state["progress"]["parts_per_batch"] = parts
         again = assemble(config, folder, state, splits)
+        again.trainer.recorder.listeners = listeners
         assembled.trainer, assembled.parts = again.trainer, again.parts
         again.trainer.save()
         print_labelled([division_line(again.trainer.step, images)])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import DataError, Diverged, Interrupted, Stopped, UserError, first_line
+from ..logger.processes import RunLoggers
 from ..machine_errors import ReaderDied, machine_error
 from ..output_streams import print_last
 from ..runs import file_names
@@ -19,17 +20,30 @@ from ..user_code import place_in_users_code
 
 @dataclass
 class Outcome:
-    """Whether how a run ends is recorded: not where it was refused before anything of it was changed."""
+    """Whether how a run ends is recorded: not where it was refused before anything of it was changed.
+
+    loggers: those of the run, which end when its outcome is recorded.
+    """
 
     is_recorded: bool = False
+    loggers: RunLoggers = field(default_factory=RunLoggers)
 
 
 @contextmanager
 def recorded_outcome(folder: RunFolder) -> Iterator[Outcome]:
-    """Record the status and error of a run that does not finish in its folder."""
+    """Record the status and error of a run that does not finish in its folder; then end its loggers."""
     outcome = Outcome()
     try:
-        yield outcome
+        with _recorded_in(folder, outcome):
+            yield outcome
+    finally:
+        outcome.loggers.end()
+
+
+@contextmanager
+def _recorded_in(folder: RunFolder, outcome: Outcome) -> Iterator[None]:
+    try:
+        yield
     except Stopped:
         raise
     except (Interrupted, KeyboardInterrupt):

@@ -26,7 +26,7 @@ from ..model import classifier, feature_map_sizes  # noqa: F401
 from ..regularization import plain_dropout, stochastic_depth  # noqa: F401
 from ..runs import file_names
 from ..runs.folder_lock import InUse
-from ..runs.metrics_file import read_rows, validation_of
+from ..runs.metrics_file import is_of_epoch, read_rows, validation_of
 from ..runs.run_folder import RunFolder
 from ..runs.signals import signals_as_exceptions
 from ..runs.status import DIVERGED, FAILED, FINISHED, INTERRUPTED, PAUSED, STOPPED
@@ -200,7 +200,7 @@ def _validations(work: Work) -> list[Row]:
     if work.config.job == "head":
         summary = folder.read_summary() or {}
         return [summary] if "val/loss" in summary else []
-    return [row for row in read_rows(folder.metrics) if "lr" not in row]
+    return [row for row in read_rows(folder.metrics) if is_of_epoch(row)]
 
 
 def _disk_is_full(error: BaseException | None, folder: Path) -> bool:

@@ -172,6 +172,8 @@ def _run(
                 check_parts(config, assembled.parts, folder, trained=False)
             pictures += draw_start(folder.path, config, assembled) if config.trainer.pictures else []
             if signals.received is None:
+                outcome.loggers.start(config.logger, folder.path)
+                assembled.trainer.recorder.listeners.append(outcome.loggers.check)
                 try:
                     train_within_memory(config, folder, assembled, signals, in_search.stop_rule)
                     trained = True
@@ -261,7 +263,7 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     files += [file_names.FINDINGS, file_names.REPORT] if config.trainer.report else []
     files += [name for name in (file_names.CHECK, file_names.UNREADABLE) if (folder.path / name).is_file()]
     files += [file_names.HISTOGRAMS] if config.trainer.instruments else []
-    files += ["tensorboard/"] if (folder.path / "tensorboard").is_dir() else []
+    files += [f"{file_names.TENSORBOARD}/"] if "tensorboard" in config.logger.sinks() else []
     print(f"{folder.path}: {', '.join(files)}", flush=True)
     print_result(f"{folder.path}: {summary_line(summary)}")
 

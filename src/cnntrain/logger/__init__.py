@@ -1,1 +1,1 @@
-"""Group logger: destinations of metrics besides metrics.jsonl."""
+"""Group logger: services that show a run's metrics, each written by a process of its own."""

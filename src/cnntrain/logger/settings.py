@@ -1,50 +1,140 @@
-"""Settings of the additional logger (group `logger`); metrics.jsonl is always written."""
+"""Settings of the services to which a run is logged (group `logger`); metrics.jsonl is always written."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
-from ..settings.fields import fixed
+from ..settings.fields import default_of, fixed, format_value, setting, settings_of
 from ..settings.option import Option
 
-if TYPE_CHECKING:
-    from .sink import Sink
+# The classes that write to each service; settings, packages and extras of this package are called so.
+SINKS = {
+    "tensorboard": "cnntrain.logger.tensorboard:TensorBoard",
+    "wandb": "cnntrain.logger.wandb:WeightsAndBiases",
+    "mlflow": "cnntrain.logger.mlflow:MLflow",
+    "trackio": "cnntrain.logger.trackio:Trackio",
+}
+# Services that know projects, names of runs and files; TensorBoard has a folder of events.
+OF_PROJECTS = ("wandb", "mlflow", "trackio")
+# Settings that apply to these services only.
+APPLIES_TO = {
+    "project": OF_PROJECTS,
+    "run_name": OF_PROJECTS,
+    "group": OF_PROJECTS,
+    "tags": OF_PROJECTS,
+    "checkpoint": OF_PROJECTS,
+    "wandb_entity": ("wandb",),
+    "wandb_mode": ("wandb",),
+    "mlflow_uri": ("mlflow",),
+    "finish_seconds": tuple(SINKS),
+}
 
 
 @dataclass
 class Logger(Option):
-    """Method common to all loggers."""
+    """Settings and methods common to all loggers."""
 
-    def build(self, folder: Path, start_step: int) -> Sink | None:
-        """Return the sink for the metrics of the run in `folder` from `start_step` on, or None."""
+    finish_seconds: float = setting(
+        60.0,
+        "seconds that the program waits at its end until everything is logged; what is not by then is left "
+        "out",
+        gt=0,
+        resume="free",
+    )
+
+    def sinks(self) -> dict[str, str]:
+        """Return the services to which the run is logged, each with its `Sink`, as module:class."""
         raise NotImplementedError
 
-
-@dataclass
-class NoLogger(Logger):
-    """No additional log: metrics.jsonl only."""
-
-    name: str = fixed("none")
-
-    def build(self, folder: Path, start_step: int) -> Sink | None:
-        return None
+    def missing_packages(self) -> Iterator[str]:
+        """Yield an error for each service whose package is not installed."""
+        yield from ()
 
 
 @dataclass
-class TensorBoard(Logger):
-    """TensorBoard event files in the run's folder, under tensorboard/."""
+class Loggers(Logger):
+    """The services to which a run is logged; the files are presets of one each.
 
-    name: str = fixed("tensorboard")
+    Keys and passwords are read by the services' packages from where they keep them (`wandb login`,
+    WANDB_API_KEY, MLFLOW_TRACKING_TOKEN, …) and are no settings.
+    """
+
+    former_names: ClassVar[tuple[str, ...]] = ("none", "tensorboard")
+
+    name: str = fixed("loggers")
+    tensorboard: bool = setting(False, "TensorBoard event files, in the run's folder", resume="free")
+    wandb: bool = setting(False, "Weights & Biases", resume="free")
+    mlflow: bool = setting(False, "MLflow", resume="free")
+    trackio: bool = setting(False, "Trackio, in a local database", resume="free")
+    project: str = setting(
+        "cnntrain", "project of Weights & Biases and Trackio, experiment of MLflow", resume="free"
+    )
+    run_name: str | None = setting(
+        None,
+        "name of the run in a project; null: that of its folder, as in 2026-11-30/19-25-39 or sweep/0003",
+        resume="free",
+    )
+    group: str | None = setting(
+        None,
+        "group of runs in a project; null: the jobs of a sweep form one under the name of its folder",
+        resume="free",
+    )
+    tags: list[str] = setting([], "tags of the run", resume="free")
+    checkpoint: bool = setting(
+        True, "store the best network (best.pt) as an artifact when training is finished", resume="free"
+    )
+    wandb_entity: str | None = setting(
+        None, "user or team of Weights & Biases; null: that of the login", resume="free"
+    )
+    wandb_mode: str | None = setting(
+        None,
+        "offline: written into the run's folder, for `wandb sync`; null: WANDB_MODE, else online",
+        choices=("online", "offline"),
+        resume="free",
+    )
+    mlflow_uri: str | None = setting(
+        None,
+        "server or database of MLflow; null: MLFLOW_TRACKING_URI, else MLflow's default, sqlite:///mlflow.db "
+        "in the working folder; a continued run keeps its own",
+        resume="free",
+    )
+
+    @classmethod
+    def from_stored(cls, name: str) -> Loggers:
+        return cls(tensorboard=name == "tensorboard")
+
+    def sinks(self) -> dict[str, str]:
+        return {name: path for name, path in SINKS.items() if getattr(self, name)}
 
     def problems(self) -> Iterator[str]:
-        if importlib.util.find_spec("tensorboard") is None:
-            yield "logger=tensorboard: is not installed; pip install 'cnntrain[tensorboard]'"
+        chosen, fields = self.sinks(), settings_of(type(self))
+        for name, services in APPLIES_TO.items():
+            value = getattr(self, name)
+            if value != default_of(fields[name]) and not set(services) & set(chosen):
+                needed = " or ".join(f"logger.{service}=true" for service in services)
+                yield f"logger.{name}={format_value(value)}: has no effect without {needed}"
+        if not self.project:
+            yield "logger.project: is empty; write a name, such as cnntrain"
+        if self.mlflow_uri is not None and urlsplit(self.mlflow_uri).password is not None:
+            yield (
+                "logger.mlflow_uri: has a password, which would be stored with the run; write the address "
+                "without it, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
 
-    def build(self, folder: Path, start_step: int) -> Sink:
-        from .tensorboard import TensorBoardSink
+    def missing_packages(self) -> Iterator[str]:
+        for service in self.sinks():
+            if not _is_installed(service):
+                yield (
+                    f"logger.{service}=true: needs the package {service}, which is not installed; "
+                    f"pip install 'cnntrain[{service}]'"
+                )
 
-        return TensorBoardSink(folder / "tensorboard", start_step + 1 if start_step else None)
+
+def _is_installed(package: str) -> bool:
+    """Return whether a package is installed; a folder of that name in the working folder is none."""
+    found: Any = importlib.util.find_spec(package)
+    return found is not None and found.origin is not None

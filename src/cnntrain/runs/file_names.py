@@ -17,6 +17,8 @@ HISTOGRAMS = "histograms.jsonl"
 # In the folder of an ensemble.
 ENSEMBLE = "ensemble.json"
 FINDINGS, EVIDENCE, REPORT = "findings.json", "evidence.json", "report.html"
+# The folders of what each logger notes and prints, and of TensorBoard's event files.
+LOGGERS, TENSORBOARD = "loggers", "tensorboard"
 IMAGES, PREPROCESSING, SCHEDULE = "images.png", "preprocessing.png", "schedule.png"
 # What a run may write before its first checkpoint.
 BEFORE_TRAINING = (CONFIG, METRICS, SUMMARY, ERROR, HISTOGRAMS, UNREADABLE, IMAGES, PREPROCESSING, SCHEDULE)

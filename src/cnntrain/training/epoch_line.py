@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tqdm import tqdm
 
-from ..logger.sink import Row
 from ..metrics import DISPLAY, format_metric, format_number
+from ..runs.metrics_file import Row
 
 
 def print_epoch(row: Row, metric_name: str, best_by: str, epochs: int, is_best: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..logger.sink import Row
+from ..runs.metrics_file import Row
 from ..runs.run_progress import Progress
 from .evaluate_split import Evaluation
 from .training_step import StepResult, TrainingStep

@@ -6,9 +6,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..logger.sink import Row
 from ..metrics import format_metric
 from ..output_streams import is_quiet
+from ..runs.metrics_file import Row
 from ..runs.run_progress import Progress
 
 

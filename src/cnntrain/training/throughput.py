@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from ..logger.sink import Row
+from ..runs.metrics_file import Row
 from ..runs.run_progress import Progress
 
 T = TypeVar("T")

@@ -9,10 +9,9 @@ from torch import nn
 
 from ..data.batches import Batches
 from ..errors import Diverged
-from ..logger.sink import Row
 from ..model.fine_tuning import training_mode
 from ..runs.checkpoint import Checkpoints, State
-from ..runs.metrics_file import Recorder
+from ..runs.metrics_file import Recorder, Row
 from ..runs.run_progress import Progress
 from ..runs.signals import StopSignals
 from .best_epoch import keep_best
