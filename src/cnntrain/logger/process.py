@@ -1,8 +1,9 @@
 """The process of one logger: reads the files of a run as they grow, and writes them to a service.
 
-Started by `processes.py` with the path of a `Sink`, the folder of the run, and the program's arguments. The
-first line on standard input, or its end, says that the run has ended. What the service's package prints goes
-to standard error, a file of the run's folder; standard output has one line at the end, a `Report`.
+Started by `processes.py` with the name of a service, the path of its `Sink`, the folder of the run, and the
+program's arguments. The first line on standard input, or its end, says that the run has ended. What the
+service's package prints goes to standard error, a file of the run's folder; standard output has one line at
+the end, a `Report`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.metrics_file import Row, is_of_epoch
 from ..runs.signals import STOPPING
-from ..runs.status import FINISHED, INTERRUPTED
+from ..runs.status import FINISHED, INTERRUPTED, PAUSED
 from .followed_file import FollowedFile
 from .sink import End, LoggedRun, Sink
 
@@ -62,8 +63,8 @@ class Written:
 class LoggerProcess:
     """A service, and the run that is written to it."""
 
-    def __init__(self, sink_path: str, folder: Path, command: list[str], ended: threading.Event):
-        self._sink_path = sink_path
+    def __init__(self, service: str, sink: str, folder: Path, command: list[str], ended: threading.Event):
+        self._sink_path = sink
         self._folder = folder
         self._command = command
         self._ended = ended
@@ -71,8 +72,7 @@ class LoggerProcess:
         self._histograms = FollowedFile(folder / file_names.HISTOGRAMS)
         self._ahead: list[Row] = []
         self._parent = os.getppid()
-        self._service = sink_path.partition(":")[0].rpartition(".")[2]
-        self._state = folder / file_names.LOGGERS / f"{self._service}.json"
+        self._state = folder / file_names.LOGGERS / f"{service}.json"
         self._written = Written()
 
     def run(self) -> str:
@@ -113,6 +113,7 @@ class LoggerProcess:
             command=self._command,
             process=self._parent,
             ids=ids,
+            step=self._written.step,
         )
 
     def _write_new_rows(self, sink: Sink, is_last: bool) -> None:
@@ -145,13 +146,13 @@ class LoggerProcess:
         content = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
         status = INTERRUPTED if self._is_orphan() else content.get("status", INTERRUPTED)
         best = folder / file_names.CHECKPOINTS / file_names.BEST
-        pages = [folder / file_names.REPORT]
+        goes_on = status in (INTERRUPTED, PAUSED)
         return End(
             status=status,
             step=self._written.step,
             summary=content,
-            pictures=sorted(folder.glob("*.png")),
-            pages=[page for page in pages if page.is_file()],
+            pictures=[] if goes_on else sorted(folder.glob("*.png")),
+            pages=[] if goes_on else sorted(folder.glob(file_names.REPORT)),
             checkpoint=best if status == FINISHED and best.is_file() else None,
         )
 
@@ -174,7 +175,7 @@ def _end_with_run(ended: threading.Event) -> None:
     ended.set()
 
 
-def main(sink_path: str, folder: str, *command: str) -> None:
+def main(service: str, sink: str, folder: str, *command: str) -> None:
     """Run a logger, and report how it ended."""
     for number in STOPPING:  # they stop the run, which tells
         signal.signal(number, signal.SIG_IGN)
@@ -186,7 +187,7 @@ def main(sink_path: str, folder: str, *command: str) -> None:
     threading.Thread(target=_end_with_run, args=(ended,), daemon=True).start()
     sys.argv = list(command)
     try:
-        report.where = LoggerProcess(sink_path, Path(folder), list(command), ended).run()
+        report.where = LoggerProcess(service, sink, Path(folder), list(command), ended).run()
     except BaseException as error:  # a package may raise anything, SystemExit among it
         traceback.print_exc()
         report.failure = f"{type(error).__name__}: {first_line(error)}"

@@ -46,15 +46,17 @@ class RunLoggers:
         for logger in [logger for logger in self._running if logger.has_ended()]:
             self._running.remove(logger)
             logger.warn(logger.failure())
+            logger.close()
 
     def end(self) -> None:
         """Tell all loggers that the run has ended, and wait for them for the set time at most."""
         running, self._running = self._running, []
-        began = time.monotonic()
+        began, silent = time.monotonic(), min(UNNOTICED_SECONDS, self._finish_seconds)
         try:
             for logger in running:
                 logger.tell_end()
-            if late := [logger for logger in running if not logger.wait(began + UNNOTICED_SECONDS)]:
+            late = [logger for logger in running if not logger.wait(began + silent)]
+            if late and silent < self._finish_seconds:
                 names = ", ".join(logger.service for logger in late)
                 limit = f"logger.finish_seconds={self._finish_seconds:g}"
                 print_labelled([f"logging   waiting for {names} ({limit})"])
@@ -62,7 +64,7 @@ class RunLoggers:
                 logger.finish(began + self._finish_seconds, self._finish_seconds)
         finally:
             for logger in running:
-                logger.kill()
+                logger.close()
 
 
 class _Service:
@@ -75,10 +77,10 @@ class _Service:
         notes.mkdir(exist_ok=True)
         package_folder = Path(__file__).parents[2]
         python_path = [str(package_folder), os.environ.get("PYTHONPATH", "")]
-        command = [sys.executable, "-P", "-m", "cnntrain.logger.process", sink, str(self._folder)]
+        program = [sys.executable, "-P", "-m", "cnntrain.logger.process"]
         with (notes / f"{service}.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, *sys.argv],
+                [*program, service, sink, str(self._folder), *sys.argv],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -106,7 +108,6 @@ class _Service:
     def finish(self, until: float, seconds: float) -> None:
         """Wait for the end of the process, and print where the run is seen, or why it is not."""
         if not self.wait(until):
-            self.kill()
             self.warn(f"not everything was written within logger.finish_seconds={seconds:g}")
         elif reason := self.failure():
             self.warn(reason)
@@ -126,10 +127,17 @@ class _Service:
         """Print that the run is not logged any more, and why."""
         _warn(self.service, reason or "it ended before the run", self._folder)
 
-    def kill(self) -> None:
+    def close(self) -> None:
+        """End the process if it has not ended, and close the pipes to it."""
+        if not self.has_ended():
+            self._kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):  # what was written last could not be passed on
+                pipe.close()
+
+    def _kill(self) -> None:
         """End the process, and those that it has started, at once."""
-        if self.has_ended():
-            return
         with suppress(OSError):
             if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -17,7 +17,7 @@ class LoggedRun:
     config: its whole configuration, nested. settings: those of the group logger. command: the arguments of
     the program. group: what its sweep is called, None of a single run. sweep: the folder of that sweep.
     process: the number of the process that trains. ids: what an earlier process noted of the run in the
-    service, empty for a new run.
+    service, empty for a new run. step: the last one that the service has.
     """
 
     folder: Path
@@ -29,14 +29,15 @@ class LoggedRun:
     command: list[str]
     process: int
     ids: dict[str, str]
+    step: int
 
 
 @dataclass(frozen=True)
 class End:
     """How a run has ended: its status (`runs.status`), its summary, and its files.
 
-    step: the last one that was recorded. pictures, pages: PNG and HTML files. checkpoint: None where it is
-    not to be stored.
+    step: the last one that was recorded. pictures, pages: PNG and HTML files, none of a run that can go on.
+    checkpoint: the best one of a finished run.
     """
 
     status: str

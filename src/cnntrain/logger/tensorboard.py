@@ -28,7 +28,8 @@ class TensorBoard:
         self.ids: dict[str, str] = {}
         self.where = f"tensorboard --logdir {folder if run.sweep is None else run.sweep}"
         self._writer = EventFileWriter(str(folder))
-        self._write(Event(session_log=SessionLog(status=SessionLog.START)))
+        # Hides what an earlier process wrote of later steps, but could not note.
+        self._write(Event(session_log=SessionLog(status=SessionLog.START), step=run.step + 1))
         self._text("config", f"```json\n{json.dumps(run.config, indent=2)}\n```")
         self._text("command", " ".join(run.command))
 

@@ -17,8 +17,8 @@ from .sink import End, LoggedRun, numbers
 class WeightsAndBiases:
     """A run of Weights & Biases, whose x-axis is the step of training.
 
-    Its own step counts histograms, step and epoch of each step of training, since rows of the same step
-    would replace each other, and rows of a step that it has are ignored when a run is continued.
+    wandb has a step of its own, at which a second row is merged into the first, and which has to rise. So it
+    counts the histograms, the step, the epoch and the files of each step of training.
     """
 
     def __init__(self, run: LoggedRun):
@@ -66,7 +66,7 @@ class WeightsAndBiases:
         self._log(row["step"], 0, values)
 
     def _log(self, step: int, kind: int, values: dict[str, Any]) -> None:
-        self._run.log({"step": step, **values}, step=3 * step + kind, commit=True)
+        self._run.log({"step": step, **values}, step=4 * step + kind, commit=True)
 
     def flush(self) -> None:
         """Do nothing: rows are written by a process of the package at once."""
@@ -76,7 +76,7 @@ class WeightsAndBiases:
             f"pages/{path.stem}": wandb.Html(str(path)) for path in end.pages
         }
         if files:
-            self._log(end.step + 1, 0, files)
+            self._log(end.step, 3, files)
         self._run.summary.update({**end.results(), "status": end.status})
         if end.checkpoint is not None and self._checkpoint:
             artifact = wandb.Artifact(f"model-{self._run.id}", type="model", metadata=end.results())
