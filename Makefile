@@ -1,5 +1,5 @@
 # The habits of this project; `make help` lists them.
-.PHONY: help test lint format types docs bench
+.PHONY: help test lint format types docs site bench
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -20,9 +20,12 @@ format:  ## put code into its format
 types:  ## check types
 	mypy
 
-docs:  ## generate docs/reference.md and the table in docs/networks.md
+docs:  ## generate docs/reference.md, docs/reference/ and the table in docs/networks.md
 	python -m cnntrain.config.generate_reference
 	python -m cnntrain.costs.generate_networks_table
+
+site:  ## build the documentation into build/site; a link to nothing is an error
+	zensical build --strict --clean
 
 bench:  ## measure training throughput against other stacks (DATA=folder of the npz files)
 	python -m benchmarks.throughput --data $(DATA)

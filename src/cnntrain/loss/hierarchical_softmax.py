@@ -243,7 +243,7 @@ class _PathScores(torch.autograd.Function):
 
     An embedding bag sums an image's rows with per-sample weights, and the gradient of those weights is
     exactly these products. Its kernels read the rows in place; gathering them into (N, P, D) first is slower
-    (benchmarks/README.md). On a CPU all its sums are computed in a fixed order.
+    (docs/benchmarks.md). On a CPU all its sums are computed in a fixed order.
     """
 
     @staticmethod

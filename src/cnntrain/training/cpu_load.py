@@ -2,7 +2,7 @@
 
 Threads of one operation wait for each other. With more threads than free cores, a thread waits for others
 that are not scheduled, and training that takes seconds takes minutes: two concurrent runs of the default
-network on two cores took five times as long as one (benchmarks/README.md).
+network on two cores took five times as long as one (docs/benchmarks.md).
 """
 
 from __future__ import annotations

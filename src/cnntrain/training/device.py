@@ -79,7 +79,7 @@ def keep_freed_memory() -> None:
     """Make the C library keep freed memory for reuse in the next step.
 
     By default glibc returns every large block to the system when it is freed, and pages allocated again must
-    be zeroed one by one: VGG-11 spends a tenth of each step on that (benchmarks/README.md). Without glibc
+    be zeroed one by one: VGG-11 spends a tenth of each step on that (docs/benchmarks.md). Without glibc
     nothing is changed.
     """
     if not sys.platform.startswith("linux"):
