@@ -1,5 +1,5 @@
 # The habits of this project; `make help` lists them.
-.PHONY: help test lint format types docs site bench
+.PHONY: help test lint format types docs site pictures bench
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -26,6 +26,9 @@ docs:  ## generate docs/reference.md, docs/reference/ and the table in docs/netw
 
 site:  ## build the documentation into build/site; a link to nothing is an error
 	zensical build --strict --clean
+
+pictures:  ## draw docs/images from real runs; needs Chromium
+	python -m benchmarks.pictures
 
 bench:  ## measure training throughput against other stacks (DATA=folder of the npz files)
 	python -m benchmarks.throughput --data $(DATA)
