@@ -88,7 +88,7 @@ def draw_decision_boundary(folder: Path) -> None:
     """Keep the picture that a run on points of a plane leaves, smaller."""
     cnntrain(folder, *SPIRAL, "hydra.run.dir=spiral")
     picture = Image.open(folder / "spiral" / "decision_boundary.png").convert("RGB")
-    picture.thumbnail((700, 700))
+    picture.thumbnail((520, 520))
     picture.save(IMAGES / "decision_boundary.webp", quality=85, method=6)
 
 
