@@ -1,5 +1,5 @@
 # The habits of this project; `make help` lists them.
-.PHONY: help test lint format types docs site pictures bench
+.PHONY: help test lint format types docs site pictures licenses bench
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -28,7 +28,10 @@ site:  ## build the documentation into build/site; a link to nothing is an error
 	zensical build --strict --clean
 
 pictures:  ## draw docs/images from real runs; needs Chromium
-	python -m benchmarks.pictures
+	python -m documentation.pictures
+
+licenses:  ## write docs/licenses.md; needs all extras
+	python -m documentation.licenses
 
 bench:  ## measure training throughput against other stacks (DATA=folder of the npz files)
 	python -m benchmarks.throughput --data $(DATA)

@@ -1,10 +1,16 @@
-"""The pages of the documentation: reachable, and with every picture they show."""
+"""The pages of the documentation: reachable, with every picture they show, and as current as the package."""
 
 import re
+import tomllib
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from cnntrain.version import __version__
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -29,3 +35,15 @@ def test_every_picture_exists() -> None:
     pages = [ROOT / "README.md", *DOCS.rglob("*.md")]
     pictures = [(page, match[1]) for page in pages for match in PICTURE.finditer(page.read_text("utf-8"))]
     assert [(page.name, target) for page, target in pictures if not (page.parent / target).is_file()] == []
+
+
+def test_the_license_of_every_requirement_is_listed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    texts = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    needed = {canonicalize_name(Requirement(text).name) for text in texts} - {"cnntrain"}
+    listed = re.findall(r"^\| (\S+) \| \S.* \|$", (DOCS / "licenses.md").read_text("utf-8"), re.MULTILINE)
+    assert needed <= set(listed), "run `make licenses`"
+
+
+def test_the_citation_has_the_version_of_the_package() -> None:
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["version"] == __version__
