@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..data.fingerprint import normalized
 from ..errors import DataError
-from ..loss.class_losses import RejectingSoftmax
 from ..runs import file_names
 from ..settings.config_tree import Config
-from .trained import NONE_OF_THEM, Images, TrainedNetwork, load_trained
+from .predictor import with_none_of_them
+from .trained import Images, TrainedNetwork, load_trained
 
 
 @dataclass(repr=False)
@@ -45,7 +45,22 @@ class Ensemble:
     @property
     def rejects(self) -> bool:
         """Whether an image may be most probably none of the classes."""
-        return any(isinstance(member.criterion, RejectingSoftmax) for member in self.members)
+        return any(member.rejects for member in self.members)
+
+    @property
+    def target(self) -> str:
+        """What is predicted: "classes", "attributes" or "values"."""
+        return self.members[0].target
+
+    @property
+    def resize(self) -> str:
+        """How other images are brought to this height and width: "crop", "squash" or "pad"."""
+        return self.members[0].resize
+
+    @property
+    def batch_size(self) -> int:
+        """The smallest batch size with which a member was trained."""
+        return min(member.batch_size for member in self.members)
 
     @torch.inference_mode()
     def predict(self, images: Images) -> Tensor:
@@ -55,10 +70,7 @@ class Ensemble:
     def classify(self, images: Images) -> Sequence[str]:
         """Return the name of the most probable class of each image; raises ValueError as for one network."""
         self.members[0].classify(images[:0])
-        probabilities, names = self.predict(images), self.names
-        if self.rejects:
-            names = [*names, NONE_OF_THEM]
-            probabilities = torch.cat([probabilities, 1 - probabilities.sum(1, keepdim=True)], 1)
+        names, probabilities = with_none_of_them(self, self.predict(images))
         return [names[index] for index in probabilities.argmax(1).tolist()]
 
 

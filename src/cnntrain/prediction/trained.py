@@ -20,8 +20,8 @@ from ..loss.criterion import Criterion
 from ..preprocessing.preprocess import Preprocess
 from ..settings.config_tree import Config
 from ..settings.fields import describe_changes
+from .predictor import with_none_of_them
 
-NONE_OF_THEM = "none of them"
 Images = Tensor | NDArray[np.uint8]
 
 
@@ -48,6 +48,21 @@ class TrainedNetwork:
             f"TrainedNetwork({describe_changes(self.config.model)}, images of {height}x{width}x{channels}, "
             f"{len(self.names)} {self.config.data.target_kind()})"
         )
+
+    @property
+    def target(self) -> str:
+        """What is predicted: "classes", "attributes" or "values"."""
+        return str(self.config.data.target_kind())
+
+    @property
+    def rejects(self) -> bool:
+        """Whether an image may be most probably none of the classes."""
+        return isinstance(self.criterion, RejectingSoftmax)
+
+    @property
+    def resize(self) -> str:
+        """How other images are brought to this height and width: "crop", "squash" or "pad"."""
+        return str(getattr(self.config.data, "resize", "crop"))
 
     @torch.inference_mode()
     def predict(self, images: Images) -> Tensor:
@@ -85,11 +100,7 @@ class TrainedNetwork:
             raise ValueError(
                 f"this network predicts {kind} ({', '.join(self.names)}), not classes; use predict"
             )
-        probabilities = self.predict(images)
-        names = self.names
-        if isinstance(self.criterion, RejectingSoftmax):
-            names = [*names, NONE_OF_THEM]
-            probabilities = torch.cat([probabilities, 1 - probabilities.sum(1, keepdim=True)], 1)
+        names, probabilities = with_none_of_them(self, self.predict(images))
         return [names[index] for index in probabilities.argmax(1).tolist()]
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..data.image_set import ImageSet
 from ..errors import DataError
 from ..machine_errors import remedy
-from ..prediction.trained import NONE_OF_THEM
+from ..prediction.predictor import NONE_OF_THEM
 from ..runs.atomic_write import atomic_write
 
 # Of more classes, attributes or values, the file is written only where it is asked for: each image would have
