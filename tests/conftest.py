@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 # torch reads this when it is first imported, here and in subprocesses. Tiny networks train faster on one
 # thread than on two that wait for each other.
@@ -51,6 +53,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def choose() -> Any:
     """Return the function that loads the settings of (group, name)."""
     return load_settings
+
+
+@pytest.fixture(scope="session")
+def shades(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with photos/CLASS/*.png, whose brightness tells the class, and a run with them."""
+    from cnntrain.cli import main
+
+    root = tmp_path_factory.mktemp("shades")
+    rng = np.random.default_rng(0)
+    for name, shade in (("dark", 20), ("grey", 120), ("light", 220)):
+        (root / "photos" / name).mkdir(parents=True)
+        for index in range(40):
+            pixels = np.clip(shade + rng.normal(0, 10, (8, 8, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / "photos" / name / f"{index}.png")
+    data = ["data=folder", f"data.path={root / 'photos'}", "data.image_size=8", "data.batch_size=16"]
+    quick = ["model=linear", "augmentation=none", "trainer.epochs=10", "trainer.pictures=false"]
+    assert main([f"hydra.run.dir={root / 'run'}", "trainer.report=false", *data, *quick]) == 0
+    return root
 
 
 @pytest.fixture(autouse=True)

@@ -22,9 +22,7 @@ def load(folder: str | Path) -> TrainedNetwork | Ensemble:
 
     Raises DataError where the folder holds no run or its checkpoints are damaged.
     """
-    from .prediction.ensemble import is_ensemble, load_ensemble
-    from .prediction.trained import load_trained
+    from .prediction.load import load_network
     from .settings.fields import expanded
 
-    path = expanded(folder)
-    return load_ensemble(path) if is_ensemble(path) else load_trained(path)
+    return load_network(expanded(folder))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 COMMANDS = ("checks", "copy")
 # Limits of a message; a problem repeats what the user wrote, which may be of any length.
 MAX_LINE, MAX_LINES = 1500, 50
+# Settings with which standard output has nothing but what they say.
+SILENT = ("trainer.quiet=true", "predict.file=-")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -108,7 +110,7 @@ def _main(command: CommandLine) -> int:
     from .config.choice_files import Choices  # takes a tenth of a second to import
 
     choices = Choices(command.user_folder)
-    if command.in_full and not command.values and "trainer.quiet=true" not in command.overrides:
+    if command.in_full and not command.values and not set(SILENT) & set(command.overrides):
         print(f"command   {command.in_full}", flush=True)
     if "completion" in command.values:
         from .config.hydra_composer import composer_of
@@ -122,6 +124,8 @@ def _main(command: CommandLine) -> int:
         return int(output_failed())
     if command.run is not None and "multirun" in command.flags and (command.run / SWEEP_FILE).is_file():
         return _continue_sweep(command.run, command)
+    if command.run is not None and command.job == "predict" and "multirun" not in command.flags:
+        return _predict(command.run, command, choices)
     if command.run is not None:
         _start_on_run(command.run, command, choices)
     elif "multirun" in command.flags:
@@ -221,6 +225,18 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
             known = list(epochs_problems(before))
             _print_notices([line for line in epochs_problems(config) if line not in known])
         start_on_run(run, before, config)
+
+
+def _predict(run: Path, command: CommandLine, choices: Choices) -> int:
+    """Predict images with what was trained; return the exit code."""
+    from .config.prediction import check_prediction
+    from .config.resume_overrides import changed
+
+    check_prediction(run, command.overrides, choices)
+    from .jobs.dispatch import start_prediction
+
+    start_prediction(run, lambda stored: changed(stored, command.overrides, choices))
+    return int(output_failed())
 
 
 def _judge_sweep(run: Path, command: CommandLine) -> None:

@@ -45,6 +45,9 @@ class _Tolerant:
         self._stream = None
         self.failed = getattr(error, "errno", None) != errno.EPIPE
 
+    def is_open(self) -> bool:
+        return self._stream is not None
+
     def isatty(self) -> bool:
         try:
             return self._stream is not None and self._stream.isatty()
@@ -116,6 +119,12 @@ def output_failed() -> bool:
     """Return whether standard output did not take what was printed inside `tolerant_output`."""
     sys.stdout.flush()
     return isinstance(sys.stdout, _Tolerant) and sys.stdout.failed
+
+
+def output_is_read() -> bool:
+    """Return whether standard output still takes what is printed: not after `head` has read enough."""
+    sys.stdout.flush()
+    return not isinstance(sys.stdout, _Tolerant) or sys.stdout.is_open()
 
 
 def open_standard_descriptors() -> None:

@@ -25,7 +25,7 @@ from cnntrain.settings.config_tree import GROUPS
         ("epochs=3", "did you mean trainer.epochs?"),
         ("model=resnet", "choose one of resnet18, resnet20, "),
         ("model=VGG11", "did you mean vgg11?"),
-        ("predict", "cnntrain.load(FOLDER).predict(images)"),
+        ("seed=1 predict", "write job=predict run=FOLDER predict.images=PATH"),
         ("fit", "training is the default job"),
         ("val", "job=evaluate run=FOLDER"),
         ("schedule.milestones=1,2 schedule=step", "a list is written schedule.milestones=[1,2]"),

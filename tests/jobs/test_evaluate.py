@@ -29,18 +29,9 @@ def fill(root: Path, names: tuple[str, ...] = CLASSES, count: int = 12) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("evaluate")
-    data = ["data=folder", f"data.path={fill(folder / 'photos', count=40)}", "data.image_size=8"]
-    quick = ["model=linear", "data.batch_size=16", "trainer.epochs=10", "trainer.pictures=false"]
-    assert main([f"hydra.run.dir={folder / 'run'}", *data, *quick, "augmentation=none"]) == 0
-    return folder / "run"
-
-
 @pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(trained, tmp_path / "run")
+def run(shades: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(shades / "run", tmp_path / "run")
 
 
 def results(run: Path) -> dict[str, dict[str, Any]]:

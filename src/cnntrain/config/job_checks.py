@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from pathlib import PurePath
 
+from ..data.folder_scan import is_image_name
 from ..settings.config_tree import Config
 from ..settings.fields import default_of, format_value, settings_of
-from ..settings.job_settings import JOB_SETTINGS, Ensemble, Head
+from ..settings.job_settings import JOB_SETTINGS, Ensemble, Head, Predict
 from .from_trained_weights import has_trained_weights
 
 
 def job_checks(config: Config) -> Iterator[str]:
     """Yield an error for each setting that does not fit the chosen job."""
-    if config.job in ("evaluate", "report", "leaderboard") and config.run is None:
+    if config.job in ("evaluate", "predict", "report", "leaderboard") and config.run is None:
         yield f"job={config.job}: needs the folder of a run: run=FOLDER"
     yield from job_problems(config)
     if config.job == "ensemble" and config.ensemble.members and config.ensemble.best != Ensemble().best:
@@ -46,6 +48,7 @@ def job_problems(config: Config, stored: Config | None = None) -> Iterator[str]:
     if config.job == "train":
         yield from config.logger.missing_packages()
     yield from _lr_range(config)
+    yield from _predict(config)
     for job, settings in JOB_SETTINGS.items():
         in_training = {"check": config.trainer.check, "report": config.trainer.report}
         if job in (config.job, "evaluate") or (config.job == "train" and in_training.get(job, False)):
@@ -55,6 +58,21 @@ def job_problems(config: Config, stored: Config | None = None) -> Iterator[str]:
             before = default_of(entry) if stored is None else getattr(getattr(stored, job), name)
             if value not in (default_of(entry), before):
                 yield f"{job}.{name}={format_value(value)}: applies to job={job} only; add job={job}"
+
+
+def _predict(config: Config) -> Iterator[str]:
+    if config.job != "predict":
+        return
+    settings, target = config.predict, config.data.target_kind()
+    if not settings.images:
+        yield (
+            "predict.images: is not set; write predict.images=PATH, an image, a folder, a pattern in quotes, "
+            "an .npz file, or - for names on standard input"
+        )
+    if is_image_name(PurePath(settings.file).name or "-"):
+        yield f"predict.file={settings.file}: is the name of an image; let it end with .csv or .jsonl"
+    if settings.top != Predict().top and target != "classes":
+        yield f"predict.top={settings.top}: has no effect on {target}, all of which are written; leave it out"
 
 
 def _lr_range(config: Config) -> Iterator[str]:

@@ -93,7 +93,7 @@ COMMANDS = {
     "eval": "write job=evaluate run=FOLDER",
     "evaluate": "write job=evaluate run=FOLDER",
     "summary": "write job=summary",
-    "predict": "there is no such job; in Python: cnntrain.load(FOLDER).predict(images)",
+    "predict": "write job=predict run=FOLDER predict.images=PATH",
     "export": "there is no such job; the weights are in checkpoints/best.pt, which torch.load reads",
     "resume": "write run=FOLDER",
     "help": "write --help",

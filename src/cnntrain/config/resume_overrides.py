@@ -163,7 +163,8 @@ def _has_effect(name: str, job: str) -> bool:
     """Return whether a setting changes what a job does with an earlier run, or what it may not change."""
     if name == "max_jobs":
         return False
-    return job == "train" or name in USED_BY_JOBS or name.startswith((f"{job}.", "data."))
+    of_job = (f"{job}.",) if job == "predict" else (f"{job}.", "data.")
+    return job == "train" or name in USED_BY_JOBS or name.startswith(of_job)
 
 
 def _stored_choices(stored: Config, choices: Choices) -> dict[str, Choice]:

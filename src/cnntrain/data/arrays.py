@@ -43,7 +43,7 @@ def checked_arrays(
     """
     splits = {
         split: MemoryImages(
-            _images(source, source.images.format(split), images),
+            images_as_uint8(source, source.images.format(split), images),
             _labels(source, split, labels, len(images), target),
         )
         for split, (images, labels) in arrays.items()
@@ -93,8 +93,8 @@ def with_test_split(
     return Splits(train.subset(rest), val, train.subset(test), names, notices or [])
 
 
-def _images(source: ArraySource, key: str, array: Any) -> Tensor:
-    """Return an array of images as uint8 (N, H, W, C)."""
+def images_as_uint8(source: ArraySource, key: str, array: Any) -> Tensor:
+    """Return an array of images as uint8 (N, H, W, C); raises DataError naming the source and the key."""
     if array.ndim not in (3, 4) or 0 in array.shape:
         raise DataError(
             f"{source.name}: {key} has the shape {array.shape}; {source.verb} it as (N, height, width) or "

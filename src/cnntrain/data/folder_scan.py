@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def images_of_classes(
     all of them need images and one has none.
     """
     note_images_beside(root, not_used)
-    files = {name: _image_files(root / name, not_used) for name in folders_in(root)}
+    files = {name: list(_image_files(root / name, not_used)) for name in folders_in(root)}
     if not files:
         raise DataError(f"{root}: has no folders in it; put the images of each class into a separate folder")
     empty = [name for name, paths in files.items() if not paths]
@@ -133,35 +134,51 @@ def note_images_beside(root: Path, not_used: NotUsed) -> None:
         raise _unreadable(root, error) from error
 
 
-def images_below(root: Path) -> list[str]:
-    """Return the sorted paths of all image files in a folder and its subfolders; raises DataError."""
+def images_below(root: Path) -> Iterator[str]:
+    """Yield the sorted paths of all image files in a folder and its subfolders; raises DataError."""
     return _image_files(root, NotUsed())
 
 
-def _image_files(folder: Path, not_used: NotUsed) -> list[str]:
-    """Return the sorted paths of the image files in a folder and its subfolders, without hidden ones."""
-    files, pending = list[str](), [folder]
+def _image_files(folder: Path, not_used: NotUsed) -> Iterator[str]:
+    """Yield the sorted paths of the image files in a folder and its subfolders, without hidden ones.
+
+    Not more than the names in the folders on the way to a file are held in memory.
+    """
+    pending = [iter(_entries(folder, folder, not_used))]
     while pending:
-        parent = pending.pop()
-        try:
-            with os.scandir(parent) as entries:
-                for entry in entries:
-                    _check_name(entry)
-                    if is_hidden(entry.name):
-                        not_used.hidden[entry.name] += 1
-                        continue
-                    if entry.is_dir():
-                        _check_link(entry, folder)
-                        pending.append(Path(entry.path))
-                        not_used.nested.append(os.path.relpath(entry.path, folder.parent))
-                    elif is_image_name(entry.name):
-                        _check_is_file(entry)
-                        files.append(entry.path)
-                    else:
-                        not_used.others[os.path.splitext(entry.name)[1]] += 1
-        except OSError as error:
-            raise _unreadable(Path(error.filename or parent), error) from error
-    return sorted(files)
+        entry = next(pending[-1], None)
+        if entry is None:
+            pending.pop()
+        elif entry.endswith(os.sep):
+            not_used.nested.append(os.path.relpath(entry, folder.parent))
+            pending.append(iter(_entries(Path(entry), folder, not_used)))
+        else:
+            yield entry
+
+
+def _entries(parent: Path, root: Path, not_used: NotUsed) -> list[str]:
+    """Return the sorted paths of the images and the folders in a folder, those of folders with a / behind.
+
+    So they are in the order of the paths below them.
+    """
+    found = []
+    try:
+        with os.scandir(parent) as entries:
+            for entry in entries:
+                _check_name(entry)
+                if is_hidden(entry.name):
+                    not_used.hidden[entry.name] += 1
+                elif entry.is_dir():
+                    _check_link(entry, root)
+                    found.append(entry.path + os.sep)
+                elif is_image_name(entry.name):
+                    _check_is_file(entry)
+                    found.append(entry.path)
+                else:
+                    not_used.others[os.path.splitext(entry.name)[1]] += 1
+    except OSError as error:
+        raise _unreadable(Path(error.filename or parent), error) from error
+    return sorted(found)
 
 
 def is_image_name(name: str) -> bool:

@@ -244,13 +244,13 @@ def _resolved(part: Any, image: str, decoding: Decoding, source: str) -> tuple[i
 
 def _pixels(part: Any, image: str, decoding: tuple[int, str, int], name: str) -> Any:
     """Return all images of a split, uint8 (N, size, size, channels); raises DataError naming bad ones."""
-    size, _, channels = decoding
+    size, resize, channels = decoding
     pixels = np.empty((len(part), size, size, channels), dtype=np.uint8)
     damaged: list[tuple[str, str]] = []
 
     def fill(index: int, row: Any) -> None:
         try:
-            pixels[index] = decode(_file(row), *decoding).numpy()
+            pixels[index] = decode(_file(row), pixels.shape[1:], resize).numpy()
         except Exception as error:  # Pillow raises almost any exception for a damaged file
             damaged.append((f"{name}: image {index}", reason(_file(row), error)))
 

@@ -71,17 +71,15 @@ class DamagedImages(DataError):
         return error
 
 
-def decode(path: str | BytesIO, size: int, resize: str, channels: int) -> Tensor:
-    """Return the image of a file as uint8 (size, size, channels); channels is 1 (grey) or 3 (RGB).
+def decode(path: str | BytesIO, shape: tuple[int, int, int], resize: str) -> Tensor:
+    """Return the image of a file as uint8 (height, width, channels), of this shape; see `fitted`.
 
-    path: that of the file, or its content.
-
-    `resize`: "crop" scales the shorter side to `size` and keeps the center, "squash" ignores the aspect
-    ratio, "pad" scales the longer side to `size` and fills with black; bilinear, with antialiasing. The EXIF
-    rotation is applied, transparency is composited on white, 16 bits are scaled to 8; only the first frame
-    of an animation is decoded. Raises almost any exception if the file is damaged; see `reason`.
+    path: that of the file, or its content. Only the first frame of an animation is decoded. Raises almost any
+    exception if the file is damaged; see `reason`.
     """
-    return _pixels(_resized(_upright(path, 2 * size), size, resize), channels)
+    height, width, channels = shape
+    # Rotated by 90°, it is large enough too.
+    return _pixels(_resized(_read(path, 2 * max(height, width)), width, height, resize), channels)
 
 
 def decode_whole(path: str, least_side: int, channels: int) -> Tensor:
@@ -89,9 +87,21 @@ def decode_whole(path: str, least_side: int, channels: int) -> Tensor:
 
     Its sides are divided by a whole number, the largest with which none is shorter than `least_side`.
     """
-    image = _upright(path, least_side)
+    image = _read(path, least_side)
     factor = min(image.size) // least_side
     return _pixels(image.reduce(factor) if factor > 1 else image, channels)
+
+
+def fitted(image: Image.Image, shape: tuple[int, int, int], resize: str) -> Tensor:
+    """Return an image of Pillow as uint8 (height, width, channels); channels are 1 (grey) or 3 (RGB).
+
+    `resize`: "crop" scales the image until it covers height and width and keeps the center, "squash" ignores
+    the aspect ratio, "pad" scales it until it fits and fills with black; bilinear, with antialiasing. The
+    EXIF rotation is applied, transparency is composited on white, 16 bits are scaled to 8. Raises ValueError
+    for pixels of an unknown range or too many of them, and what Pillow raises for a damaged file.
+    """
+    height, width, channels = shape
+    return _pixels(_resized(_upright(image), width, height, resize), channels)
 
 
 def unused_bits(paths: list[str]) -> str | None:
@@ -136,20 +146,23 @@ def reason(path: str | BytesIO, error: Exception) -> str:
     return f"cannot be decoded ({str(error) or type(error).__name__})"
 
 
-def _upright(path: str | BytesIO, least_side: int) -> Image.Image:
-    """Return the image of a file in mode L or RGB, rotated as its EXIF block says.
+def _read(path: str | BytesIO, least_side: int) -> Image.Image:
+    """Return the image of a file upright, in mode L or RGB.
 
     A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where no side becomes shorter than `least_side`.
     """
     with Image.open(path) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(
-                f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million"
-            )
+        _check_size(image)
         image.draft(None, (least_side, least_side))
-        image.load()
-        transposition = TRANSPOSITIONS.get(_orientation(image))
-        converted = _eight_bit(image)
+        return _upright(image)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return an opened image in mode L or RGB, rotated as its EXIF block says."""
+    _check_size(image)
+    image.load()
+    transposition = TRANSPOSITIONS.get(_orientation(image))
+    converted = _eight_bit(image)
     return converted if transposition is None else converted.transpose(transposition)
 
 
@@ -158,6 +171,12 @@ def _pixels(image: Image.Image, channels: int) -> Tensor:
     mode = "L" if channels == 1 else "RGB"
     converted = image if image.mode == mode else image.convert(mode)
     return torch.from_numpy(np.array(converted).reshape(image.height, image.width, channels))
+
+
+def _check_size(image: Image.Image) -> None:
+    """Raise ValueError for an image of more pixels than are decoded."""
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -193,16 +212,20 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
-def _resized(image: Image.Image, size: int, resize: str) -> Image.Image:
-    width, height = image.size
+def _resized(image: Image.Image, width: int, height: int, resize: str) -> Image.Image:
     if resize == "squash":
-        return image.resize((size, size), Resampling.BILINEAR)
+        return image.resize((width, height), Resampling.BILINEAR)
     if resize == "crop":
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        return image.resize((size, size), Resampling.BILINEAR, box=(left, top, left + side, top + side))
-    scale = size / max(width, height)
-    inner = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), Resampling.BILINEAR)
-    padded = Image.new(image.mode, (size, size))
-    padded.paste(inner, ((size - inner.width) // 2, (size - inner.height) // 2))
+        part = (
+            min(image.width, image.height * width / height),
+            min(image.height, image.width * height / width),
+        )
+        left, top = (image.width - part[0]) / 2, (image.height - part[1]) / 2
+        box = (left, top, left + part[0], top + part[1])
+        return image.resize((width, height), Resampling.BILINEAR, box=box)
+    scale = min(width / image.width, height / image.height)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    inner = image.resize(size, Resampling.BILINEAR)
+    padded = Image.new(image.mode, (width, height))
+    padded.paste(inner, ((width - inner.width) // 2, (height - inner.height) // 2))
     return padded

@@ -83,7 +83,7 @@ def read_part(
     found = [images_of_classes(folder, NotUsed(), least=1, all_needed=False) for folder in roots]
     others = [root / name for name in split_folders.values() if root / name not in roots]
     total = sum(len(files) for classes in found for files in classes.values())
-    total += sum(len(images_below(folder)) for folder in others)
+    total += sum(1 for folder in others for _ in images_below(folder))
     names = sorted({name for files in found for name in files})
     options = (size, resize, channels, workers, str(root))
     parts: list[ImageSet] = [_images(files, names, *options) for files in found]

@@ -182,7 +182,7 @@ class FileImages(ImageSet):
     def read(self, index: int) -> Tensor:
         """Return one image, uint8 (H, W, C); raises DataError naming its file if it cannot be read."""
         with naming_damaged(self.paths[index]) as path:
-            return decode(path, self.size, self.resize, self.channels)
+            return decode(path, self.shape, self.resize)
 
     def read_whole(self, index: int, least_side: int) -> Tensor:
         """Return one image at its own aspect ratio, reduced as in `decode_whole`; raises DataError."""

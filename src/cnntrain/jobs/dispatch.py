@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ..config.check import Checked
@@ -37,6 +38,19 @@ def start_on_run(folder: Path, stored: Config, config: Config) -> None:
 
     with signals_as_exceptions():
         _start_on_run(folder, stored, config)
+
+
+def start_prediction(run: Path, change: Callable[[Config], Config]) -> None:
+    """Predict images with a run, a checkpoint, an ensemble or an exported network.
+
+    change: returns its configuration with the user's overrides.
+    """
+    import torch  # noqa: F401
+
+    from .predict import predict
+
+    with signals_as_exceptions():
+        predict(run, change)
 
 
 def _start(config: Config, folder: Path, named_by_user: bool) -> None:

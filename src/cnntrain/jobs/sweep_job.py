@@ -19,14 +19,13 @@ from ..config.check import Checked
 from ..config.resume_overrides import difference
 from ..data.splits import Splits
 from ..errors import DataError, Diverged, Interrupted, Stopped, UserError
-from ..logger.sink import Row
 from ..loss import label_statistics  # noqa: F401 - with those below, imported once for all jobs
 from ..machine_errors import machine_error
 from ..model import classifier, feature_map_sizes  # noqa: F401
 from ..regularization import plain_dropout, stochastic_depth  # noqa: F401
 from ..runs import file_names
 from ..runs.folder_lock import InUse
-from ..runs.metrics_file import is_of_epoch, read_rows, validation_of
+from ..runs.metrics_file import Row, is_of_epoch, read_rows, validation_of
 from ..runs.run_folder import RunFolder
 from ..runs.signals import signals_as_exceptions
 from ..runs.status import DIVERGED, FAILED, FINISHED, INTERRUPTED, PAUSED, STOPPED

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import DataError
-from ..runs.checkpoint_schema import check_optimizer
+from ..runs.optimizer_state import check_optimizer, needs_closure, weights_with_state
 from ..user_code import UserFunction
 from ..without_compiler import make_step
 from .optimizer_stages import LR_SCALE
@@ -72,8 +72,7 @@ def _closure_problem(optimizer: Optimizer, closure: bool) -> str | None:
     """Return what is wrong with the setting optim.closure for an optimizer, or None."""
     accepted = inspect.signature(inspect.unwrap(type(optimizer).step)).parameters
     taken = list(accepted.values())[1:]
-    required = [entry.name for entry in taken if entry.default is entry.empty and entry.kind not in (2, 4)]
-    if required and not closure:
+    if needs_closure(optimizer) and not closure:
         return "its step() needs a closure, which computes loss and gradients anew; write optim.closure=true"
     if closure and not taken:
         return "its step() takes no closure; write optim.closure=false"
@@ -100,9 +99,9 @@ def _trial_problem(function: UserFunction, lr: float, closure: bool) -> str | No
     other_weights = [weight.detach().clone().requires_grad_() for weight in weights]
     other = called(other_weights, lr=lr, **function.arguments)
     try:
-        check_optimizer(state, optimizer, "its state_dict()", "")
+        check_optimizer(state, optimizer, "its state_dict()", "", True, weights_with_state(state))
     except DataError as error:
-        return str(error).removeprefix(": ")
+        return str(error).removeprefix(": ").partition("; start a new run")[0]
     other.load_state_dict(state)
     _try(optimizer, weights, TRIED_STEPS, closure)
     _try(other, other_weights, TRIED_STEPS, closure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from torch import Tensor
 
 from ..data.fingerprint import normalized
 from ..errors import DataError
-from ..runs import file_names
+from ..runs.ensemble_folder import member_folders
 from ..settings.config_tree import Config
+from ..training.device import Compute
 from .predictor import with_none_of_them
 from .trained import Images, TrainedNetwork, load_trained
 
@@ -41,6 +41,16 @@ class Ensemble:
     def config(self) -> Config:
         """The configuration of the first member."""
         return self.members[0].config
+
+    @property
+    def threads(self) -> int | None:
+        """The number of CPU threads of the first member's run."""
+        return self.members[0].threads
+
+    def use(self, compute: Compute) -> None:
+        """Predict on another device, and in another precision."""
+        for member in self.members:
+            member.use(compute)
 
     @property
     def rejects(self) -> bool:
@@ -74,21 +84,9 @@ class Ensemble:
         return [names[index] for index in probabilities.argmax(1).tolist()]
 
 
-def is_ensemble(folder: Path) -> bool:
-    """Return whether a folder is one that job=ensemble wrote."""
-    return (folder / file_names.ENSEMBLE).is_file()
-
-
 def load_ensemble(folder: Path) -> Ensemble:
     """Return the ensemble in a folder that job=ensemble wrote; raises DataError."""
-    file = folder / file_names.ENSEMBLE
-    try:
-        members = json.loads(file.read_text(encoding="utf-8"))["members"]
-        folders = [folder / str(member["folder"]) for member in members]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"{file}: is not that of an ensemble ({error}); make it anew by job=ensemble"
-        ) from error
+    folders = member_folders(folder)
     ensemble = Ensemble([load_trained(path) for path in folders])
     check_members(ensemble.members, [str(path) for path in folders])
     return ensemble

@@ -56,5 +56,5 @@ def with_none_of_them(predictor: Predictor, results: Tensor) -> tuple[list[str],
     """
     if not predictor.rejects:
         return predictor.names, results
-    none = 1 - results.sum(1, keepdim=True)
+    none = (1 - results.sum(1, keepdim=True)).clamp(min=0)
     return [*predictor.names, NONE_OF_THEM], torch.cat([results, none], 1)

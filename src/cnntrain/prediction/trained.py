@@ -20,17 +20,21 @@ from ..loss.criterion import Criterion
 from ..preprocessing.preprocess import Preprocess
 from ..settings.config_tree import Config
 from ..settings.fields import describe_changes
+from ..training.device import Compute, move_to_device
 from .predictor import with_none_of_them
 
+# Where and how a network predicts until it is told otherwise.
+CPU = Compute(torch.device("cpu"), "fp32", torch.contiguous_format, "")
 Images = Tensor | NDArray[np.uint8]
 
 
 @dataclass(repr=False)
 class TrainedNetwork:
-    """The network of a run's best epoch, in evaluation mode on the CPU, with its preprocessing and loss.
+    """The network of a run's best epoch, in evaluation mode, with its preprocessing and loss.
 
     names: of the classes, attributes or values. image_shape: (height, width, channels). batch_size: that of
-    the training. data: the fingerprint of the run's data.
+    the training. data: the fingerprint of the run's data. threads: the run's number of CPU threads. compute:
+    where it predicts, changed by `use`; in float32 on the CPU at first.
     """
 
     network: nn.Module
@@ -41,6 +45,8 @@ class TrainedNetwork:
     config: Config
     batch_size: int
     data: dict[str, Any] = field(default_factory=dict)
+    threads: int | None = None
+    compute: Compute = CPU
 
     def __repr__(self) -> str:
         height, width, channels = self.image_shape
@@ -48,6 +54,13 @@ class TrainedNetwork:
             f"TrainedNetwork({describe_changes(self.config.model)}, images of {height}x{width}x{channels}, "
             f"{len(self.names)} {self.config.data.target_kind()})"
         )
+
+    def use(self, compute: Compute) -> None:
+        """Predict on another device, and in another precision."""
+        move_to_device(self.network, compute)
+        self.preprocess.to(compute.device)
+        self.criterion.to(compute.device)
+        self.compute = compute
 
     @property
     def target(self) -> str:
@@ -86,8 +99,10 @@ class TrainedNetwork:
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             expected = ", ".join(str(length) for length in self.image_shape)
             raise ValueError(f"images must have the shape (N, {expected}), got {tuple(images.shape)}")
-        scores: Tensor = self.network(self.preprocess(images))
-        return self.criterion.probabilities(scores.float())
+        inputs = self.preprocess(images.to(self.compute.device))
+        with self.compute.autocast():
+            scores: Tensor = self.network(inputs).float()
+        return self.criterion.probabilities(scores).cpu()
 
     def classify(self, images: Images) -> Sequence[str]:
         """Return the name of the most probable class of each image; images as for `predict`.
@@ -126,4 +141,5 @@ def load_trained(path: Path) -> TrainedNetwork:
         config=config,
         batch_size=with_batch_size(config, None, state.get("batch_size")).data.batch_size,
         data=state["data"],
+        threads=state.get("threads"),
     )

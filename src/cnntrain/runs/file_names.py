@@ -6,6 +6,8 @@ SUMMARY = "summary.json"
 ERROR = "error.txt"
 CHECKPOINTS = "checkpoints"
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+# Networks as other programs have them.
+EXPORTED = (".onnx", ".pt2", ".safetensors")
 CHECK = "check.json"
 UNREADABLE = "unreadable_images.txt"
 DATA, DATA_PAGE = "data.json", "data.html"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -109,9 +110,18 @@ def _after_a_step(optimizer: Optimizer) -> dict[str, Any]:
         return torch.stack([weight.square().sum() / 2 for weight in small]).sum()
 
     half_the_squares()
-    make_step(example, half_the_squares if isinstance(optimizer, LBFGS) else None)
+    make_step(example, half_the_squares if needs_closure(optimizer) else None)
     state: dict[str, Any] = example.state_dict()
     return state
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Return whether a step needs a function that computes loss and gradients."""
+    if isinstance(optimizer, LBFGS):  # which has a default that it does not accept
+        return True
+    accepted = list(inspect.signature(inspect.unwrap(type(optimizer).step)).parameters.values())[1:]
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return any(entry.default is entry.empty and entry.kind not in variadic for entry in accepted)
 
 
 def _small(tensor: Tensor) -> Tensor:
@@ -152,8 +162,10 @@ def _check_entry(part: _Part, index: int, values: dict[str, Any], source: str) -
             _check_of_all_weights(value, part.weights, f"{key}.{name}", source)
             continue
         own = example[name]
-        if isinstance(own, Tensor):
-            own = own if own.ndim == 0 else torch.empty_like(weight, dtype=own.dtype, device="meta")
+        if isinstance(own, Tensor) and own.shape == (2,) * weight.ndim:
+            own = torch.empty_like(weight, dtype=own.dtype, device="meta")
+        elif isinstance(own, Tensor) and isinstance(value, Tensor) and value.ndim == own.ndim:
+            own = torch.empty_like(value, dtype=own.dtype, device="meta")  # of a size that only it knows
         check_structure(value, own, f"{key}.{name}", source)
 
 

@@ -8,7 +8,18 @@ from typing import Any
 from omegaconf import MISSING
 
 from .fields import setting
-from .job_settings import JOBS, Check, Ensemble, Evaluate, Head, LrRange, Optimizers, Report, Summary
+from .job_settings import (
+    JOBS,
+    Check,
+    Ensemble,
+    Evaluate,
+    Head,
+    LrRange,
+    Optimizers,
+    Predict,
+    Report,
+    Summary,
+)
 
 
 def group(package: str) -> Any:
@@ -46,6 +57,7 @@ class Config:
     logger: Any = group("logger")
     search: Any = group("search")
     evaluate: Evaluate = field(default_factory=Evaluate)
+    predict: Predict = field(default_factory=Predict)
     check: Check = field(default_factory=Check)
     head: Head = field(default_factory=Head)
     lr_range: LrRange = field(default_factory=LrRange)

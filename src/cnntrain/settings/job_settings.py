@@ -9,6 +9,7 @@ from .fields import setting
 JOBS = {
     "train": "train a network (the default)",
     "evaluate": "evaluate a run's best network on a split: job=evaluate run=FOLDER",
+    "predict": "predict images: job=predict run=FOLDER predict.images=PATH, a table and a contact sheet",
     "check": "check gradients, data, initial loss and whether the network can learn, before training",
     "data": "check a data set before training: labels, damaged files, duplicates, skew; a page of images",
     "head": "compute the last layer of a trained network in closed form, in seconds, for other classes",
@@ -75,6 +76,41 @@ class Evaluate:
         None,
         "dense: pixels between positions, a divisor of the network's own stride; null: the network's stride",
         ge=1,
+        resume="free",
+    )
+
+
+@dataclass
+class Predict:
+    """Settings of job=predict."""
+
+    images: str = setting(
+        "",
+        "an image, a folder with its subfolders, a pattern such as 'photos/*.jpg', an .npz file with an "
+        "array `images` (else x_train, x_val and x_test), or - for names of files on standard input, one a "
+        "line",
+        resume="free",
+    )
+    file: str = setting(
+        "",
+        "file that the predictions are written into; - is standard output; empty: one in the run's folder, "
+        "of a name that other images do not get",
+        resume="free",
+    )
+    format: str | None = setting(
+        None,
+        "csv, or jsonl: an object per line; null: by the ending of predict.file, else csv",
+        choices=("csv", "jsonl"),
+        resume="free",
+    )
+    top: int = setting(5, "how many of the most probable classes are written", ge=1, resume="free")
+    batch_size: int | None = setting(
+        None, "images per forward pass; null: the batch size of training", ge=1, resume="free"
+    )
+    sheet: bool | None = setting(
+        None,
+        "draw a contact sheet of up to 40 of the images, evenly chosen, with their predictions; null: unless "
+        "predictions go to standard output",
         resume="free",
     )
 
@@ -214,6 +250,7 @@ class Optimizers:
 # The settings of each job, a node of the tree with the job's name.
 JOB_SETTINGS: dict[str, type] = {
     "evaluate": Evaluate,
+    "predict": Predict,
     "check": Check,
     "head": Head,
     "lr_range": LrRange,

@@ -131,7 +131,7 @@ def _of_file(path: str, channels: int) -> _Measured | str:
     try:
         with Image.open(path) as image:
             stored = StoredForm(*image.size, image.mode, image.format or "")
-        pixels = decode(path, SIDE, "squash", channels).numpy()
+        pixels = decode(path, (SIDE, SIDE, channels), "squash").numpy()
         return _measured(pixels, hash_of(Path(path).read_bytes()), stored)
     except Exception as error:  # Pillow raises almost any exception for a damaged file
         return reason(path, error)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from .fonts import font_for, shortened
 from .png import write_image
 
 if TYPE_CHECKING:
@@ -39,11 +39,10 @@ def png_of_sheet(rows: dict[str, Tensor]) -> bytes:
 
 def compose_sheet(rows: dict[str, Tensor], columns: list[str] | None = None) -> Image:
     """Return the picture of `save_sheet`; its longest row ends GAP before the right edge."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     strips = {name: _strip(images) for name, images in rows.items()}
-    font = ImageFont.truetype(str(_font_file()), FONT_SIZE)
-    left = 2 * GAP + round(max(font.getlength(name) for name in strips))
+    left = 2 * GAP + round(max(font_for(name, FONT_SIZE).getlength(name) for name in strips))
     width = left + max(strip.shape[1] for strip in strips.values()) + GAP
     heading = FONT_SIZE + 2 * GAP if columns else 0
     height = GAP + heading + sum(strip.shape[0] + GAP for strip in strips.values())
@@ -52,33 +51,16 @@ def compose_sheet(rows: dict[str, Tensor], columns: list[str] | None = None) -> 
     if columns:
         step = (next(iter(strips.values())).shape[1] + GAP) // len(columns)
         for number, name in enumerate(columns):
-            draw.text((left + number * step, top), _cut(name, font, step - GAP), fill="black", font=font)
+            font = font_for(name, FONT_SIZE)
+            text = shortened(name, font, step - GAP)
+            draw.text((left + number * step, top), text, fill="black", font=font)
         top += heading
     for name, strip in strips.items():
+        font = font_for(name, FONT_SIZE)
         draw.text((GAP, top + strip.shape[0] // 2), name, fill="black", font=font, anchor="lm")
         sheet.paste(Image.fromarray(strip.numpy()), (left, top))
         top += strip.shape[0] + GAP
     return sheet
-
-
-def _cut(name: str, font: Any, width: int) -> str:
-    """Return a name, cut off where it is wider than a column."""
-    if font.getlength(name) <= width:
-        return name
-    while len(name) > 1 and font.getlength(f"{name}…") > width:
-        name = name[:-1]
-    return f"{name}…"
-
-
-def _font_file() -> Path:
-    """Return the path of matplotlib's font, without importing matplotlib.
-
-    It has more characters than Pillow's font, and class names are arbitrary.
-    """
-    matplotlib = importlib.util.find_spec("matplotlib")
-    assert matplotlib is not None
-    assert matplotlib.origin is not None
-    return Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
 def _strip(images: Tensor) -> Tensor:

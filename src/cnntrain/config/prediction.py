@@ -1,0 +1,43 @@
+"""The configuration of job=predict, on whatever was trained: a run, a checkpoint, an ensemble, an export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import DataError
+from ..runs import file_names
+from ..runs.ensemble_folder import is_ensemble, member_folders
+from ..settings.config_tree import Config
+from . import stored_config
+from .choice_files import Choices
+from .pipeline import configure
+from .resume_overrides import changed
+
+
+def check_prediction(run: Path, overrides: list[str], choices: Choices) -> None:
+    """Raise ConfigError for settings that are wrong, DataError where `run` names nothing that predicts.
+
+    What only torch can read, a checkpoint outside of a run and an exported file, is not read here.
+    """
+    changed(_stored(run) or configure([], choices).config, overrides, choices)
+
+
+def _stored(run: Path) -> Config | None:
+    """Return the configuration of a run, or that of the first member of an ensemble; raises DataError."""
+    if run.suffix in file_names.EXPORTED and not run.is_dir():
+        if not run.is_file():
+            raise DataError(f"run={run}: there is no such file")
+        return None
+    folder = run
+    if run.suffix == ".pt":
+        folder = run.parent.parent
+        if run.parent.name != file_names.CHECKPOINTS or not (folder / file_names.CONFIG).is_file():
+            return None
+    if is_ensemble(run):
+        folder = member_folders(run)[0]
+    config = stored_config.read(folder)
+    if config.job not in ("train", "head"):
+        raise DataError(
+            f"run={run}: was made by job={config.job}, which trains nothing; name a training's run"
+        )
+    return config

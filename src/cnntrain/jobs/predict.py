@@ -1,0 +1,111 @@
+"""job=predict: what a trained network says of images without labels, as a table and a contact sheet."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from itertools import chain
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..errors import DataError, UserError
+from ..output_streams import output_is_read, print_labelled
+from ..prediction.image_sources import Source, find_images
+from ..prediction.load import load_network
+from ..prediction.output_files import Output
+from ..prediction.prediction_stream import predictions, why
+from ..prediction.predictor import Predictor
+from ..prediction.result_rows import FORMATS, Writable
+from ..prediction.tally import Tally
+from ..report.pictures.contact_sheet import SHOWN, Cell, caption, draw_contact_sheet
+from ..settings.config_tree import Config
+from ..settings.job_settings import Predict
+from ..training.device import prepare
+
+# Channels of the images that files have.
+OF_FILES = (1, 3)
+
+
+def predict(run: Path, change: Callable[[Config], Config]) -> None:
+    """Predict images, write what was predicted, and draw some of them.
+
+    run: the folder of a run or an ensemble, or a checkpoint. change: returns its configuration with the
+    user's overrides. Raises UserError at the end if there were images that could not be read.
+    """
+    predictor = load_network(run)
+    config = change(predictor.config)
+    settings = config.predict
+    output = Output.of(run, settings)
+    compute = prepare(config.trainer, predictor.threads)
+    predictor.use(compute)
+    sources = _usable(find_images(settings.images), predictor)
+    if not output.to_standard_output:
+        print_labelled([f"network   {predictor!r}", f"device    {compute.describe()}"])
+    tally, started = Tally(predictor, SHOWN), time.perf_counter()
+    with output.opened() as stream:
+        is_whole = _write_rows(stream, predictor, sources, settings, output.format, tally)
+        seconds = time.perf_counter() - started
+        files = output.store(stream, tally.digest()) if is_whole else []
+    if is_whole and _draws_sheet(settings, output) and tally.predicted:
+        files.append(output.sheet(tally.digest()))
+        _draw_sheet(files[-1], predictor, tally)
+    if not output.to_standard_output:
+        print_labelled([f"predicted {tally.summary()} ({tally.predicted / seconds:.0f} images/s)"])
+        print("\n".join(map(str, files)), flush=True)
+    if tally.unreadable:
+        total = tally.unreadable + tally.predicted
+        raise UserError(f"{tally.unreadable} of {total} images cannot be read and were left out")
+
+
+def _usable(sources: Iterable[Source], predictor: Predictor) -> Iterable[Source]:
+    """Return the images; raises DataError where files cannot have what the network takes."""
+    found = iter(sources)
+    first = next(found)
+    channels = predictor.image_shape[2]
+    if first.pixels is None and channels not in OF_FILES:
+        raise DataError(
+            f"predict.images={first.name}: the network takes images of {channels} channels, which no image "
+            "file has; save them as an array `images` in an .npz file"
+        )
+    return chain([first], found)
+
+
+def _write_rows(
+    stream: Writable,
+    predictor: Predictor,
+    sources: Iterable[Source],
+    settings: Predict,
+    format: str,
+    tally: Tally,
+) -> bool:
+    """Write the rows of all images; return False where a reader of standard output wanted no more."""
+    rows = FORMATS[format](stream, predictor, settings.top)
+    batch_size = settings.batch_size or predictor.batch_size
+    bar = tqdm(desc="predicting", unit=" images", leave=False, disable=None)
+    try:
+        for batch, results in predictions(predictor, tally.noted(sources), batch_size):
+            rows.add([source.name for source in batch.items], results)
+            tally.add(batch, results)
+            for source, error in batch.errors:
+                tqdm.write(f"cnntrain: {source.name}: {why(source, error)}", file=sys.stderr)
+            bar.update(len(batch.items) + len(batch.errors))
+            if stream is sys.stdout and not output_is_read():
+                return False
+    finally:
+        bar.close()
+    return True
+
+
+def _draws_sheet(settings: Predict, output: Output) -> bool:
+    return not output.to_standard_output if settings.sheet is None else settings.sheet
+
+
+def _draw_sheet(path: Path, predictor: Predictor, tally: Tally) -> None:
+    cells = [
+        Cell(os.path.basename(name), image, caption(predictor, results))
+        for name, image, results in tally.sample.chosen()
+    ]
+    draw_contact_sheet(path, cells)

@@ -1,0 +1,120 @@
+"""Which images predict.images names, found one after the other: files, arrays, names on standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from torch import Tensor
+
+from ..data.archive import is_archive
+from ..data.folder_scan import images_below, is_image_name
+from ..data.npz_stream import identity, stream_images
+from ..errors import DataError
+from ..machine_errors import remedy
+from ..settings.fields import expanded, shorten
+
+STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image: its file, or its pixels uint8 (H, W, C) where it is part of a file of arrays.
+
+    name: as in the results. version: a text that differs when the file was replaced.
+    """
+
+    name: str
+    pixels: Tensor | None = None
+    version: str = ""
+
+
+def find_images(where: str) -> Iterator[Source]:
+    """Yield the images that predict.images names; raises DataError where there is none.
+
+    where: an image file, a folder with all its subfolders, a pattern with *, an .npz file, or "-" for the
+    names of files on standard input, one a line.
+    """
+    found = _found(where)
+    first = next(found, None)
+    if first is None:
+        raise DataError(f"predict.images={shorten(where)}: {_why_none(where)}")
+    return chain([first], found)
+
+
+def label_of(where: str) -> str:
+    """Return a short name of what predict.images names, for the names of files."""
+    if where == STANDARD_INPUT:
+        return "stdin"
+    parts = [part for part in Path(where).parts if not set(part) & set("*?[]") and part not in ("/", "..")]
+    stem = Path(parts[-1]).stem if parts else "images"
+    return "".join(char if char.isalnum() or char in "-_" else "_" for char in stem)[:60]
+
+
+def _found(where: str) -> Iterator[Source]:
+    path = expanded(where)
+    if where == STANDARD_INPUT:
+        return _listed(sys.stdin)
+    if os.path.isdir(path):
+        return map(_of_file, images_below(path))
+    if not os.path.exists(path):
+        return _matching(where)
+    if not os.access(path, os.R_OK):
+        raise DataError(
+            f"predict.images={where}: cannot be read (Permission denied); change its access rights"
+        )
+    if path.suffix.lower() == ".npz":
+        version = identity(path)
+        return (Source(name, pixels, version) for name, pixels in stream_images(path))
+    if is_archive(path):
+        raise DataError(f"predict.images={where}: is an archive; unpack it and name its folder")
+    return iter([_of_file(str(path))])
+
+
+def _matching(pattern: str) -> Iterator[Source]:
+    """Yield the images that a pattern matches, those in the folders that it matches among them."""
+    for match in sorted(glob.glob(str(expanded(pattern)), recursive=True)):
+        if os.path.isdir(match):
+            if "**" not in pattern:  # which matches the files of its folders, too
+                yield from map(_of_file, images_below(Path(match)))
+        elif is_image_name(os.path.basename(match)):
+            yield _of_file(match)
+
+
+def _listed(lines: Iterator[str] | None) -> Iterator[Source]:
+    """Yield the images whose names are the lines of standard input."""
+    try:
+        for line in lines or ():
+            if name := line.rstrip("\r\n"):
+                yield _of_file(name)
+    except (OSError, ValueError) as error:  # closed, or not text
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"predict.images=-: standard input cannot be read ({reason})") from error
+
+
+def _of_file(path: str) -> Source:
+    return Source(path, version=identity(Path(path)))
+
+
+def _why_none(where: str) -> str:
+    if where == STANDARD_INPUT:
+        return "standard input has no names; write one a line, as find photos -name '*.jpg' does"
+    if os.path.isdir(expanded(where)):
+        return "holds no images (png jpg jpeg bmp gif webp tif tiff ppm pgm)"
+    if glob.has_magic(where):
+        return "matches no images; put the pattern into quotes, and see that it is relative to this folder"
+    try:
+        os.stat(expanded(where))
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            return f"cannot be read ({error.strerror}); {remedy(error)}"
+    except ValueError:
+        pass  # a NUL character
+    return (
+        "does not exist; name an image, a folder, a pattern in quotes, an .npz file, or - for standard input"
+    )
