@@ -106,7 +106,7 @@ def test_on_rings_a_linear_classifier_reaches_two_thirds_and_a_perceptron_all() 
     assert accuracy["mlp"] >= 0.99
 
 
-def test_a_run_draws_the_decision_boundary_of_its_best_network(
+def test_a_run_has_a_picture_of_the_decision_boundary_of_its_best_network(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     overrides = ["data=toy2d", "data.shape=moons", "model=mlp", "trainer.epochs=4"]
