@@ -13,6 +13,7 @@ from ..assemble.run import Assembled, assemble
 from ..assemble.time_budget import within_budget
 from ..assemble.trained_run import load_weights
 from ..config import stored_config
+from ..costs.memory_notice import memory_notice
 from ..data.splits import Splits
 from ..errors import (
     ConfigError,
@@ -166,6 +167,8 @@ def _run(
                 write_text(folder.config, stored_config.to_yaml(config))
                 remove_error(folder)
             print_labelled(_first_lines(assembled, folder, state, before, config))
+            if (notice := memory_notice(assembled.parts)) is not None:
+                print_labelled([f"notice    {notice}"])
             if config.trainer.check and state is None:
                 from .check import check_parts
 

@@ -10,6 +10,10 @@ import torch
 
 # The limit of a container, by version of Linux's control groups.
 CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+# Beside each limit: the file of what is used of it, and the files kept in memory in memory.stat.
+CONTAINER_USE = ("memory.current", "memory.usage_in_bytes")
+KEPT_FILES = ("inactive_file", "total_inactive_file")
+MEMORY = Path("/proc/meminfo")
 
 
 def memory_row(device: torch.device) -> dict[str, float]:
@@ -37,6 +41,32 @@ def all_memory(device: torch.device) -> int | None:
     if not sys.platform.startswith("linux"):
         return None
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_container_limits()])
+
+
+def available_memory() -> int | None:
+    """Return the bytes that a process can still take without others giving any back; None if unknown.
+
+    Within the container's limit; files that the system keeps in memory can be given up.
+    """
+    try:
+        fields = dict(line.split(":", 1) for line in MEMORY.read_text().splitlines())
+        available = 1024 * int(fields["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError, IndexError):
+        return None
+    return max(0, min([available, *_left_in_containers()]))
+
+
+def _left_in_containers() -> list[int]:
+    left = []
+    for limit, used, kept in zip(CONTAINER_LIMITS, CONTAINER_USE, KEPT_FILES, strict=True):
+        try:
+            lines = limit.with_name("memory.stat").read_text().splitlines()
+            files = next((int(line.split()[1]) for line in lines if line.split()[0] == kept), 0)
+            free = int(limit.read_text()) - int(limit.with_name(used).read_text()) + files
+        except (OSError, ValueError):  # there is none, or the limit is "max"
+            continue
+        left.append(free)
+    return left
 
 
 def _container_limits() -> list[int]:
