@@ -58,7 +58,7 @@ def changed(stored: Config, overrides: list[str], choices: Choices) -> Config:
         text.lstrip("+").startswith("report.confirm=") for text in overrides
     ):
         config.report.confirm = None  # what the run was told was for its own end
-    if config.job != "train" and "trainer.quiet=true" not in overrides:
+    if config.job != "train" and not any(text.lstrip("+").startswith("trainer.quiet=") for text in overrides):
         config.trainer.quiet = False  # the run was told for its training
     if problems := list(job_problems(config, stored)):
         raise ConfigError(problems)

@@ -36,16 +36,16 @@ def memory_notice(parts: Parts) -> str | None:
     available = available_memory()
     if available is None or not _could_need(parts, available):
         return None
-    criterion = copy.deepcopy(parts.step.criterion)
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        network = rebuild_network(config, criterion, parts.network_input)
-    simulation = Simulation(config, network, parts.compute, parts.network_input, criterion)
     batch = config.data.batch_size
-    needed = simulation.training(batch).peak
-    if needed <= available:
+    try:
+        simulation = _simulation(parts)
+        needed = simulation.training(batch).peak
+        if needed <= available:
+            return None
+        smaller = (count for count in PARTS if simulation.training(-(-batch // count)).peak <= available)
+        count = next(smaller, None)
+    except (RuntimeError, NotImplementedError):  # a network from elsewhere whose shapes depend on values
         return None
-    smaller = (count for count in PARTS if simulation.training(-(-batch // count)).peak <= available)
-    count = next(smaller, None)
     if count is None:
         advice = "take a smaller network or smaller images (model.width, data.image_size)"
     else:
@@ -56,6 +56,13 @@ def memory_notice(parts: Parts) -> str | None:
         f"training needs about {format_bytes(needed)} of memory, {format_bytes(available)} are available, "
         f"and the system may end it; {advice}"
     )
+
+
+def _simulation(parts: Parts) -> Simulation:
+    criterion = copy.deepcopy(parts.step.criterion)
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        network = rebuild_network(parts.config, criterion, parts.network_input)
+    return Simulation(parts.config, network, parts.compute, parts.network_input, criterion)
 
 
 def _could_need(parts: Parts, available: int) -> bool:

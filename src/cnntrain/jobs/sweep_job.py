@@ -167,7 +167,7 @@ def _write(record: JobRecord, work: Work) -> None:
     """Write the record of a job, unless another process that has ended it since trained it for longer."""
     folder = SweepFolder(work.sweep)
     with folder.locked():
-        now = folder.jobs().get(work.job)
+        now = folder.job(work.job)
         if now is None or now.status not in ENDED or now.seconds <= record.seconds:
             folder.write(work.job, record)
 

@@ -59,14 +59,18 @@ def check_optimizer(
     parts = list(_parts(stored, optimizer, key, source))
     if numbers is not None and len(numbers) != len(parts):
         raise _refusal(source, f"update.weights_with_state is not that of {len(parts)} parts")
-    for number, part in enumerate(parts):
+    for part in parts:
         _check_groups(part, source)
-        if numbers is not None and set(numbers[number]) != set(part.stored["state"]):
-            index = min(set(numbers[number]) ^ set(part.stored["state"]))
-            what = "missing" if index in numbers[number] else "unknown"
+    if numbers is None:
+        keeps_state = any(part.example["state"] for part in parts)
+        if started and keeps_state and not any(part.stored["state"] for part in parts):
+            raise _refusal(source, f"{parts[0].key}.state is empty, though updates were made")
+        numbers = [list(part.stored["state"]) for part in parts]
+    for part, with_state in zip(parts, numbers, strict=True):
+        if others := set(with_state) ^ set(part.stored["state"]):
+            index = min(others)
+            what = "missing" if index in with_state else "unknown"
             raise _refusal(source, f"{part.key}.state.{index} is {what}")
-        if started and part.example["state"] and not part.stored["state"]:
-            raise _refusal(source, f"{part.key}.state is empty, though updates were made")
         for index, values in part.stored["state"].items():
             _check_entry(part, index, values, source)
 

@@ -79,6 +79,11 @@ class SweepFolder:
             found[file.parent.name] = self._record(file)
         return found
 
+    def job(self, name: str) -> JobRecord | None:
+        """Return the record of a job, None where there is none; raises DataError for a damaged one."""
+        file = self.path / name / file_names.JOB
+        return self._record(file) if file.exists() else None
+
     def write(self, job: str, record: JobRecord) -> None:
         """Write the record of a job; raises DataError."""
         folder = self.path / job
