@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from .errors import CheckFailed, ConfigError, DataError, Diverged, UserError
 from .version import __version__
 
 TYPE_CHECKING = False  # importing typing takes longer than all else here
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .from_python import TrainingResult
     from .prediction.ensemble import Ensemble
     from .prediction.trained import TrainedNetwork
 
-__all__ = ["__version__", "load"]
+__all__ = [
+    "CheckFailed",
+    "ConfigError",
+    "DataError",
+    "Diverged",
+    "TrainingResult",
+    "UserError",
+    "__version__",
+    "load",
+    "train",
+]
 
 
 def load(folder: str | Path) -> TrainedNetwork | Ensemble:
@@ -26,3 +38,24 @@ def load(folder: str | Path) -> TrainedNetwork | Ensemble:
     from .settings.fields import expanded
 
     return load_network(expanded(folder))
+
+
+def train(*overrides: str) -> TrainingResult:
+    """Train with the overrides of a command line, and return the run; run=FOLDER continues an earlier one.
+
+    As in train("model=lenet5", "optim.lr=0.05"). It prints what the command prints; trainer.quiet=true leaves
+    one line. The process is as before afterwards: signal handlers, random states, threads and flags of torch.
+    Raises ConfigError, DataError, Diverged or another UserError with the command's message, and
+    KeyboardInterrupt after saving, on Ctrl-C. Only in the main thread.
+    """
+    from .from_python import train_from_python
+
+    return train_from_python(overrides)
+
+
+def __getattr__(name: str) -> object:
+    if name == "TrainingResult":
+        from .from_python import TrainingResult
+
+        return TrainingResult
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run_command(name: str, *arguments: str) -> int:
     """Run a command that is no job."""
-    _check_working_folder()
+    check_working_folder()
     if name == "copy":
         from .commands.copy_choice import copy_choice
         from .config.choice_files import Choices
@@ -83,7 +83,7 @@ def _run_command(name: str, *arguments: str) -> int:
     return int(output_failed())
 
 
-def _check_working_folder() -> None:
+def check_working_folder() -> None:
     """Raise DataError if the working folder was removed; libraries fail on it in words of their own."""
     try:
         os.getcwd()
@@ -106,7 +106,7 @@ def _main(command: CommandLine) -> int:
 
         print(help_text(command.user_folder))
         return int(output_failed())
-    _check_working_folder()
+    check_working_folder()
     from .config.choice_files import Choices  # takes a tenth of a second to import
 
     choices = Choices(command.user_folder)
@@ -127,24 +127,24 @@ def _main(command: CommandLine) -> int:
     if command.run is not None and command.job == "predict" and "multirun" not in command.flags:
         return _predict(command.run, command, choices)
     if command.run is not None:
-        _start_on_run(command.run, command, choices)
+        start_on_run(command.run, command, choices)
     elif "multirun" in command.flags:
         return _start_sweep(command, choices)
     else:
-        _start(command, choices)
+        start(command, choices)
     return 0
 
 
-def _start(command: CommandLine, choices: Choices) -> None:
-    """Start a job in a new folder."""
+def start(command: CommandLine, choices: Choices) -> Path | None:
+    """Start a job in a new folder; return that of a training, None of other jobs."""
     from .config.pipeline import configure
 
     checked = configure(command.overrides, choices)
-    from .jobs.dispatch import start
+    from .jobs import dispatch
 
     with quiet_output(_is_quiet(checked.config)):
         _print_notices(checked.notices)
-        start(checked)
+        return dispatch.start(checked)
 
 
 def _start_sweep(command: CommandLine, choices: Choices) -> int:
@@ -177,7 +177,7 @@ def _continue_sweep(run: Path, command: CommandLine) -> int:
     return continue_sweep(run, command.overrides, may_fork)
 
 
-def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
+def start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     """Start a job on an earlier run."""
     from .config import stored_config
     from .config.check import rule_problems
@@ -218,13 +218,13 @@ def _start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
             f"{command_line}"
         )
     config = changed(before, command.overrides, choices)
-    from .jobs.dispatch import start_on_run
+    from .jobs import dispatch
 
     with quiet_output(_is_quiet(config)):
         if config.job == "train":
             known = list(epochs_problems(before))
             _print_notices([line for line in epochs_problems(config) if line not in known])
-        start_on_run(run, before, config)
+        dispatch.start_on_run(run, before, config)
 
 
 def _predict(run: Path, command: CommandLine, choices: Choices) -> int:

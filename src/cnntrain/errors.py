@@ -4,13 +4,23 @@
 4 diverged · 5 a check failed · 128 + signal interrupted, state saved.
 """
 
+from __future__ import annotations
+
 import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class UserError(Exception):
-    """An error whose message is printed for the user, without a traceback."""
+    """An error whose message is printed for the user, without a traceback.
+
+    folder: of the run that ended with it, None where there was none.
+    """
 
     exit_code = 1
+    folder: Path | None = None
 
 
 class ConfigError(UserError):
@@ -47,8 +57,11 @@ class CheckFailed(UserError):
 class Interrupted(BaseException):
     """A signal or a time limit stops the program.
 
-    Not an Exception, so that libraries that handle those, such as OmegaConf and Hydra, let it pass.
+    Not an Exception, so that libraries that handle those, such as OmegaConf and Hydra, let it pass. folder:
+    of the run that was stopped, None where there was none.
     """
+
+    folder: Path | None = None
 
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)

@@ -11,12 +11,12 @@ from ..runs.signals import signals_as_exceptions
 from ..settings.config_tree import Config
 
 
-def start(checked: Checked) -> None:
-    """Run the job of a configuration in a new folder."""
+def start(checked: Checked) -> Path | None:
+    """Run the job of a configuration in a new folder; return that of a training, None of other jobs."""
     import torch  # noqa: F401 - first, as an exception would leave it half imported
 
     with signals_as_exceptions():
-        _start(checked.config, checked.folder, checked.named_by_user)
+        return _start(checked.config, checked.folder, checked.named_by_user)
 
 
 def start_on_sweep(checked: Checked, sweep: Path) -> None:
@@ -53,7 +53,7 @@ def start_prediction(run: Path, change: Callable[[Config], Config]) -> None:
         predict(run, change)
 
 
-def _start(config: Config, folder: Path, named_by_user: bool) -> None:
+def _start(config: Config, folder: Path, named_by_user: bool) -> Path | None:
     if config.job == "check":
         from .check import check
 
@@ -85,7 +85,8 @@ def _start(config: Config, folder: Path, named_by_user: bool) -> None:
     else:
         from .train import train
 
-        train(config, folder, named_by_user)
+        return train(config, folder, named_by_user)
+    return None
 
 
 def _start_on_run(folder: Path, stored: Config, config: Config) -> None:

@@ -31,11 +31,17 @@ class Outcome:
 
 @contextmanager
 def recorded_outcome(folder: RunFolder) -> Iterator[Outcome]:
-    """Record the status and error of a run that does not finish in its folder; then end its loggers."""
+    """Record the status and error of a run that does not finish in its folder; then end its loggers.
+
+    An error has the folder of the run as its attribute.
+    """
     outcome = Outcome()
     try:
         with _recorded_in(folder, outcome):
             yield outcome
+    except (UserError, Interrupted) as error:
+        error.folder = folder.path
+        raise
     finally:
         outcome.loggers.end()
 

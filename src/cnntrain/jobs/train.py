@@ -52,8 +52,11 @@ class HoldsRun(DataError):
     """The folder of a new run holds one already."""
 
 
-def train(config: Config, path: Path, named_by_user: bool, in_search: InSearch = InSearch()) -> None:
-    """Train in a new folder; raises UserError, after recording it there, HoldsRun in that of a run."""
+def train(config: Config, path: Path, named_by_user: bool, in_search: InSearch = InSearch()) -> Path:
+    """Train in a new folder and return its path.
+
+    Raises UserError, after recording it in the folder; HoldsRun where the folder is that of a run.
+    """
     folder = create(path, named_by_user)
     with folder.locked():
         if folder.config.exists():
@@ -64,11 +67,13 @@ def train(config: Config, path: Path, named_by_user: bool, in_search: InSearch =
                 write_text(folder.config, stored_config.to_yaml(config))
                 outcome.is_recorded = True
                 _run(config, folder, None, outcome, in_search=in_search)
-        except (ConfigError, DataError):
+        except (ConfigError, DataError) as error:
             if not folder.checkpoints.exist():
                 # An error found on reading the data, before any training.
                 folder.discard()
+                error.folder = None
             raise
+    return folder.path
 
 
 def resume(path: Path, before: Config, config: Config, in_search: InSearch = InSearch()) -> None:
