@@ -18,7 +18,7 @@ import torch
 
 from .errors import ConfigError, Interrupted, UserError, first_line
 from .machine_errors import machine_error
-from .settings.fields import format_value, shorten
+from .settings.fields import shorten
 from .settings.nearest_name import did_you_mean
 
 # Folders with code that is not the user's: this package, those installed beside torch, Python's own.
@@ -149,7 +149,7 @@ class UserFunction:
     def _call_problem(self, function: Any) -> str | None:
         """Return why the function cannot be called with the program's and the user's arguments, or None."""
         if not callable(function):
-            return f"{self.name} is a {type(function).__name__}, not a function"
+            return f"{self.name} is {kind_of(function)}, not a function"
         if inspect.iscoroutinefunction(function):
             return "is an async function; write def in place of async def"
         try:
@@ -188,10 +188,10 @@ class UserFunction:
         return None
 
 
-def describe(function: UserFunction) -> str:
-    """Return the function's path with its arguments on one line, such as "losses:focal (gamma=2)"."""
-    arguments = ", ".join(f"{name}={format_value(value)}" for name, value in function.arguments.items())
-    return f"{function.path} ({arguments})" if arguments else function.path
+def kind_of(value: object) -> str:
+    """Return the type of a value as messages name it, such as "a list" or "an int"."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def place_in_users_code(error: BaseException) -> str | None:

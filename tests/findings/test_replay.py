@@ -34,7 +34,7 @@ def config_of(*overrides: str) -> Config:
 
 
 SCHEDULES = [
-    *(name for name in CHOICES.names("schedule") if name != "plateau"),
+    *(name for name in CHOICES.names("schedule") if name not in ("plateau", "custom")),
     "step schedule.milestones=[10,30]",
     "step schedule.every_epochs=5",
     "cosine schedule.warmup_epochs=8",

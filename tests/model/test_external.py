@@ -291,7 +291,7 @@ def test_a_function_in_the_working_folder_is_called_with_its_arguments(module_na
     [
         ("MODULE:my_nett", {}, "has no my_nett; did you mean my_net?"),
         ("MODULE.my_net", {}, "must be package.module:function"),
-        ("MODULE:CONSTANT", {}, "CONSTANT is a int, not a function"),
+        ("MODULE:CONSTANT", {}, "CONSTANT is an int, not a function"),
         ("MODULE:later", {}, "is an async function"),
         ("MODULE:my_net", {"widht": 3}, "my_net has no argument widht; did you mean width?"),
         ("MODULE:lenient", {"widht": 3}, "needs the argument width; write +model.arguments.width=VALUE"),
@@ -323,7 +323,7 @@ def test_a_module_that_cannot_be_imported_is_refused_with_the_reason(
 
 
 def test_a_factory_that_returns_no_module_is_refused(module_name: str) -> None:
-    with pytest.raises(ConfigError, match=r"no_module: returned a int; it must return a torch\.nn\.Module"):
+    with pytest.raises(ConfigError, match=r"no_module: returned an int; it must return a torch\.nn\.Module"):
         Custom(factory=f"{module_name}:no_module").build(3, 10, SIZE, None)
 
 

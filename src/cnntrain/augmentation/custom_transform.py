@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..seeding import derive, generator
 from ..settings.network_input import Shape
-from ..user_code import UserFunction
+from ..user_code import UserFunction, kind_of
 from .transforms import BatchKey
 
 # Images of the batches on which it is tried, and with how many seeds.
@@ -73,7 +73,7 @@ def _problem(returned: object, images: Tensor) -> str | None:
     """Return what is wrong with the batch that was returned for another, or None."""
     expected = f"uint8 {tuple(images.shape)}"
     if not isinstance(returned, Tensor):
-        return f"returned a {type(returned).__name__}; it must return the batch, a tensor {expected}"
+        return f"returned {kind_of(returned)}; it must return the batch, a tensor {expected}"
     if returned.dtype != torch.uint8 or returned.shape != images.shape:
         found = f"{str(returned.dtype).removeprefix('torch.')} {tuple(returned.shape)}"
         return f"returned a tensor {found} for a batch {expected}; it must be of the same type and shape"

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..errors import DataError
 from ..output_streams import is_quiet
-from ..user_code import UserFunction
+from ..user_code import UserFunction, kind_of
 from .arrays import ArraySource, checked_arrays, with_test_split
 from .splits import SPLITS, Splits
 
@@ -45,7 +45,7 @@ def read_custom(function: UserFunction, target: str, test_fraction: float, memor
 def _problem(returned: object) -> str | None:
     """Return what is wrong with what the user's function returned as a whole, or None."""
     if not isinstance(returned, Mapping):
-        return f"returned a {type(returned).__name__}; it must return {EXPECTED}"
+        return f"returned {kind_of(returned)}; it must return {EXPECTED}"
     unknown = [key for key in returned if key not in (*SPLITS, NAMES)]
     if unknown or returned.get("train") is None:
         what = f"the key {unknown[0]!r}" if unknown else "no 'train'"
@@ -54,18 +54,16 @@ def _problem(returned: object) -> str | None:
         part = returned.get(split)
         is_dataset = hasattr(part, "__getitem__") and hasattr(part, "__len__")
         if part is not None and not (is_dataset or isinstance(part, tuple | list)):
-            kind = type(part).__name__
-            return f"returned a {kind} as {split}; it must be a pair (images, labels) or a Dataset"
+            return f"returned {kind_of(part)} as {split}; it must be a pair (images, labels) or a Dataset"
     names = returned.get(NAMES)
     if names is not None and (isinstance(names, str) or not hasattr(names, "__len__")):
-        return f"returned a {type(names).__name__} as names; it must be a list of names"
+        return f"returned {kind_of(names)} as names; it must be a list of names"
     return None
 
 
 def _arrays(function: UserFunction, split: str, part: Any, memory_limit_gb: float) -> tuple[Any, Any]:
     """Return images and labels of a split as NumPy arrays."""
-    is_pair = isinstance(part, tuple | list) and len(part) == 2 and hasattr(part[0], "shape")
-    if is_pair and getattr(part[0], "ndim", 0) >= 3 and len(part[0].shape) > 2:
+    if isinstance(part, tuple | list) and len(part) == 2 and getattr(part[0], "ndim", 0) >= 3:
         return _array(part[0]), _array(part[1])
     return _read_dataset(function, split, part, memory_limit_gb)
 
@@ -81,9 +79,8 @@ def _read_dataset(function: UserFunction, split: str, dataset: Any, limit_gb: fl
     for index in bar:
         item = dataset[index]
         if not (isinstance(item, tuple | list) and len(item) == 2):
-            kind = type(item).__name__
             raise DataError(
-                f"{function.prefix}: {split}[{index}] is a {kind}; it must be a pair (image, label)"
+                f"{function.prefix}: {split}[{index}] is {kind_of(item)}; it must be a pair (image, label)"
             )
         image = _image(function, f"{split}[{index}]", item[0])
         if pixels is None:

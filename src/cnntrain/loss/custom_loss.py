@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError
-from ..user_code import UserFunction
+from ..user_code import UserFunction, kind_of
 from .attribute_losses import AttributeCriterion
 from .class_losses import ClassCriterion
 from .criterion import Criterion, at_least_float32
@@ -100,7 +100,7 @@ def _problem(losses: object, images: int) -> str | None:
     """Return what is wrong with the losses that were returned for so many images, or None."""
     expected = f"the loss of each image, a tensor ({images},), or their mean, a tensor ()"
     if not isinstance(losses, Tensor):
-        return f"returned a {type(losses).__name__}; it must return {expected}"
+        return f"returned {kind_of(losses)}; it must return {expected}"
     if not losses.is_floating_point():
         return f"returned a tensor of type {str(losses.dtype).removeprefix('torch.')}; it must return floats"
     if tuple(losses.shape) not in ((), (images,)):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..user_code import UserFunction
+from ..user_code import UserFunction, kind_of
 from .external import set_dropout
 
 # How torch says that a map is too small for a layer, which costs.layer_costs reports with the size needed.
@@ -38,7 +38,7 @@ def custom_network(
     function = _user_function(factory, arguments)
     network = function.call(in_channels=in_channels, classes=classes)
     if not isinstance(network, nn.Module):
-        raise function.wrong(f"returned a {type(network).__name__}; it must return a torch.nn.Module")
+        raise function.wrong(f"returned {kind_of(network)}; it must return a torch.nn.Module")
     if isinstance(network, torch.jit.ScriptModule):
         raise function.wrong("returned a ScriptModule; leave torch.jit.script out")
     images = torch.zeros(2, in_channels, *image_size)
@@ -136,7 +136,7 @@ def _training_problem(network: nn.Module, images: Tensor, classes: int) -> str |
 def _output_problem(output: object, images: int, classes: int, mode: str) -> str | None:
     """Return what is wrong with the output of a forward pass in a mode, or None."""
     if not isinstance(output, Tensor):
-        return f"the network returns a {type(output).__name__} in {mode}; it must return one tensor"
+        return f"the network returns {kind_of(output)} in {mode}; it must return one tensor"
     shape = (images, classes)
     if tuple(output.shape) != shape:
         found = tuple(output.shape)

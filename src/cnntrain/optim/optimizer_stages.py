@@ -18,7 +18,8 @@ class Stage:
     """An optimizer, the step from which it is used, its learning rate and its decoupled weight decay.
 
     line_search: whether one step evaluates loss and gradient several times. momentum: the momentum as a
-    function of the step, None if it is constant (O3).
+    function of the step, None if it is constant (O3). any_state: whether the state of a weight may be of any
+    names and shapes, as of optimizers that are not known here.
     """
 
     from_step: int
@@ -27,6 +28,7 @@ class Stage:
     weight_decay: float
     line_search: bool = False
     momentum: Callable[[int], float] | None = None
+    any_state: bool = False
 
 
 @dataclass(frozen=True)

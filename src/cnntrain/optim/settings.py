@@ -334,6 +334,10 @@ class Custom(Optim):
 
         return custom_optimizer(self._user_function(), weights, self.lr, self.closure)
 
+    def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: int) -> list[Stage]:
+        (stage,) = super().stages(weights, fused, steps_per_epoch, epochs)
+        return [replace(stage, any_state=True)]
+
     def _user_function(self) -> UserFunction:
         from ..user_code import UserFunction
 

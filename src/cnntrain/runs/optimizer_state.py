@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -49,14 +48,21 @@ def weights_with_state(state: dict[str, Any]) -> list[list[int]]:
 
 
 def check_optimizer(
-    stored: Any, optimizer: Optimizer, key: str, source: str, started: bool, numbers: list[list[int]] | None
+    stored: Any,
+    optimizer: Optimizer,
+    key: str,
+    source: str,
+    started: bool,
+    numbers: list[list[int]] | None,
+    any_state: bool = False,
 ) -> None:
     """Raise DataError if the stored state of an optimizer does not fit its weights, or lacks entries.
 
     started: whether it has made an update. numbers: its `weights_with_state`, None of earlier versions, of
-    which a state that is empty as a whole is refused.
+    which a state that is empty as a whole is refused. any_state: whether what is kept of a weight may be of
+    any names and shapes.
     """
-    parts = list(_parts(stored, optimizer, key, source))
+    parts = list(_parts(stored, optimizer, key, source, any_state))
     if numbers is not None and len(numbers) != len(parts):
         raise _refusal(source, f"update.weights_with_state is not that of {len(parts)} parts")
     for part in parts:
@@ -71,8 +77,9 @@ def check_optimizer(
             index = min(others)
             what = "missing" if index in with_state else "unknown"
             raise _refusal(source, f"{part.key}.state.{index} is {what}")
-        for index, values in part.stored["state"].items():
-            _check_entry(part, index, values, source)
+        if not any_state:
+            for index, values in part.stored["state"].items():
+                _check_entry(part, index, values, source)
 
 
 def _parts_of(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -81,14 +88,14 @@ def _parts_of(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {f".{name}": part for name, part in state.items() if part is not None}
 
 
-def _parts(stored: Any, optimizer: Optimizer, key: str, source: str) -> Iterator[_Part]:
+def _parts(stored: Any, optimizer: Optimizer, key: str, source: str, any_state: bool) -> Iterator[_Part]:
     """Yield the parts of an optimizer; one made of several names their groups in `groups_of_parts`."""
     own = optimizer.state_dict()
     if not isinstance(stored, dict) or stored.keys() != own.keys():
         raise _refusal(source, f"{key} must have the keys {', '.join(own)}")
     groups_of = getattr(optimizer, "groups_of_parts", None)
     groups = {"": optimizer.param_groups} if groups_of is None else groups_of()
-    examples = _parts_of(_after_a_step(optimizer))
+    examples = _parts_of(own if any_state else _after_a_step(optimizer))
     for (suffix, part), of_part in zip(_parts_of(own).items(), groups.values(), strict=True):
         weights = [weight for group in of_part for weight in group["params"]]
         of_file = stored[suffix[1:]] if suffix else stored
@@ -114,18 +121,9 @@ def _after_a_step(optimizer: Optimizer) -> dict[str, Any]:
         return torch.stack([weight.square().sum() / 2 for weight in small]).sum()
 
     half_the_squares()
-    make_step(example, half_the_squares if needs_closure(optimizer) else None)
+    make_step(example, half_the_squares if isinstance(optimizer, LBFGS) else None)
     state: dict[str, Any] = example.state_dict()
     return state
-
-
-def needs_closure(optimizer: Optimizer) -> bool:
-    """Return whether a step needs a function that computes loss and gradients."""
-    if isinstance(optimizer, LBFGS):  # which has a default that it does not accept
-        return True
-    accepted = list(inspect.signature(inspect.unwrap(type(optimizer).step)).parameters.values())[1:]
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return any(entry.default is entry.empty and entry.kind not in variadic for entry in accepted)
 
 
 def _small(tensor: Tensor) -> Tensor:
@@ -166,10 +164,8 @@ def _check_entry(part: _Part, index: int, values: dict[str, Any], source: str) -
             _check_of_all_weights(value, part.weights, f"{key}.{name}", source)
             continue
         own = example[name]
-        if isinstance(own, Tensor) and own.shape == (2,) * weight.ndim:
-            own = torch.empty_like(weight, dtype=own.dtype, device="meta")
-        elif isinstance(own, Tensor) and isinstance(value, Tensor) and value.ndim == own.ndim:
-            own = torch.empty_like(value, dtype=own.dtype, device="meta")  # of a size that only it knows
+        if isinstance(own, Tensor):
+            own = own if own.ndim == 0 else torch.empty_like(weight, dtype=own.dtype, device="meta")
         check_structure(value, own, f"{key}.{name}", source)
 
 

@@ -166,7 +166,7 @@ class Update:
         for number, (stage, stored) in enumerate(zip(stages, optimizers, strict=True)):
             key = f"update.optimizers[{number}]"
             started = updates > stage.from_step and not self._fp16  # which may have skipped all of them
-            check_optimizer(stored, stage.optimizer, key, source, started, numbers[number])
+            check_optimizer(stored, stage.optimizer, key, source, started, numbers[number], stage.any_state)
         own = self.optimizers.schedule.state_dict()
         check_structure(state["schedule"], own, "update.schedule", source)
         check_structure(state["skipped"], self.skipped.counts, "update.skipped", source)
