@@ -174,18 +174,18 @@ class UserFunction:
         try:
             signature.bind(*positional, **dict.fromkeys(self.keywords), **self.arguments)
         except TypeError as error:
-            lacking = [
-                parameter.name
-                for parameter in taken[len(positional) :]
-                if parameter.default is inspect.Parameter.empty
-                and parameter.kind in BY_NAME
-                and parameter.name not in (*self.keywords, *self.arguments)
-            ]
-            if lacking and "missing" in str(error):
-                return f"needs the argument {lacking[0]}; write +{own}.{lacking[0]}=VALUE"
-            call = [*positional, *(f"{name}=…" for name in (*self.keywords, *self.arguments))]
-            return f"cannot be called with ({', '.join(call)}): {error}"
+            given = (*self.keywords, *self.arguments)
+            lacking = [entry.name for entry in taken[len(positional) :] if _is_required(entry)]
+            missing = next((name for name in lacking if name not in given), None)
+            if missing is not None and "missing" in str(error):
+                return f"needs the argument {missing}; write +{own}.{missing}=VALUE"
+            call = ", ".join([*positional, *(f"{name}=…" for name in given)])
+            return f"cannot be called with ({call}): {error}"
         return None
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in BY_NAME and parameter.default is inspect.Parameter.empty
 
 
 def kind_of(value: object) -> str:

@@ -176,6 +176,7 @@ def test_a_run_trains_on_it_and_is_continued(capsys: pytest.CaptureFixture[str])
     saved(train=part(pixels(20), ([0, 1] * 10, CLASS_LABEL)))
     assert main(["data=huggingface", "data.path=saved", "hydra.run.dir=run", *QUICK]) == 0
     assert main(["run=run", "trainer.epochs=2"]) == 0
+    assert main(["run=run", "job=data"]) == 0
     assert json.loads(Path("run/summary.json").read_text())["epochs"] == 2
     saved(train=part(pixels(20)[::-1], ([0, 1] * 10, CLASS_LABEL)))
     assert main(["run=run", "trainer.epochs=3"]) == 3

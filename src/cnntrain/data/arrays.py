@@ -48,18 +48,8 @@ def checked_arrays(
         )
         for split, (images, labels) in arrays.items()
     }
+    _check_shapes(source, splits, shape)
     train = splits["train"]
-    for split, part in splits.items():
-        if train.shape != part.shape:
-            raise DataError(
-                f"{source.name}: {source.images.format('train')} has images of {_format_shape(train.shape)}, "
-                f"{source.images.format(split)} of {_format_shape(part.shape)}; make them the same"
-            )
-    if shape is not None and train.shape != shape:
-        raise DataError(
-            f"{source.name}: has images of {_format_shape(train.shape)}, this data set has "
-            f"{_format_shape(shape)}; replace the file, or use data=npz for your own arrays"
-        )
     if target != "classes":
         for split, part in splits.items():
             if part.labels.shape[1] != train.labels.shape[1]:
@@ -79,6 +69,24 @@ def checked_arrays(
                 f"{len(class_names)} classes (0 … {len(class_names) - 1}); correct the labels"
             )
     return splits, class_names
+
+
+def _check_shapes(
+    source: ArraySource, splits: dict[str, MemoryImages], shape: tuple[int, int, int] | None
+) -> None:
+    """Raise DataError unless the images of all splits have one shape, and the required one."""
+    first = splits["train"].shape
+    for split, part in splits.items():
+        if part.shape != first:
+            raise DataError(
+                f"{source.name}: {source.images.format('train')} has images of {_format_shape(first)}, "
+                f"{source.images.format(split)} of {_format_shape(part.shape)}; make them the same"
+            )
+    if shape is not None and first != shape:
+        raise DataError(
+            f"{source.name}: has images of {_format_shape(first)}, this data set has "
+            f"{_format_shape(shape)}; replace the file, or use data=npz for your own arrays"
+        )
 
 
 def with_test_split(

@@ -1,4 +1,4 @@
-"""Images and classes of Hugging Face data sets: columns and splits are found by their features and names."""
+"""Images and classes of Hugging Face data sets, whose splits are found by their names."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ from ..errors import ConfigError, DataError, first_line
 from ..machine_errors import machine_error
 from ..output_streams import is_quiet
 from ..settings.fields import expanded, shorten
-from ..settings.nearest_name import did_you_mean
 from .arrays import ArraySource, checked_arrays, with_test_split
+from .hub_columns import classes_of, image_column, label_column
 from .image_decoding import DamagedImages, decode, reason
 from .image_loading import GB
 from .splits import SPLIT_OF, Splits
 
-# Usual names of columns with classes, where no column has the feature ClassLabel.
-LABELS = ("label", "labels", "class", "category", "target", "y")
 # Files that save_to_disk writes: of several splits, and of one.
 SAVED = ("dataset_dict.json", "state.json")
 # Images whose size and mode decide those of all, and the largest size that is taken so.
@@ -61,10 +59,10 @@ def read_hugging_face(
     loaded = _loaded(source)
     parts, notices = _splits(loaded, str(source))
     features = parts["train"].features
-    image = _image_column(features, image, str(source))
-    label = _label_column(features, label, str(source))
+    image = image_column(features, image, str(source))
+    label = label_column(features, label, str(source))
     parts = {split: part.cast_column(image, datasets.Image(decode=False)) for split, part in parts.items()}
-    labels, names = _classes(parts, label, str(source))
+    labels, names = classes_of(parts, label, str(source))
     unlabelled = [split for split, values in labels.items() if split != "train" and (values == -1).all()]
     notices += [f"not used: {split}, which has no labels" for split in unlabelled]
     parts = {split: part for split, part in parts.items() if split not in unlabelled}
@@ -141,85 +139,6 @@ def _splits(loaded: Any, source: str) -> tuple[dict[str, Any], list[str]]:
         raise DataError(f"{source}: has the splits {', '.join(map(str, loaded))}, none of them train")
     known = "train, validation and test are"
     return parts, [f"not used of {source}: {', '.join(unused)} ({known})"] if unused else []
-
-
-def _image_column(features: Any, given: str, source: str) -> str:
-    """Return the column of the images; raises ConfigError."""
-    found: list[str] = [name for name, feature in features.items() if _is_image(feature)]
-    if given:
-        if given not in features:
-            raise ConfigError([f"data.image={given}: no such column; {did_you_mean(given, list(features))}"])
-        if given not in found:
-            what = shorten(features[given])
-            raise ConfigError([f"data.image={given}: has no images but {what}; {_choose(found, features)}"])
-        return given
-    if len(found) != 1:
-        what = f"{len(found)} columns of images" if found else "no column of images"
-        raise ConfigError([f"{source}: has {what}; write data.image=NAME, {_choose(found, features)}"])
-    return found[0]
-
-
-def _is_image(feature: Any) -> bool:
-    """Return whether a feature is an image, or the content and path of one, as in parquet files of others."""
-    if isinstance(feature, datasets.Image):
-        return True
-    return isinstance(feature, dict) and feature.keys() == {"bytes", "path"}
-
-
-def _label_column(features: Any, given: str, source: str) -> str:
-    """Return the column of the classes; raises ConfigError."""
-    found: list[str] = [name for name, feature in features.items() if _is_class(feature)]
-    possible = found or [name for name, feature in features.items() if _may_be_class(feature)]
-    if given:
-        if given not in features:
-            raise ConfigError([f"data.label={given}: no such column; {did_you_mean(given, list(features))}"])
-        if given not in found and not _may_be_class(features[given]):
-            what = shorten(features[given])
-            raise ConfigError(
-                [f"data.label={given}: has not one class per image but {what}; {_choose(possible, features)}"]
-            )
-        return given
-    usual = [name for name in possible if name.lower() in LABELS]
-    candidates = possible if len(possible) == 1 else usual
-    if len(candidates) != 1:
-        what = f"{len(possible)} columns that may be classes" if possible else "no column of classes"
-        raise ConfigError([f"{source}: has {what}; write data.label=NAME, {_choose(possible, features)}"])
-    return candidates[0]
-
-
-def _is_class(feature: Any) -> bool:
-    return isinstance(feature, datasets.ClassLabel)
-
-
-def _may_be_class(feature: Any) -> bool:
-    """Return whether a feature is a whole number or a text for each image."""
-    kind = getattr(feature, "dtype", "")
-    return isinstance(feature, datasets.Value) and (kind == "string" or "int" in kind)
-
-
-def _choose(names: list[str], features: Any) -> str:
-    return f"one of {', '.join(names or list(features))}"
-
-
-def _classes(parts: dict[str, Any], column: str, source: str) -> tuple[dict[str, Any], list[str] | None]:
-    """Return the labels of the splits, int64 (N,), -1 where there are none; and names, None for numbers."""
-    feature = parts["train"].features[column]
-    values = {split: part.with_format(None)[column][:] for split, part in parts.items()}
-    if _is_class(feature):
-        return {split: _numbers(column, found) for split, found in values.items()}, list(feature.names)
-    if feature.dtype != "string":
-        return {split: _numbers(column, found) for split, found in values.items()}, None
-    names = sorted({value for value in values["train"] if value is not None})
-    number_of = {name: number for number, name in enumerate(names)} | {None: -1}
-    for split, found in values.items():
-        unknown = next((value for value in found if value not in number_of), None)
-        if unknown is not None:
-            raise DataError(f"{source}: {split} has the class {shorten(unknown)}, which train does not have")
-    return {split: _numbers(column, [number_of[v] for v in found]) for split, found in values.items()}, names
-
-
-def _numbers(column: str, values: list[Any]) -> Any:
-    return np.array([-1 if value is None else value for value in values], dtype=np.int64)
 
 
 def _resolved(part: Any, image: str, decoding: Decoding, source: str) -> tuple[int, str, int]:

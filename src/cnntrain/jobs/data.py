@@ -57,8 +57,9 @@ def _read(config: Config) -> tuple[Splits, Audit]:
     Raises ConfigError where settings do not fit the images, before these are read.
     """
     in_files = {"memory_limit_gb": 0.0, "workers": 0, "on_bad": "error"}
-    known = settings_of(type(config.data))
-    data = replace(config.data, **{name: value for name, value in in_files.items() if name in known})
+    data = config.data
+    if in_files.keys() <= settings_of(type(data)).keys():
+        data = replace(data, **in_files)
     splits = data.load(config.seed)
     checked_network_input(config, splits.train.shape)
     print_labelled([data_line(config, splits), *(f"notice    {notice}" for notice in splits.notices), ""])
