@@ -47,6 +47,7 @@ def job_problems(config: Config, stored: Config | None = None) -> Iterator[str]:
             yield f"report.{name}={format_value(value)}: applies to replays only; add report.confirm=true"
     if config.job == "train":
         yield from config.logger.missing_packages()
+        yield from config.trainer.hook_problems()
     yield from _lr_range(config)
     yield from _predict(config)
     for job, settings in JOB_SETTINGS.items():

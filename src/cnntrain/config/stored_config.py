@@ -19,10 +19,15 @@ from .read_yaml import dump_yaml, parse_yaml
 
 def to_yaml(config: Config, with_search: bool = False) -> str:
     """Return the configuration as YAML text: every setting, those of a search if with_search."""
-    tree = asdict(config)
-    if not with_search:
-        del tree[OF_SWEEPS]
+    tree = asdict(config) if with_search else to_tree(config)
     return f"# cnntrain {__version__}\n" + dump_yaml(tree)
+
+
+def to_tree(config: Config) -> dict[str, Any]:
+    """Return the configuration as nested mappings, without the settings of a search."""
+    tree = asdict(config)
+    del tree[OF_SWEEPS]
+    return tree
 
 
 def from_yaml(text: str, source: str) -> Config:

@@ -15,6 +15,7 @@ from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.run_folder import RunFolder, run_override
 from ..runs.status import DIVERGED, FAILED, INTERRUPTED
+from ..training.hooks import Hooks
 from ..user_code import place_in_users_code
 
 
@@ -22,16 +23,17 @@ from ..user_code import place_in_users_code
 class Outcome:
     """Whether how a run ends is recorded: not where it was refused before anything of it was changed.
 
-    loggers: those of the run, which end when its outcome is recorded.
+    hooks: those of the run, None before they are made; they and its loggers end when its outcome is recorded.
     """
 
     is_recorded: bool = False
+    hooks: Hooks | None = None
     loggers: RunLoggers = field(default_factory=RunLoggers)
 
 
 @contextmanager
 def recorded_outcome(folder: RunFolder) -> Iterator[Outcome]:
-    """Record the status and error of a run that does not finish in its folder; then end its loggers.
+    """Record the status and error of a run that does not finish in its folder; end its hooks and loggers.
 
     An error has the folder of the run as its attribute.
     """
@@ -39,11 +41,23 @@ def recorded_outcome(folder: RunFolder) -> Iterator[Outcome]:
     try:
         with _recorded_in(folder, outcome):
             yield outcome
-    except (UserError, Interrupted) as error:
-        error.folder = folder.path
+            _end_hooks(outcome, folder)
+    except BaseException as stopped:
+        if isinstance(stopped, UserError | Interrupted):
+            stopped.folder = folder.path
+        try:
+            _end_hooks(outcome, folder)
+        except Exception as error:
+            where = place_in_users_code(error) or "trainer.hooks"
+            print(f"warning   {where}: on_end failed: {type(error).__name__}: {first_line(error)}")
         raise
     finally:
         outcome.loggers.end()
+
+
+def _end_hooks(outcome: Outcome, folder: RunFolder) -> None:
+    if outcome.hooks is not None:
+        outcome.hooks.end(folder.read_summary() or {})
 
 
 @contextmanager

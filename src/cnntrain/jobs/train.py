@@ -34,6 +34,7 @@ from ..runs.signals import StopSignals
 from ..runs.status import DIVERGED, FINISHED, PAUSED, STOPPED
 from ..settings.config_tree import Config
 from ..training.evaluate_split import evaluate_split
+from ..training.hooks import Hooks
 from ..training.stop_rule import NEVER, StopRule
 from .out_of_memory import division_line, train_within_memory
 from .run_outcome import Outcome, record_outcome, recorded_outcome, remove_error
@@ -156,6 +157,7 @@ def _run(
 ) -> None:
     """Train from a checkpoint's state, or from the start; before: the configuration so far of the run."""
     trained, started = False, time.perf_counter()
+    outcome.hooks = Hooks(config.trainer.hooks) if config.trainer.hooks else None
     with StopSignals().caught() as signals:
         splits = in_search.splits
         if state is None and config.trainer.budget_minutes is not None:
@@ -182,6 +184,11 @@ def _run(
             if signals.received is None:
                 outcome.loggers.start(config.logger, folder.path)
                 assembled.trainer.recorder.listeners.append(outcome.loggers.check)
+                if outcome.hooks is not None:
+                    outcome.hooks.start(
+                        folder.path, stored_config.to_tree(config), assembled.trainer.progress
+                    )
+                    assembled.trainer.recorder.listeners.append(outcome.hooks)
                 try:
                     train_within_memory(config, folder, assembled, signals, in_search.stop_rule)
                     trained = True

@@ -93,9 +93,7 @@ def _trial_problem(function: UserFunction, lr: float, closure: bool) -> str | No
         return f"{TRIED_STEPS} updates of small weights, with gradients, change none of them"
     state = copy.deepcopy(optimizer.state_dict())
     if not {"state", "param_groups"} <= state.keys():
-        return (
-            f"its state_dict() has the keys {', '.join(map(str, state))}; state and param_groups are needed"
-        )
+        return f"its state_dict() has the keys {', '.join(map(str, state))}; it needs state and param_groups"
     if extra := _not_plain(state):
         return f"its state_dict() has {extra}; checkpoints hold tensors, numbers and text only"
     other_weights = [weight.detach().clone().requires_grad_() for weight in weights]

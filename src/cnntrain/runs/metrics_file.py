@@ -130,12 +130,14 @@ class Recorder:
     """Selects the steps to record, and writes records to metrics.jsonl.
 
     The first `keep_rows` rows of an existing metrics.jsonl are kept, later ones are removed. listeners: are
-    called with each record once it is written.
+    called with each record once it is written. failure: what a listener raised first, for the loop to raise
+    once the run is saved.
     """
 
     def __init__(self, path: Path, keep_rows: int, every_steps: int):
         self.every_steps = every_steps
         self.listeners: list[Callable[[Row], None]] = []
+        self.failure: BaseException | None = None
         self._lines = JsonLines(path, keep_rows)
 
     @property
@@ -152,7 +154,10 @@ class Recorder:
         valid = {name: finite(value) for name, value in row.items()}
         self._lines.write(valid)
         for listener in self.listeners:
-            listener(valid)
+            try:
+                listener(valid)
+            except (Exception, SystemExit) as error:
+                self.failure = self.failure or error
 
     def sync(self) -> None:
         """Flush metrics.jsonl to disk."""

@@ -117,6 +117,12 @@ class Trainer(Option):
         "on one page (report.html)",
         resume="free",
     )
+    hooks: list[str] = setting(
+        [],
+        "classes of your own, package.module:Class, told of the run by on_start, on_step (each recorded "
+        "step), on_epoch and on_end, which see it and change nothing",
+        resume="free",
+    )
     quiet: bool = setting(
         False,
         "print one line, at the end, with the result of the job; errors are printed as always",
@@ -156,6 +162,13 @@ class Trainer(Option):
             yield Notice(
                 f"trainer.early_stopping_epochs={patience}: cannot stop a run of trainer.epochs={self.epochs}"
             )
+
+    def hook_problems(self) -> Iterator[str]:
+        """Yield an error for each of `hooks` that cannot be called."""
+        if self.hooks:
+            from .hooks import hook_problems
+
+            yield from hook_problems(self.hooks)
 
     def problems(self) -> Iterator[str]:
         yield from self._device_problems()

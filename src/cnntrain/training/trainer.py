@@ -79,6 +79,8 @@ class Trainer:
     def train(self, signals: StopSignals, stop_rule: StopRule = NEVER) -> None:
         """Train until the last epoch, an early stop, a signal (Interrupted) or divergence (Diverged).
 
+        Raises what a listener of the recorder has raised, once the run is saved.
+
         stop_rule: that of a search, which may end the run before an epoch (Stopped).
         """
         progress, settings = self.progress, self.settings
@@ -105,10 +107,12 @@ class Trainer:
                             show_on_bar(bar, self.record(result), self.metric_name)
                         if self._checkpoint_timer.due(progress.step):
                             self.save()
-                        if reason := signals.received or self._checkpoint_timer.time_is_up():
+                        if reason := self._reason_to_stop(signals):
                             self.save()
                             raise reason
                 self.finish_epoch()
+                if self.recorder.failure is not None:
+                    raise self.recorder.failure
         except NonFinite as error:
             raise self._diverged(error) from error
         self._check_last_loss()
@@ -191,6 +195,10 @@ class Trainer:
         self.progress.rows = self.recorder.rows
         self.step.parts_per_batch = self.progress.parts_per_batch
         self.means.sums = state["sums"].to(self.step.compute.device)
+
+    def _reason_to_stop(self, signals: StopSignals) -> BaseException | None:
+        """Return a signal, what a hook has raised, or that time is up; None to go on."""
+        return signals.received or self.recorder.failure or self._checkpoint_timer.time_is_up()
 
     def _check_last_loss(self) -> None:
         """Raise Diverged if training ended with a finite loss far above that of its first step."""
