@@ -173,3 +173,15 @@ def test_a_logger_that_cannot_be_started_is_named(sinks: Any, capsys: pytest.Cap
     loggers.end()
     printed = " ".join(capsys.readouterr().out.split())
     assert "warning logger.Sink: its process could not be started (File exists)" in printed
+
+
+def test_a_finished_run_is_logged_later_and_once(sinks: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    sinks("FailsToClose")
+    assert main(["hydra.run.dir=run", *QUICK]) == 0
+    sinks("Sink")
+    assert main(["run=run"]) == 0
+    steps = [row["step"] for row in recorded("run")]
+    assert json.loads(Path("run/closed.json").read_text()) == ["finished", steps]
+    assert "logged    Sink: nowhere" in capsys.readouterr().out
+    assert main(["run=run"]) == 0
+    assert "logged" not in capsys.readouterr().out

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import yaml
@@ -226,3 +227,27 @@ def test_trackio_has_all_rows_once_in_one_run_with_configuration_files_and_resul
     assert {path.suffix for path in (service_folder / "trackio" / "media").rglob("*.*")} >= {".png", ".html"}
     (artifact,) = SQLiteStorage.get_artifacts("digits")
     assert artifact["type"] == "model"
+
+
+def test_wandb_is_written_offline_where_its_server_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from wandb.errors import CommError
+
+    from cnntrain.logger.sink import LoggedRun
+    from cnntrain.logger.wandb import WeightsAndBiases
+
+    modes = []
+
+    def init(*arguments: Any, mode: str | None, **settings: Any) -> Any:
+        modes.append(mode)
+        if mode != "offline":
+            raise CommError("no such host")
+        return mock.MagicMock(url=None)
+
+    monkeypatch.setattr("wandb.init", init)
+    monkeypatch.setattr("wandb.teardown", lambda: None)
+    settings = vars(Loggers(wandb=True))
+    sink = WeightsAndBiases(
+        LoggedRun(Path("run"), "run", None, None, {"job": "train"}, settings, [], 0, {}, 0)
+    )
+    assert modes == [None, "offline"]
+    assert sink.where == "wandb sync run/wandb/offline-run-*"

@@ -245,3 +245,14 @@ def test_on_end_of_an_interrupted_run_has_its_status_and_its_failure_leaves_the_
         interrupted_run()
     assert statuses == ["interrupted"]
     assert "on_end failed: ValueError: on purpose" in capsys.readouterr().out
+
+
+def test_the_example_of_the_documentation_writes_its_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "logging.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    command = page.partition("```sh\ncnntrain ")[2].partition("\n")[0]
+    Path("epoch_table.py").write_text(code)
+    assert main([*command.split(), *QUICK[:1], "trainer.pictures=false"]) == 0
+    table = Path("with_table/epochs.csv").read_text().splitlines()
+    assert table[0] == "epoch,train/loss,val/loss,val/accuracy"
+    assert [line.split(",")[0] for line in table[1:]] == ["1", "2", "3"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..errors import (
     Stopped,
     interrupted_by,
 )
+from ..logger.processes import RunLoggers
 from ..metrics import DISPLAY
 from ..output_streams import print_labelled, print_last, print_result
 from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
@@ -78,7 +79,9 @@ def train(config: Config, path: Path, named_by_user: bool, in_search: InSearch =
 
 
 def resume(path: Path, before: Config, config: Config, in_search: InSearch = InSearch()) -> None:
-    """Continue the run in a folder from its newest checkpoint; if it is finished, print how to train longer.
+    """Continue the run in a folder from its newest checkpoint.
+
+    If it is finished, log it to the services that do not have it yet, and print how to train longer.
 
     A run that has no checkpoint yet starts from its configuration. before: the configuration in the folder.
     config: the same with the user's overrides. A refusal leaves the folder as it was.
@@ -92,6 +95,9 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
             check_configuration(before, state, path)
             progress = Progress(**state["progress"])
             if _is_finished(summary, progress, config):
+                if config.logger.sinks():
+                    write_text(folder.config, stored_config.to_yaml(replace(before, logger=config.logger)))
+                    RunLoggers().log_finished(config.logger, folder.path)
                 print_last(_how_to_train_longer(path, progress, before, config, summary))
                 return
             if progress.best_epoch:

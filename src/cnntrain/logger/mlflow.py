@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,7 @@ class MLflow:
         else:
             self._id = self._create(run)
         self.ids = {"id": self._id} | ({"uri": uri} if urlsplit(uri).password is None else {})
-        self.where = f"mlflow ui --backend-store-uri {uri}"
+        self.where = f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
         if uri.startswith("http"):
             server = f"{urlsplit(uri).scheme}://{urlsplit(uri).netloc.rpartition('@')[2]}"
             self.where = f"{server}/#/experiments/{self._experiment}/runs/{self._id}"

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,9 @@ class LoggerProcess:
                 # First this, then the files: they are complete once the run has ended.
                 is_last = self._ended.wait(INTERVAL) or self._is_orphan()
                 self._write_new_rows(sink, is_last)
-            sink.close(self._end())
+            end = self._end()
+            sink.close(end)
+            self._note(sink, end.status)
             return sink.where
 
     def _open(self) -> Sink:
@@ -136,8 +139,9 @@ class LoggerProcess:
             sink.flush()
             self._note(sink)
 
-    def _note(self, sink: Sink) -> None:
-        noted = {"ids": sink.ids, "where": sink.where, "written": asdict(self._written)}
+    def _note(self, sink: Sink, status: str | None = None) -> None:
+        """Note what the service has of the run, and the status with which it was closed."""
+        noted = {"ids": sink.ids, "where": sink.where, "status": status, "written": asdict(self._written)}
         write_text(self._state, json.dumps(noted, indent=2) + "\n")
 
     def _end(self) -> End:
@@ -191,8 +195,9 @@ def main(service: str, sink: str, folder: str, *command: str) -> None:
     except BaseException as error:  # a package may raise anything, SystemExit among it
         traceback.print_exc()
         report.failure = f"{type(error).__name__}: {first_line(error)}"
-    report_to.write(json.dumps(asdict(report)) + "\n")
-    report_to.flush()
+    with suppress(OSError):  # the run was killed
+        report_to.write(json.dumps(asdict(report)) + "\n")
+        report_to.flush()
     os._exit(int(report.failure is not None))  # threads of the package may wait for a server
 
 

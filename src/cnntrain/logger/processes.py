@@ -17,8 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..output_streams import print_labelled
+from ..output_streams import is_quiet, print_labelled
 from ..runs import file_names
+from ..runs.status import FINISHED
 from .settings import Logger
 
 # Seconds of waiting at the end after which the user is told for what.
@@ -34,8 +35,18 @@ class RunLoggers:
 
     def start(self, settings: Logger, folder: Path) -> None:
         """Start a process for each service; the folder has the run's configuration already."""
+        self._start(settings, settings.sinks(), folder)
+
+    def log_finished(self, settings: Logger, folder: Path) -> None:
+        """Log a finished run to each service that does not have it as such."""
+        sinks = settings.sinks().items()
+        missing = {service: sink for service, sink in sinks if _noted_status(service, folder) != FINISHED}
+        self._start(settings, missing, folder)
+        self.end()
+
+    def _start(self, settings: Logger, sinks: dict[str, str], folder: Path) -> None:
         self._finish_seconds = settings.finish_seconds
-        for service, sink in settings.sinks().items():
+        for service, sink in sinks.items():
             try:
                 self._running.append(_Service(service, sink, folder))
             except OSError as error:
@@ -156,6 +167,20 @@ class _Service:
         return {}
 
 
+def _noted_status(service: str, folder: Path) -> str | None:
+    """Return the status with which a service closed the run, None if it has not."""
+    note = folder / file_names.LOGGERS / f"{service}.json"
+    try:
+        status = json.loads(note.read_text(encoding="utf-8")).get("status")
+    except (OSError, ValueError):
+        return None
+    return status if isinstance(status, str) else None
+
+
 def _warn(service: str, reason: str, folder: Path) -> None:
     log = folder / file_names.LOGGERS / f"{service}.log"
-    print_labelled([f"warning   logger.{service}: {reason}; the run is complete without it (see {log})"])
+    line = f"warning   logger.{service}: {reason}; the run is complete without it (see {log})"
+    if is_quiet():
+        print(line, file=sys.stderr)
+    else:
+        print_labelled([line])

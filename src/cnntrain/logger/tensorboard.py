@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ class TensorBoard:
     def __init__(self, run: LoggedRun):
         folder = run.folder / TENSORBOARD
         self.ids: dict[str, str] = {}
-        self.where = f"tensorboard --logdir {folder if run.sweep is None else run.sweep}"
+        self.where = f"tensorboard --logdir {shlex.quote(str(run.sweep or folder))}"
         self._writer = EventFileWriter(str(folder))
         # Hides what an earlier process wrote of later steps, but could not note.
         self._write(Event(session_log=SessionLog(status=SessionLog.START), step=run.step + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import sys
 import warnings
 from typing import Any
@@ -32,7 +33,7 @@ class Trackio:
             embed=False,
         )
         self.ids = {"name": self._run.name}
-        self.where = f"trackio show --project {project}"
+        self.where = f"trackio show --project {shlex.quote(project)}"
 
     def write(self, row: Row, of_epoch: bool) -> None:
         self._run.log(dict(numbers(row)), step=row["step"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import uuid
 from typing import Any
@@ -12,6 +13,9 @@ import wandb
 from ..runs.metrics_file import Row
 from ..runs.status import FINISHED
 from .sink import End, LoggedRun, numbers
+
+# After so many seconds without an answer of the server, the run is written offline.
+INIT_SECONDS = 20.0
 
 
 class WeightsAndBiases:
@@ -29,10 +33,12 @@ class WeightsAndBiases:
             self._run = self._init(run, settings["wandb_mode"])
         except wandb.errors.CommError as error:
             print(f"{error}; the run is written offline", file=sys.stderr)
+            wandb.teardown()  # its process holds the run's id
             self._run = self._init(run, "offline")
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
-        self.where = self._run.url or f"wandb sync {self._run.settings.sync_dir}"
+        # Offline, each process of a continued run has a folder of its own.
+        self.where = self._run.url or f"wandb sync {shlex.quote(str(run.folder))}/wandb/offline-run-*"
 
     def _init(self, run: LoggedRun, mode: Any) -> wandb.Run:
         settings = run.settings
@@ -48,9 +54,13 @@ class WeightsAndBiases:
             mode=mode,
             dir=str(run.folder),
             config=run.config,
-            # Offline, rows are buffered for this time, 15 s if it is not set.
             settings=wandb.Settings(
-                console="off", silent=True, x_stats_pid=run.process, x_transaction_log_flush_interval=1.0
+                console="off",
+                silent=True,
+                init_timeout=INIT_SECONDS,
+                x_stats_pid=run.process,
+                # Seconds for which rows are buffered offline, 15 if it is not set.
+                x_transaction_log_flush_interval=1.0,
             ),
         )
 
