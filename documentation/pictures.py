@@ -25,9 +25,10 @@ FAULTY = ("initialization=zeros", "trainer.epochs=10")
 MENDED = ("initialization=he", "trainer.epochs=10")
 DEEP_SIGMOIDS = ("model=mlp", "model.hidden=[32,32,32,32,32]", "model.activation=sigmoid")
 SPIRAL = ("data=toy2d", "model=mlp", "model.hidden=[20]")
+SHOWN = ("data", "epoch", "…", "  test", "finding", "try")
 # The report without its long table of numbers: findings, and the first curves.
 SHORTENED = "<style>#summary { display: none }</style></head>"
-REPORT_SIZE = (1200, 1360)
+REPORT_SIZE = (1200, 880)
 
 
 def cnntrain(folder: Path, *overrides: str) -> str:
@@ -54,12 +55,12 @@ def draw_terminal(folder: Path) -> None:
 
 
 def shortened(lines: list[str]) -> list[str]:
-    """Return what is printed without what is between the first and the last epoch, and the files."""
+    """Return all lines of errors; of a run its data, three epochs, result and findings."""
     epochs = [number for number, line in enumerate(lines) if line.startswith("epoch")]
     if not epochs:
         return lines
     lines = [*lines[: epochs[0] + 2], "…", *lines[epochs[-1] :]]
-    return [line for line in lines if not line.startswith(("outputs/", "folder", "notice", "batches"))]
+    return [line for line in lines if line.startswith(SHOWN)]
 
 
 def style_of(line: str) -> str:

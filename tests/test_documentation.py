@@ -14,7 +14,7 @@ from cnntrain.version import __version__
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PICTURE = re.compile(r"!\[[^]]*]\(([^)\s]+)")
+PICTURE = re.compile(r"(?:!\[[^]]*]\(|<img src=\")([^)\s\"]+)")
 
 
 def pages_in(entry: Any) -> set[str]:
@@ -47,3 +47,10 @@ def test_the_license_of_every_requirement_is_listed() -> None:
 
 def test_the_citation_has_the_version_of_the_package() -> None:
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["version"] == __version__
+
+
+def test_links_from_the_readme_and_the_guide_lead_to_pages() -> None:
+    """Both are no pages of the site, whose build looks at all other links."""
+    for name in ("README.md", "CONTRIBUTING.md"):
+        targets = re.findall(r"]\((docs/[^)#]+)", (ROOT / name).read_text("utf-8"))
+        assert [target for target in targets if not (ROOT / target).is_file()] == []
