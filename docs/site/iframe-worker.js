@@ -1,5 +1,5 @@
 // Browsers refuse workers in pages opened from the file system (file://), and the search runs in one.
-// This class runs the worker's script in a hidden frame in place of a thread.
+// This class runs the worker's script in a hidden frame in place of a thread; messages are copies, as of a worker.
 if (location.protocol === "file:") {
   window.Worker = class {
     constructor(url) {
@@ -9,7 +9,7 @@ if (location.protocol === "file:") {
       this.ready = new Promise((resolve) => {
         this.frame.onload = () => {
           const inner = this.frame.contentWindow
-          inner.postMessage = (data) => this.onmessage && this.onmessage({ data })
+          inner.postMessage = (data) => this.onmessage && this.onmessage({ data: structuredClone(data) })
           const script = inner.document.createElement("script")
           script.src = new URL(url, location.href).href
           script.onload = () => resolve(inner)
@@ -21,7 +21,8 @@ if (location.protocol === "file:") {
     }
 
     postMessage(data) {
-      this.ready.then((inner) => inner.onmessage({ data }))
+      const copy = structuredClone(data)
+      this.ready.then((inner) => inner.onmessage({ data: copy }))
     }
 
     terminate() {
