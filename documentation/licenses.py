@@ -36,12 +36,18 @@ IDENTIFIERS = {
     "Other/Proprietary License": "LicenseRef-NVIDIA-Proprietary",
     "NVIDIA Proprietary Software": "LicenseRef-NVIDIA-Proprietary",
 }
-# Packages whose metadata state none: cuda-toolkit has no files, and only names the packages of CUDA.
+# By these words a license is known from its text, where the metadata have nothing but the file.
+WORDS = {
+    "Permission is hereby granted, free of charge": "MIT",
+    "Redistribution and use in source and binary forms": "BSD",
+    "Apache License": "Apache-2.0",
+}
+# Packages that state none anywhere: cuda-toolkit has no files, and only names the packages of CUDA.
 NOT_STATED = {"cuda-toolkit": "LicenseRef-NVIDIA-Proprietary"}
 
 
 def license_of(package: Distribution) -> str | None:
-    """Return the license that a package's metadata state: expression, classifiers, or a short text."""
+    """Return the license that a package states: as expression, classifiers, a short text, or its file."""
     metadata = package.metadata
     if "License-Expression" in metadata:
         return str(metadata["License-Expression"])
@@ -52,7 +58,17 @@ def license_of(package: Distribution) -> str | None:
     ]
     text = metadata["License"].strip() if "License" in metadata else ""
     names = classifiers or ([text] if text and "\n" not in text else [])
-    return " or ".join(IDENTIFIERS.get(name, name) for name in names) or None
+    return " or ".join(IDENTIFIERS.get(name, name) for name in names) or license_of_file(package)
+
+
+def license_of_file(package: Distribution) -> str | None:
+    """Return the license whose words the first license file of a package has."""
+    for name in package.metadata.get_all("License-File") or []:
+        text = package.read_text(f"licenses/{name}") or ""
+        for words, identifier in WORDS.items():
+            if words in text:
+                return identifier
+    return None
 
 
 def requirements_of(name: str, extras: Iterable[str]) -> Iterator[Requirement]:
