@@ -130,8 +130,6 @@ def test_load_returns_the_best_network_with_its_preprocessing_and_class_names(de
     correct = sum(name == str(label) for name, label in zip(names, digits.target, strict=True))
     assert correct / len(names) > 0.97
     torch.testing.assert_close(trained.predict(images[:5]).sum(1), torch.ones(5))
-    with pytest.raises(ValueError, match="8, 8, 1"):
-        trained.predict(images[:, :4])
 
 
 def test_a_network_is_loaded_in_float32_whatever_the_default_dtype(default_run: Path) -> None:
@@ -509,8 +507,8 @@ def test_predict_accepts_numpy_arrays_and_only_uint8(default_run: Path) -> None:
     assert torch.equal(trained.predict(ramp.numpy()[:, ::-1]), trained.predict(ramp.flip(1)))
     with pytest.raises(ValueError, match="uint8"):
         trained.predict(images.float())
-    for wrong in (None, "images", np.array([None]), [[1, "a"]]):
-        with pytest.raises(ValueError, match=r"of uint8, got (NoneType|str|ndarray|list)"):
+    for wrong in (None, np.array([None]), [[1, "a"]]):
+        with pytest.raises(ValueError, match=r"uint8.*, got (NoneType|object|list)"):
             trained.predict(wrong)
 
 

@@ -30,7 +30,8 @@ def load(folder: str | Path) -> TrainedNetwork | Ensemble:
     """Return the best network of the run in `folder`, with its preprocessing and class names.
 
     Of a folder that job=ensemble wrote, the networks whose predictions are averaged. folder: may also be a
-    checkpoint, such as best.pt, which holds all that is needed.
+    checkpoint, such as best.pt, which holds all that is needed. What is returned has the methods predict,
+    classify, features and explain, which take paths, Pillow images, arrays and tensors, one or many.
 
     Raises DataError where the folder holds no run or its checkpoints are damaged.
     """

@@ -74,6 +74,10 @@ def _predict(config: Config) -> Iterator[str]:
         yield f"predict.file={settings.file}: is the name of an image; let it end with .csv or .jsonl"
     if settings.top != Predict().top and target != "classes":
         yield f"predict.top={settings.top}: has no effect on {target}, all of which are written; leave it out"
+    if settings.explain and settings.sheet is False:
+        yield "predict.explain=true: draws into the contact sheet; leave predict.sheet=false out"
+    if settings.explain_method != Predict().explain_method and not settings.explain:
+        yield f"predict.explain_method={settings.explain_method}: needs predict.explain=true"
 
 
 def _lr_range(config: Config) -> Iterator[str]:

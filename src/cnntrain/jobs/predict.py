@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ..errors import DataError, UserError
 from ..output_streams import output_is_read, print_labelled
+from ..prediction.explain_pixels import explain_pixels
 from ..prediction.image_sources import Source, find_images
 from ..prediction.load import load_network
 from ..prediction.output_files import Output
@@ -20,7 +21,7 @@ from ..prediction.prediction_stream import predictions, why
 from ..prediction.predictor import Predictor
 from ..prediction.result_rows import FORMATS, Writable
 from ..prediction.tally import Tally
-from ..report.pictures.contact_sheet import SHOWN, Cell, caption, draw_contact_sheet
+from ..report.pictures.contact_sheet import SHOWN, SIDE, Cell, caption, draw_contact_sheet, sheet_picture
 from ..settings.config_tree import Config
 from ..settings.job_settings import Predict
 from ..training.device import prepare
@@ -41,6 +42,7 @@ def predict(run: Path, change: Callable[[Config], Config]) -> None:
     output = Output.of(run, settings)
     compute = prepare(config.trainer, predictor.threads)
     predictor.use(compute)
+    predictor.batch_size = settings.batch_size or predictor.batch_size
     sources = _usable(find_images(settings.images), predictor)
     if not output.to_standard_output:
         print_labelled([f"network   {predictor!r}", f"device    {compute.describe()}"])
@@ -51,7 +53,7 @@ def predict(run: Path, change: Callable[[Config], Config]) -> None:
         files = output.store(stream, tally.digest()) if is_whole else []
     if is_whole and _draws_sheet(settings, output) and tally.predicted:
         files.append(output.sheet(tally.digest()))
-        _draw_sheet(files[-1], predictor, tally)
+        _draw_sheet(files[-1], predictor, tally, settings.explain_method if settings.explain else None)
     if not output.to_standard_output:
         print_labelled([f"predicted {tally.summary()} ({tally.predicted / seconds:.0f} images/s)"])
         print("\n".join(map(str, files)), flush=True)
@@ -83,10 +85,9 @@ def _write_rows(
 ) -> bool:
     """Write the rows of all images; return False where a reader of standard output wanted no more."""
     rows = FORMATS[format](stream, predictor, settings.top)
-    batch_size = settings.batch_size or predictor.batch_size
     bar = tqdm(desc="predicting", unit=" images", leave=False, disable=None)
     try:
-        for batch, results in predictions(predictor, tally.noted(sources), batch_size):
+        for batch, results in predictions(predictor, tally.noted(sources)):
             rows.add([source.name for source in batch.items], results)
             tally.add(batch, results)
             for source, error in batch.errors:
@@ -100,12 +101,16 @@ def _write_rows(
 
 
 def _draws_sheet(settings: Predict, output: Output) -> bool:
-    return not output.to_standard_output if settings.sheet is None else settings.sheet
+    by_itself = settings.explain or not output.to_standard_output
+    return by_itself if settings.sheet is None else settings.sheet
 
 
-def _draw_sheet(path: Path, predictor: Predictor, tally: Tally) -> None:
-    cells = [
-        Cell(os.path.basename(name), image, caption(predictor, results))
-        for name, image, results in tally.sample.chosen()
-    ]
+def _draw_sheet(path: Path, predictor: Predictor, tally: Tally, explain: str | None) -> None:
+    cells = []
+    chosen = tally.sample.chosen()
+    for name, image, results in tqdm(chosen, "explaining", leave=False, disable=None if explain else True):
+        pictures = [sheet_picture(image)]
+        if explain is not None:
+            pictures.append(explain_pixels(predictor, image, None, explain).image(SIDE))
+        cells.append(Cell(os.path.basename(name), pictures, caption(predictor, results)))
     draw_contact_sheet(path, cells)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,82 +14,60 @@ from ..errors import DataError
 from ..runs.ensemble_folder import member_folders
 from ..settings.config_tree import Config
 from ..training.device import Compute
-from .predictor import with_none_of_them
-from .trained import Images, TrainedNetwork, load_trained
+from .image_predictor import ImagePredictor
+from .trained import TrainedNetwork, load_trained
 
 
 @dataclass(repr=False)
-class Ensemble:
-    """Networks whose probabilities or values are averaged; they may differ but in labels and image size."""
+class Ensemble(ImagePredictor):
+    """Networks whose probabilities or values are averaged; they may differ but in labels and image size.
+
+    names, image_shape, resize, config, threads: those of the first member. batch_size: the smallest.
+    """
 
     members: list[TrainedNetwork]
+    names: list[str] = field(init=False)
+    target: str = field(init=False)
+    rejects: bool = field(init=False)
+    image_shape: tuple[int, int, int] = field(init=False)
+    resize: str = field(init=False)
+    batch_size: int = field(init=False)
+    config: Config = field(init=False)
+    threads: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        first = self.members[0]
+        self.names, self.target = first.names, first.target
+        self.image_shape, self.resize = first.image_shape, first.resize
+        self.config, self.threads = first.config, first.threads
+        self.rejects = any(member.rejects for member in self.members)
+        self.batch_size = min(member.batch_size for member in self.members)
 
     def __repr__(self) -> str:
         return f"Ensemble({len(self.members)} members: {self.members[0]!r}, …)"
 
-    @property
-    def names(self) -> list[str]:
-        """The names of the classes, attributes or values."""
-        return self.members[0].names
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of the images it takes."""
-        return self.members[0].image_shape
-
-    @property
-    def config(self) -> Config:
-        """The configuration of the first member."""
-        return self.members[0].config
-
-    @property
-    def threads(self) -> int | None:
-        """The number of CPU threads of the first member's run."""
-        return self.members[0].threads
-
     def use(self, compute: Compute) -> None:
-        """Predict on another device, and in another precision."""
         for member in self.members:
             member.use(compute)
 
-    @property
-    def rejects(self) -> bool:
-        """Whether an image may be most probably none of the classes."""
-        return any(member.rejects for member in self.members)
+    def predict_batch(self, images: Tensor) -> Tensor:
+        return torch.stack([member.predict_batch(images) for member in self.members]).mean(0)
 
-    @property
-    def target(self) -> str:
-        """What is predicted: "classes", "attributes" or "values"."""
-        return self.members[0].target
+    def feature_extractor(self) -> Callable[[Tensor], Tensor]:
+        extractors = [member.feature_extractor() for member in self.members]
+        return lambda images: torch.cat([features(images) for features in extractors], 1)
 
-    @property
-    def resize(self) -> str:
-        """How other images are brought to this height and width: "crop", "squash" or "pad"."""
-        return self.members[0].resize
-
-    @property
-    def batch_size(self) -> int:
-        """The smallest batch size with which a member was trained."""
-        return min(member.batch_size for member in self.members)
-
-    @torch.inference_mode()
-    def predict(self, images: Images) -> Tensor:
-        """Return the mean of the members' probabilities or values; images and errors as for one network."""
-        return torch.stack([member.predict(images) for member in self.members]).mean(0)
-
-    def classify(self, images: Images) -> Sequence[str]:
-        """Return the name of the most probable class of each image; raises ValueError as for one network."""
-        self.members[0].classify(images[:0])
-        names, probabilities = with_none_of_them(self, self.predict(images))
-        return [names[index] for index in probabilities.argmax(1).tolist()]
+    def gradient_map(self, pixels: Tensor, index: int) -> Tensor:
+        """Return the mean of the members' maps."""
+        return torch.stack([member.gradient_map(pixels, index) for member in self.members]).mean(0)
 
 
 def load_ensemble(folder: Path) -> Ensemble:
     """Return the ensemble in a folder that job=ensemble wrote; raises DataError."""
     folders = member_folders(folder)
-    ensemble = Ensemble([load_trained(path) for path in folders])
-    check_members(ensemble.members, [str(path) for path in folders])
-    return ensemble
+    members = [load_trained(path) for path in folders]
+    check_members(members, [str(path) for path in folders])
+    return Ensemble(members)
 
 
 def check_members(members: list[TrainedNetwork], sources: list[str]) -> None:

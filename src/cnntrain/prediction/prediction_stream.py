@@ -52,12 +52,10 @@ def read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def predictions(
-    predictor: Predictor, sources: Iterable[Source], batch_size: int
-) -> Iterator[tuple[Batch[Source], Tensor]]:
+def predictions(predictor: Predictor, sources: Iterable[Source]) -> Iterator[tuple[Batch[Source], Tensor]]:
     """Yield the batches of images and what the predictor says of them, (N, K)."""
     shape, resize = predictor.image_shape, predictor.resize
-    for batch in read_ahead(sources, lambda source: read_source(source, shape, resize), batch_size):
+    for batch in read_ahead(sources, lambda source: read_source(source, shape, resize), predictor.batch_size):
         yield batch, predictor.predict(batch.images) if batch.items else torch.empty(0, len(predictor.names))
 
 

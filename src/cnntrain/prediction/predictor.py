@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..training.device import Compute
+
 NONE_OF_THEM = "none of them"
 # An attribute is predicted present where its probability is above this, which is where its score is positive.
 THRESHOLD = 0.5
@@ -39,8 +41,14 @@ class Predictor(Protocol):
         """How other images are brought to this height and width: "crop", "squash" or "pad"."""
 
     @property
-    def batch_size(self) -> int:
-        """The number of images per forward pass unless the user chooses another."""
+    def threads(self) -> int | None:
+        """The number of CPU threads that the run used, None where it is not known."""
+
+    # Images per forward pass; job=predict may set it.
+    batch_size: int
+
+    def use(self, compute: Compute) -> None:
+        """Predict on a device and in a precision; those that cannot be chosen are ignored."""
 
     def predict(self, images: Tensor) -> Tensor:
         """Return probabilities of classes (N, K) or attributes (N, A), or values (N, V), float32 on the CPU.

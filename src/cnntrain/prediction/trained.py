@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..assemble.restore import restore_preprocessing
 from ..assemble.trained_run import read_trained, restore_network
 from ..config.resolve_batch_size import with_batch_size
-from ..loss.class_losses import ClassCriterion, RejectingSoftmax
+from ..loss.class_losses import RejectingSoftmax
 from ..loss.criterion import Criterion
 from ..preprocessing.preprocess import Preprocess
 from ..settings.config_tree import Config
 from ..settings.fields import describe_changes
 from ..training.device import Compute, move_to_device
-from .predictor import with_none_of_them
+from .explanation_maps import gradient_map
+from .image_predictor import ImagePredictor
+from .penultimate_layer import Penultimate
 
 # Where and how a network predicts until it is told otherwise.
 CPU = Compute(torch.device("cpu"), "fp32", torch.contiguous_format, "")
-Images = Tensor | NDArray[np.uint8]
 
 
 @dataclass(repr=False)
-class TrainedNetwork:
+class TrainedNetwork(ImagePredictor):
     """The network of a run's best epoch, in evaluation mode, with its preprocessing and loss.
 
     names: of the classes, attributes or values. image_shape: (height, width, channels). batch_size: that of
@@ -47,76 +46,54 @@ class TrainedNetwork:
     data: dict[str, Any] = field(default_factory=dict)
     threads: int | None = None
     compute: Compute = CPU
+    target: str = field(init=False)
+    rejects: bool = field(init=False)
+    resize: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.target = self.config.data.target_kind()
+        self.rejects = isinstance(self.criterion, RejectingSoftmax)
+        self.resize = getattr(self.config.data, "resize", "crop")
 
     def __repr__(self) -> str:
         height, width, channels = self.image_shape
         return (
             f"TrainedNetwork({describe_changes(self.config.model)}, images of {height}x{width}x{channels}, "
-            f"{len(self.names)} {self.config.data.target_kind()})"
+            f"{len(self.names)} {self.target})"
         )
 
     def use(self, compute: Compute) -> None:
-        """Predict on another device, and in another precision."""
         move_to_device(self.network, compute)
         self.preprocess.to(compute.device)
         self.criterion.to(compute.device)
         self.compute = compute
 
-    @property
-    def target(self) -> str:
-        """What is predicted: "classes", "attributes" or "values"."""
-        return str(self.config.data.target_kind())
-
-    @property
-    def rejects(self) -> bool:
-        """Whether an image may be most probably none of the classes."""
-        return isinstance(self.criterion, RejectingSoftmax)
-
-    @property
-    def resize(self) -> str:
-        """How other images are brought to this height and width: "crop", "squash" or "pad"."""
-        return str(getattr(self.config.data, "resize", "crop"))
-
     @torch.inference_mode()
-    def predict(self, images: Images) -> Tensor:
-        """Return probabilities of classes (N, K) or attributes (N, A), or values (N, V).
+    def predict_batch(self, images: Tensor) -> Tensor:
+        return self.criterion.probabilities(self._scores(self.network, images)).cpu()
 
-        images: uint8 (N, H, W, C), of torch or numpy. Raises ValueError for another type or shape.
-        """
-        if isinstance(images, np.ndarray) and (not images.flags.writeable or min(images.strides) < 0):
-            images = (
-                images.copy()
-            )  # torch warns about memory that it could write to, and reads none backwards
-        try:
-            images = torch.as_tensor(images)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"images must be a tensor or an array of uint8, got {type(images).__name__}"
-                f"{f' of {images.dtype}' if isinstance(images, np.ndarray) else ''}"
-            ) from error
-        if images.dtype != torch.uint8:
-            raise ValueError(f"images must be uint8 of 0…255, got {str(images.dtype).removeprefix('torch.')}")
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
-            expected = ", ".join(str(length) for length in self.image_shape)
-            raise ValueError(f"images must have the shape (N, {expected}), got {tuple(images.shape)}")
+    def feature_extractor(self) -> Callable[[Tensor], Tensor]:
+        network = Penultimate(self.network)
+
+        @torch.inference_mode()
+        def features(images: Tensor) -> Tensor:
+            self._scores(network, images)
+            return network.features()
+
+        return features
+
+    def gradient_map(self, pixels: Tensor, index: int) -> Tensor:
+        def score(images: Tensor) -> Tensor:
+            scores: Tensor = self.network(self.preprocess(images.to(self.compute.device)))
+            return self.criterion.predictions(scores)[0, index]
+
+        return gradient_map(score, pixels)
+
+    def _scores(self, network: nn.Module, images: Tensor) -> Tensor:
         inputs = self.preprocess(images.to(self.compute.device))
         with self.compute.autocast():
-            scores: Tensor = self.network(inputs).float()
-        return self.criterion.probabilities(scores).cpu()
-
-    def classify(self, images: Images) -> Sequence[str]:
-        """Return the name of the most probable class of each image; images as for `predict`.
-
-        With loss=rejecting_softmax, an image that is most probably none of the classes is "none of them".
-        Raises ValueError if the run's target is not classes.
-        """
-        if not isinstance(self.criterion, ClassCriterion):
-            kind = self.config.data.target_kind()
-            raise ValueError(
-                f"this network predicts {kind} ({', '.join(self.names)}), not classes; use predict"
-            )
-        names, probabilities = with_none_of_them(self, self.predict(images))
-        return [names[index] for index in probabilities.argmax(1).tolist()]
+            scores: Tensor = network(inputs).float()
+        return scores
 
 
 def load_trained(path: Path) -> TrainedNetwork:

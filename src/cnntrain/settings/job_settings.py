@@ -113,6 +113,18 @@ class Predict:
         "predictions go to standard output",
         resume="free",
     )
+    explain: bool = setting(
+        False,
+        "draw beside each image of the sheet which parts of it the prediction depends on",
+        resume="free",
+    )
+    explain_method: str = setting(
+        "occlusion",
+        "explain; occlusion: by how much the log-odds fall where a patch covers the image, about 120 forward "
+        "passes an image; gradient: of the score by the pixels, one pass",
+        choices=("occlusion", "gradient"),
+        resume="free",
+    )
 
 
 @dataclass

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 # How many images a sheet shows at most.
 SHOWN = 40
-# In pixels: the side of an image, the gaps, a line of text, the bar of a probability.
-SIDE, GAP, LINE, BAR = 144, 14, 19, 4
+# In pixels: the side of an image, gaps, a line of text, the bar of a probability, between image and map.
+SIDE, GAP, LINE, BAR, BETWEEN = 144, 14, 19, 4, 2
+# Width of a sheet by its height.
+ASPECT = 1.25
 FONT_SIZE, SMALL_SIZE = 15, 12
 LINES = 3
 # A second class of a lower probability is not shown.
@@ -32,10 +34,10 @@ TEXT, FAINT, BLUE, TRACK = "#1f2328", "#6e7781", "#2f6fd0", "#e4e8ee"
 
 @dataclass(frozen=True)
 class Cell:
-    """An image uint8 (H, W, C), its name, and lines of text, each with its probability, if any."""
+    """An image's name, the image and its map, if any, and lines of text, each with a probability, if any."""
 
     name: str
-    image: Tensor
+    pictures: list[Picture]
     lines: list[tuple[str, float | None]]
 
 
@@ -61,39 +63,41 @@ def compose_contact_sheet(cells: list[Cell]) -> Picture:
     """Return the picture of the sheet, wider than high."""
     from PIL import Image, ImageDraw
 
-    columns = min(len(cells), max(1, round(math.sqrt(1.6 * len(cells)))))
     lines = max(len(cell.lines) for cell in cells)
-    width, height = SIDE + GAP, SIDE + (1 + lines) * LINE + 2 * BAR + GAP
+    width = len(cells[0].pictures) * (SIDE + BETWEEN) - BETWEEN + GAP
+    height = SIDE + (1 + lines) * LINE + 2 * BAR + GAP
+    columns = min(len(cells), max(1, round(math.sqrt(ASPECT * len(cells) * height / width))))
     rows = math.ceil(len(cells) / columns)
     sheet = Image.new("RGB", (GAP + columns * width, GAP + rows * height), "white")
     draw = ImageDraw.Draw(sheet)
     for number, cell in enumerate(cells):
         left, top = GAP + number % columns * width, GAP + number // columns * height
-        picture = enlarged(cell.image)
-        sheet.paste(picture, (left + (SIDE - picture.width) // 2, top + (SIDE - picture.height) // 2))
-        _draw_text(draw, cell, left, top + SIDE + BAR)
+        for position, picture in enumerate(cell.pictures):
+            start = left + position * (SIDE + BETWEEN) + (SIDE - picture.width) // 2
+            sheet.paste(picture, (start, top + (SIDE - picture.height) // 2))
+        _draw_text(draw, cell, left, top + SIDE + BAR, width - GAP)
     return sheet
 
 
-def _draw_text(draw: ImageDraw, cell: Cell, left: int, top: int) -> None:
+def _draw_text(draw: ImageDraw, cell: Cell, left: int, top: int, width: int) -> None:
     """Draw the bar of the first line's probability, the lines, and the name of the file."""
     probability = cell.lines[0][1]
     if probability is not None:
-        draw.rectangle((left, top, left + SIDE - 1, top + BAR - 1), fill=TRACK)
-        draw.rectangle((left, top, left + max(1, round(SIDE * probability)) - 1, top + BAR - 1), fill=BLUE)
+        draw.rectangle((left, top, left + width - 1, top + BAR - 1), fill=TRACK)
+        draw.rectangle((left, top, left + max(1, round(width * probability)) - 1, top + BAR - 1), fill=BLUE)
     top += BAR + 2
     texts = [(*line, TEXT if rank == 0 else FAINT, FONT_SIZE) for rank, line in enumerate(cell.lines)]
     for text, number, colour, size in [*texts, (cell.name, None, FAINT, SMALL_SIZE)]:
-        font, middle, room = font_for(text, size), top + LINE // 2, SIDE
+        font, middle, room = font_for(text, size), top + LINE // 2, width
         if number is not None:
             percent, plain = f"{number:.1%}", font_for("", size)
-            draw.text((left + SIDE, middle), percent, fill=colour, font=plain, anchor="rm")
+            draw.text((left + width, middle), percent, fill=colour, font=plain, anchor="rm")
             room -= round(plain.getlength(percent)) + GAP // 2
         draw.text((left, middle), shortened(text, font, room), fill=colour, font=font, anchor="lm")
         top += LINE
 
 
-def enlarged(image: Tensor) -> Picture:
+def sheet_picture(image: Tensor) -> Picture:
     """Return an image uint8 (H, W, C) whose longer side is SIDE; of other than 3 channels, the first."""
     from PIL import Image
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 
-# Matplotlib's font has all characters before this one, Latin, Greek and Cyrillic. To ask a font for others
+# Matplotlib's font has the letters before this character: Latin, Greek and Cyrillic. To ask a font for others
 # takes matplotlib, which is slow to import.
 ALL_IN_DEFAULT = 0x0530
 
