@@ -134,7 +134,8 @@ def _with_overrides(
                 f"{name}={format_value(new)}: has no effect on job={job} with run=…; leave it out"
             )
             continue
-        if new != old and not (any_setting or _may_change(stored, name)):
+        # A prediction may be made in another precision, and by other threads, than a continued training.
+        if new != old and not (any_setting or job == "predict" or _may_change(stored, name)):
             problems.append(
                 f"{name}={format_value(new)}: this run was started with {format_value(old)}; start a new run "
                 "to change it"
