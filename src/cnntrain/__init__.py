@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from .from_python import TrainingResult
     from .prediction.ensemble import Ensemble
+    from .prediction.exported import ExportedNetwork
     from .prediction.trained import TrainedNetwork
 
 __all__ = [
@@ -26,19 +27,21 @@ __all__ = [
 ]
 
 
-def load(folder: str | Path) -> TrainedNetwork | Ensemble:
+def load(folder: str | Path) -> TrainedNetwork | Ensemble | ExportedNetwork:
     """Return the best network of the run in `folder`, with its preprocessing and class names.
 
     Of a folder that job=ensemble wrote, the networks whose predictions are averaged. folder: may also be a
-    checkpoint, such as best.pt, which holds all that is needed. What is returned has the methods predict,
-    classify, features and explain, which take paths, Pillow images, arrays and tensors, one or many.
+    checkpoint, such as best.pt, which holds all that is needed, or a file that job=export wrote: .onnx, .pt2
+    or .safetensors; a folder that job=publish wrote, or "hf:user/name", what it put on the Hugging Face hub.
+    What is returned has the methods predict, classify, features and explain, which take paths, Pillow images,
+    arrays and tensors, one or many.
 
-    Raises DataError where the folder holds no run or its checkpoints are damaged.
+    Raises DataError where the folder holds no run or its checkpoints are damaged, ConfigError where a package
+    is missing that reads the file.
     """
     from .prediction.load import load_network
-    from .settings.fields import expanded
 
-    return load_network(expanded(folder))
+    return load_network(folder)
 
 
 def train(*overrides: str) -> TrainingResult:

@@ -233,9 +233,13 @@ def _predict(run: Path, command: CommandLine, choices: Choices) -> int:
     from .config.resume_overrides import changed
 
     check_prediction(run, command.overrides, choices)
+    from .config.pipeline import configure
     from .jobs.dispatch import start_prediction
 
-    start_prediction(run, lambda stored: changed(stored, command.overrides, choices))
+    def change(stored: Config | None) -> Config:
+        return changed(stored or configure([], choices).config, command.overrides, choices)
+
+    start_prediction(run, change)
     return int(output_failed())
 
 

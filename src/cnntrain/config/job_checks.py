@@ -9,13 +9,23 @@ from pathlib import PurePath
 from ..data.folder_scan import is_image_name
 from ..settings.config_tree import Config
 from ..settings.fields import default_of, format_value, settings_of
-from ..settings.job_settings import JOB_SETTINGS, Ensemble, Head, Predict
+from ..settings.job_settings import JOB_SETTINGS, Ensemble, Export, Head, Predict
 from .from_trained_weights import has_trained_weights
+
+# Jobs on an earlier run; those of the second kind export its network.
+OF_RUNS, OF_EXPORTS = ("evaluate", "predict", "report", "leaderboard"), ("export", "benchmark", "publish")
+# What each format needs, and the extra that installs it.
+PACKAGES = {
+    "onnx": (("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    "torch_export": ((), ""),
+    "safetensors": (("safetensors",), "safetensors"),
+}
+SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
 
 
 def job_checks(config: Config) -> Iterator[str]:
     """Yield an error for each setting that does not fit the chosen job."""
-    if config.job in ("evaluate", "predict", "report", "leaderboard") and config.run is None:
+    if config.job in (*OF_RUNS, *OF_EXPORTS) and config.run is None:
         yield f"job={config.job}: needs the folder of a run: run=FOLDER"
     yield from job_problems(config)
     if config.job == "ensemble" and config.ensemble.members and config.ensemble.best != Ensemble().best:
@@ -50,6 +60,7 @@ def job_problems(config: Config, stored: Config | None = None) -> Iterator[str]:
         yield from config.trainer.hook_problems()
     yield from _lr_range(config)
     yield from _predict(config)
+    yield from _exports(config, stored)
     for job, settings in JOB_SETTINGS.items():
         in_training = {"check": config.trainer.check, "report": config.trainer.report}
         if job in (config.job, "evaluate") or (config.job == "train" and in_training.get(job, False)):
@@ -92,12 +103,61 @@ def _lr_range(config: Config) -> Iterator[str]:
         )
 
 
+def _exports(config: Config, stored: Config | None) -> Iterator[str]:
+    """Yield an error for each setting of a job that exports a network that it cannot follow."""
+    if config.job not in OF_EXPORTS:
+        return
+    device = config.trainer.device
+    if stored is not None and device != stored.trainer.device:
+        yield f"trainer.device={device}: job={config.job} computes on the CPU in fp32; leave it out"
+    if config.job == "publish":
+        yield from _missing("job=publish", ("safetensors", "huggingface_hub"), "hf")
+        if config.publish.repository is None and config.publish.folder is None:
+            yield "job=publish: needs publish.repository=user/name, or publish.folder=PATH"
+        if config.publish.private and config.publish.repository is None:
+            yield "publish.private=true: has no effect without publish.repository"
+    if config.job == "export":
+        yield from _export(config)
+
+
+def _export(config: Config) -> Iterator[str]:
+    settings = config.export
+    yield from missing_packages(settings.format)
+    suffix = SUFFIXES[settings.format]
+    if settings.file is not None and not settings.file.lower().endswith(suffix):
+        yield f"export.file={settings.file}: the name of a file of {settings.format} ends in {suffix}"
+    if settings.format == "safetensors" and not settings.preprocessing:
+        yield (
+            "export.preprocessing=false: has no effect on safetensors, which hold weights and statistics; "
+            "leave it out"
+        )
+    if settings.quantize == "int8" and settings.format != "onnx":
+        yield (
+            f"export.quantize=int8: export.format={settings.format} has no int8 here; write "
+            "export.format=onnx, or export.quantize=fp16"
+        )
+    if settings.quantize != "int8" and settings.calibration_images != Export().calibration_images:
+        yield "export.calibration_images: applies to export.quantize=int8 only; leave it out"
+
+
+def missing_packages(format: str) -> Iterator[str]:
+    """Yield an error if packages are not installed that a format of export.format needs."""
+    yield from _missing(f"export.format={format}", *PACKAGES[format])
+
+
+def _missing(setting: str, packages: tuple[str, ...], extra: str) -> Iterator[str]:
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
+        yield f"{setting}: needs {' and '.join(missing)}; pip install 'cnntrain[{extra}]'"
+
+
 def head_checks(config: Config) -> Iterator[str]:
     """Yield an error for each setting that does not fit job=head."""
     if config.job != "head":
         return
     if importlib.util.find_spec("sklearn") is None:
         yield "job=head: needs scikit-learn; pip install 'cnntrain[heads]'"
+    if config.trainer.keep != "all":
+        yield f"trainer.keep={config.trainer.keep}: job=head keeps its network alone anyway; leave it out"
     if config.loss.name != "softmax":
         yield f"loss={config.loss.name}: job=head has probabilities of a softmax; write loss=softmax"
     if not has_trained_weights(config):

@@ -40,10 +40,10 @@ def start_on_run(folder: Path, stored: Config, config: Config) -> None:
         _start_on_run(folder, stored, config)
 
 
-def start_prediction(run: Path, change: Callable[[Config], Config]) -> None:
+def start_prediction(run: Path, change: Callable[[Config | None], Config]) -> None:
     """Predict images with a run, a checkpoint, an ensemble or an exported network.
 
-    change: returns its configuration with the user's overrides.
+    change: returns its configuration, None for a default one, with the user's overrides.
     """
     import torch  # noqa: F401
 
@@ -119,6 +119,18 @@ def _start_on_run(folder: Path, stored: Config, config: Config) -> None:
         from .report import report_run
 
         report_run(folder, stored, config)
+    elif config.job == "export":
+        from .export import export
+
+        export(folder, config)
+    elif config.job == "benchmark":
+        from .benchmark import benchmark
+
+        benchmark(folder, config)
+    elif config.job == "publish":
+        from .publish import publish
+
+        publish(folder, config)
     elif config.job == "summary":
         from .summary import summarize_run
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..errors import DataError, UserError
+from ..errors import ConfigError, DataError, UserError
 from ..output_streams import output_is_read, print_labelled
 from ..prediction.explain_pixels import explain_pixels
+from ..prediction.exported import ExportedNetwork
 from ..prediction.image_sources import Source, find_images
 from ..prediction.load import load_network
 from ..prediction.output_files import Output
@@ -30,22 +31,28 @@ from ..training.device import prepare
 OF_FILES = (1, 3)
 
 
-def predict(run: Path, change: Callable[[Config], Config]) -> None:
+def predict(run: Path, change: Callable[[Config | None], Config]) -> None:
     """Predict images, write what was predicted, and draw some of them.
 
-    run: the folder of a run or an ensemble, or a checkpoint. change: returns its configuration with the
-    user's overrides. Raises UserError at the end if there were images that could not be read.
+    run: the folder of a run or an ensemble, a checkpoint, or an exported file. change: returns its
+    configuration, None where it has none, with the user's overrides. Raises UserError at the end if there
+    were images that could not be read.
     """
     predictor = load_network(run)
-    config = change(predictor.config)
+    is_exported = isinstance(predictor, ExportedNetwork)
+    config = change(None if isinstance(predictor, ExportedNetwork) else predictor.config)
     settings = config.predict
+    if is_exported and settings.explain and settings.explain_method == "gradient":
+        raise ConfigError([f"predict.explain_method=gradient: {run} has no gradients; write occlusion"])
     output = Output.of(run, settings)
     compute = prepare(config.trainer, predictor.threads)
     predictor.use(compute)
     predictor.batch_size = settings.batch_size or predictor.batch_size
     sources = _usable(find_images(settings.images), predictor)
     if not output.to_standard_output:
-        print_labelled([f"network   {predictor!r}", f"device    {compute.describe()}"])
+        print_labelled(
+            [f"network   {predictor!r}", f"device    {'cpu' if is_exported else compute.describe()}"]
+        )
     tally, started = Tally(predictor, SHOWN), time.perf_counter()
     with output.opened() as stream:
         is_whole = _write_rows(stream, predictor, sources, settings, output.format, tally)

@@ -29,6 +29,7 @@ from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
 from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.checkpoint import State
+from ..runs.reduce_run import is_reduced
 from ..runs.run_folder import RunFolder, create, run_override
 from ..runs.run_progress import Progress
 from ..runs.signals import StopSignals
@@ -37,6 +38,7 @@ from ..settings.config_tree import Config
 from ..training.evaluate_split import evaluate_split
 from ..training.hooks import Hooks
 from ..training.stop_rule import NEVER, StopRule
+from .kept_model import keep_model, refuse_continuing
 from .out_of_memory import division_line, train_within_memory
 from .run_outcome import Outcome, record_outcome, recorded_outcome, remove_error
 from .run_summary import run_summary, summary_line, summary_table
@@ -98,12 +100,18 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
                 if config.logger.sinks():
                     write_text(folder.config, stored_config.to_yaml(replace(before, logger=config.logger)))
                     RunLoggers().log_finished(config.logger, folder.path)
+                if config.trainer.keep == "model":
+                    keep_model(folder)
+                    return
                 print_last(_how_to_train_longer(path, progress, before, config, summary))
                 return
             if progress.best_epoch:
                 folder.checkpoints.load_best()  # damage is noticed before the training, not at its end
             messages += [f"warning   {warning}"] if warning else []
             messages.append(f"resuming  after step {progress.step}, epoch {progress.epoch}")
+        elif summary is not None and is_reduced(summary):
+            refuse_continuing(path, before, config, summary)
+            return
         elif summary is not None and "head" in summary:
             raise DataError(
                 f"{path}: its head was computed in closed form, and is not trained further; start a new run "
@@ -286,6 +294,8 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     files += [file_names.HISTOGRAMS] if config.trainer.instruments else []
     files += [f"{file_names.TENSORBOARD}/"] if "tensorboard" in config.logger.sinks() else []
     print(f"{folder.path}: {', '.join(files)}", flush=True)
+    if config.trainer.keep == "model":
+        keep_model(folder)
     print_result(f"{folder.path}: {summary_line(summary)}")
 
 

@@ -111,7 +111,7 @@ class TreeOutput(nn.Linear):
         for _, blocks in itertools.groupby(self._blocks, lambda block: block.depth):
             parts = []
             for block in blocks:
-                log_p = scores[block.rows].view(-1, block.children, len(features)).log_softmax(1)
+                log_p = torch.unflatten(scores[block.rows], 0, (-1, block.children)).log_softmax(1)
                 if depths:
                     log_p = log_p + depths[-1].index_select(0, self.parents[block.nodes])[:, None]
                 parts.append(log_p.flatten(0, 1))

@@ -16,6 +16,7 @@ from ..config.resolve_batch_size import with_batch_size
 from ..loss.class_losses import RejectingSoftmax
 from ..loss.criterion import Criterion
 from ..preprocessing.preprocess import Preprocess
+from ..runs.checkpoint import State
 from ..settings.config_tree import Config
 from ..settings.fields import describe_changes
 from ..training.device import Compute, move_to_device
@@ -102,6 +103,14 @@ def load_trained(path: Path) -> TrainedNetwork:
     Raises DataError.
     """
     config, state = read_trained(path)
+    return trained_of(config, state, f"{path}: checkpoint")
+
+
+def trained_of(config: Config, state: State, source: str) -> TrainedNetwork:
+    """Return the network of a configuration with the weights and statistics of a checkpoint's state.
+
+    source: where the state comes from, for messages. Raises DataError.
+    """
     default = torch.get_default_dtype()
     try:
         torch.set_default_dtype(torch.float32)
@@ -111,7 +120,7 @@ def load_trained(path: Path) -> TrainedNetwork:
         torch.set_default_dtype(default)
     return TrainedNetwork(
         network=network.eval(),
-        preprocess=restore_preprocessing(config, state, f"{path}: checkpoint"),
+        preprocess=restore_preprocessing(config, state, source),
         criterion=criterion,
         names=state["names"],
         image_shape=tuple(state["image_shape"]),

@@ -16,6 +16,9 @@ SWEEP_FILE, JOB, LOG = "sweep.yaml", "job.json", "log.txt"
 # What Hydra writes into the folder of a sweep that it runs.
 HYDRA_SWEEP = "multirun.yaml"
 HISTOGRAMS = "histograms.jsonl"
+# In a folder that job=publish wrote, beside CONFIG.
+MODEL = "model.safetensors"
+BENCHMARK = "benchmark.json"
 # In the folder of an ensemble.
 ENSEMBLE = "ensemble.json"
 FINDINGS, EVIDENCE, REPORT = "findings.json", "evidence.json", "report.html"

@@ -10,13 +10,16 @@ from omegaconf import MISSING
 from .fields import setting
 from .job_settings import (
     JOBS,
+    Benchmark,
     Check,
     Ensemble,
     Evaluate,
+    Export,
     Head,
     LrRange,
     Optimizers,
     Predict,
+    Publish,
     Report,
     Summary,
 )
@@ -65,6 +68,9 @@ class Config:
     ensemble: Ensemble = field(default_factory=Ensemble)
     summary: Summary = field(default_factory=Summary)
     optimizers: Optimizers = field(default_factory=Optimizers)
+    export: Export = field(default_factory=Export)
+    benchmark: Benchmark = field(default_factory=Benchmark)
+    publish: Publish = field(default_factory=Publish)
 
 
 # The package of each group's options, in the order of the tree.

@@ -16,6 +16,9 @@ JOBS = {
     "lr_range": "train for some steps with a rising learning rate, and suggest one",
     "report": "say what went wrong in a run or could be better, with evidence: job=report run=FOLDER",
     "ensemble": "average the predictions of several runs: job=ensemble run=SWEEP, or ensemble.members=[…]",
+    "export": "write a run's best network as ONNX, torch.export or safetensors: job=export run=FOLDER",
+    "benchmark": "latency, size and accuracy of a run's network and its exports: job=benchmark run=FOLDER",
+    "publish": "put a run's best network with its model card on the Hugging Face hub, or into a folder",
     "leaderboard": "rank the jobs of a sweep, while it runs or afterwards: job=leaderboard run=SWEEP",
     "summary": "print a network's parameters, operations and memory, layer by layer, before training",
     "optimizers": "compare optimizers on two test functions, a bowl and a saddle: pictures and a summary",
@@ -259,6 +262,90 @@ class Optimizers:
     )
 
 
+@dataclass
+class Export:
+    """Settings of job=export."""
+
+    format: str = setting(
+        "onnx",
+        "onnx: for onnxruntime and other programs; torch_export: a program of torch.export, for torch "
+        "without cnntrain; safetensors: the weights, with what cnntrain needs to rebuild the network",
+        choices=("onnx", "torch_export", "safetensors"),
+        resume="free",
+    )
+    file: str | None = setting(
+        None,
+        "the file, whose name ends in .onnx, .pt2 or .safetensors; null: model.onnx or alike in the folder "
+        "of the run",
+        path="path",
+        resume="free",
+    )
+    preprocessing: bool = setting(
+        True,
+        "true: uint8 images (N, H, W, C) in, probabilities or values out: preprocessing, resizing and the "
+        "loss's interpretation of scores are inside; false: the network alone, from preprocessed float32 "
+        "images (N, C, H, W) to scores",
+        resume="free",
+    )
+    quantize: str | None = setting(
+        None,
+        "number format of the weights: fp16, also of the network's computation, with inputs and outputs as "
+        "they are; int8: of weights and activations, calibrated on training images, for onnx; null: fp32",
+        choices=("fp16", "int8"),
+        resume="free",
+    )
+    calibration_images: int = setting(
+        500,
+        "quantize=int8: training images from which the ranges of activations are taken",
+        ge=1,
+        resume="free",
+    )
+
+
+@dataclass
+class Benchmark:
+    """Settings of job=benchmark."""
+
+    seconds: float = setting(
+        1.0,
+        "about how long each network is measured at each batch size and number of threads",
+        gt=0,
+        resume="free",
+    )
+    threads: int | None = setting(
+        None,
+        "CPU threads of the second measurement, beside that with one; null: all cores",
+        ge=1,
+        le=1024,
+        resume="free",
+    )
+    points: float = setting(
+        1.0,
+        "what a recommended network may lose: percentage points of validation accuracy; of values, the "
+        "percentage by which the mean absolute error may be larger",
+        ge=0,
+        resume="free",
+    )
+
+
+@dataclass
+class Publish:
+    """Settings of job=publish."""
+
+    repository: str | None = setting(
+        None,
+        "repository on the Hugging Face hub, as user/name; it is created if there is none",
+        resume="free",
+    )
+    private: bool = setting(False, "create the repository as a private one", resume="free")
+    folder: str | None = setting(
+        None,
+        "write what would be published into this folder; with publish.repository, both",
+        path="path",
+        resume="free",
+    )
+
+
 # The settings of each job, a node of the tree with the job's name.
 JOB_SETTINGS: dict[str, type] = {
     "evaluate": Evaluate,
@@ -270,4 +357,7 @@ JOB_SETTINGS: dict[str, type] = {
     "ensemble": Ensemble,
     "summary": Summary,
     "optimizers": Optimizers,
+    "export": Export,
+    "benchmark": Benchmark,
+    "publish": Publish,
 }

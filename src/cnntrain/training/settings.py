@@ -89,6 +89,13 @@ class Trainer(Option):
         ge=1,
         resume="free",
     )
+    keep: str = setting(
+        "all",
+        "checkpoints of a finished run: all; or model, the best network (and those of keep_epochs) for "
+        "evaluation and prediction, a fifth of the size with momentum: such a run cannot be trained longer",
+        choices=("all", "model"),
+        resume="free",
+    )
     test: bool = setting(
         True,
         "evaluate the best network on the test split at the end; false by default in a sweep, whose jobs are "
