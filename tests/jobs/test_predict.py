@@ -137,7 +137,7 @@ def test_images_that_cannot_be_read_are_named_left_out_and_counted(
     printed = capsys.readouterr()
     assert "other/dark/cut.jpg: cannot be decoded (" in printed.err
     assert "other/grey/empty.png: is empty" in printed.err
-    assert "2 of 17 images cannot be read and were left out" in printed.err
+    assert "left out, as they cannot be read: 2 of 17 images" in printed.err
     assert "predicted 15 images: " in printed.out
     assert len(table("p.csv")) == 15
     assert Path("p-sheet.png").is_file()

@@ -66,7 +66,7 @@ def predict(run: Path, change: Callable[[Config | None], Config]) -> None:
         print("\n".join(map(str, files)), flush=True)
     if tally.unreadable:
         total = tally.unreadable + tally.predicted
-        raise UserError(f"{tally.unreadable} of {total} images cannot be read and were left out")
+        raise UserError(f"left out, as they cannot be read: {tally.unreadable} of {total} images")
 
 
 def _usable(sources: Iterable[Source], predictor: Predictor) -> Iterable[Source]:
