@@ -229,17 +229,13 @@ def start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
 
 def _predict(run: Path, command: CommandLine, choices: Choices) -> int:
     """Predict images with what was trained; return the exit code."""
-    from .config.prediction import check_prediction
+    from .config.prediction import prediction_config
     from .config.resume_overrides import changed
 
-    check_prediction(run, command.overrides, choices)
-    from .config.pipeline import configure
+    config = prediction_config(run, command.overrides, choices)
     from .jobs.dispatch import start_prediction
 
-    def change(stored: Config | None) -> Config:
-        return changed(stored or configure([], choices).config, command.overrides, choices)
-
-    start_prediction(run, change)
+    start_prediction(run, config, lambda stored: changed(stored, command.overrides, choices))
     return int(output_failed())
 
 

@@ -14,16 +14,20 @@ from .pipeline import configure
 from .resume_overrides import changed
 
 
-def check_prediction(run: Path, overrides: list[str], choices: Choices) -> None:
-    """Raise ConfigError for settings that are wrong, DataError where `run` names nothing that predicts.
+def prediction_config(run: Path, overrides: list[str], choices: Choices) -> Config | None:
+    """Return the configuration of a run, or of an ensemble's first member, with a user's overrides.
 
-    What only torch can read, a checkpoint outside of a run and an exported file, is not read here.
+    None where it has to be read by torch, of a checkpoint outside of a run or an exported file; overrides are
+    checked against the defaults then. Raises ConfigError for settings that are wrong, DataError where `run`
+    names nothing that predicts.
     """
-    changed(_stored(run) or configure([], choices).config, overrides, choices)
+    stored = _stored(run)
+    config = changed(configure([], choices).config if stored is None else stored, overrides, choices)
+    return None if stored is None else config
 
 
 def _stored(run: Path) -> Config | None:
-    """Return the configuration of a run, or that of the first member of an ensemble; raises DataError."""
+    """Return the stored configuration, None where torch has to read it; raises DataError."""
     if run.suffix in file_names.EXPORTED and not run.is_dir():
         if not run.is_file():
             raise DataError(f"run={run}: there is no such file")

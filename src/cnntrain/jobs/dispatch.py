@@ -40,17 +40,18 @@ def start_on_run(folder: Path, stored: Config, config: Config) -> None:
         _start_on_run(folder, stored, config)
 
 
-def start_prediction(run: Path, change: Callable[[Config | None], Config]) -> None:
+def start_prediction(run: Path, config: Config | None, change: Callable[[Config], Config]) -> None:
     """Predict images with a run, a checkpoint, an ensemble or an exported network.
 
-    change: returns its configuration, None for a default one, with the user's overrides.
+    config: with the user's overrides, None where only torch can read it. change: returns a stored one with
+    the overrides.
     """
     import torch  # noqa: F401
 
     from .predict import predict
 
     with signals_as_exceptions():
-        predict(run, change)
+        predict(run, config, change)
 
 
 def _start(config: Config, folder: Path, named_by_user: bool) -> Path | None:

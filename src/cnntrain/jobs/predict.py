@@ -31,16 +31,18 @@ from ..training.device import prepare
 OF_FILES = (1, 3)
 
 
-def predict(run: Path, change: Callable[[Config | None], Config]) -> None:
+def predict(run: Path, config: Config | None, change: Callable[[Config], Config]) -> None:
     """Predict images, write what was predicted, and draw some of them.
 
-    run: the folder of a run or an ensemble, a checkpoint, or an exported file. change: returns its
-    configuration, None where it has none, with the user's overrides. Raises UserError at the end if there
-    were images that could not be read.
+    run: the folder of a run or an ensemble, a checkpoint, or an exported file. config: with the user's
+    overrides, None where it is in the checkpoint alone; change: returns that one with the overrides. Raises
+    UserError at the end if there were images that could not be read.
     """
     predictor = load_network(run)
     is_exported = isinstance(predictor, ExportedNetwork)
-    config = change(None if isinstance(predictor, ExportedNetwork) else predictor.config)
+    if config is None:
+        assert not isinstance(predictor, ExportedNetwork)
+        config = change(predictor.config)
     settings = config.predict
     if is_exported and settings.explain and settings.explain_method == "gradient":
         raise ConfigError([f"predict.explain_method=gradient: {run} has no gradients; write occlusion"])
