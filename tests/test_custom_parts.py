@@ -18,6 +18,7 @@ QUICK = [
     *("trainer.epochs=1", "trainer.max_steps_per_epoch=2", "trainer.pictures=false"),
     *("trainer.report=false", "trainer.instruments=false"),
 ]
+LBFGS = ["optim=custom", "optim.factory=torch.optim:LBFGS", "optim.closure=true"]
 COMMANDS = [shlex.split(block) for block in re.findall(r"```sh\n(.*?)\n```", PAGE, re.DOTALL)]
 
 
@@ -35,6 +36,31 @@ def my_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_command_of_the_page_trains(command: list[str]) -> None:
     assert command[0] == "cnntrain"
     assert main(["hydra.run.dir=run", *command[1:], *QUICK]) == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["loss=custom", "loss.function=torch.nn:L1Loss", "data.target=values"], "write loss.target=values"),
+        (
+            [*LBFGS, "regularization=max_norm"],
+            "max_norm of regularization are not applied between the evaluations of a closure",
+        ),
+        (["schedule=custom", "schedule.function=my_parts:square_rot"], "did you mean square_root?"),
+        (["data=custom", "data.factory=my_parts"], "must be package.module:function"),
+        (
+            ["augmentation=custom"],
+            "augmentation.function: is not set; write augmentation.function=",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_before_anything_is_done(
+    overrides: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*overrides, *QUICK]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line
+    assert not Path("outputs").exists()
 
 
 SAME_AS_BUILT_IN = """

@@ -49,13 +49,7 @@ class TrainingResult:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl: of recorded steps, which have "lr", and of epochs."""
-        try:
-            lines = (self.folder / file_names.METRICS).read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise DataError(
-                f"{self.folder / file_names.METRICS}: cannot be read ({error.strerror})"
-            ) from error
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in self._read(file_names.METRICS).splitlines()]
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
@@ -96,6 +90,7 @@ def train_from_python(overrides: tuple[str, ...]) -> TrainingResult:
         )
     if wrong := [value for value in overrides if not isinstance(value, str)]:
         raise TypeError(f"cnntrain.train: takes texts such as 'optim.lr=0.05', got {wrong[0]!r}")
+    check_working_folder()
     try:
         with process_state_kept(), tolerant_output():
             folder = _train(_training_command(list(overrides)))
@@ -124,7 +119,6 @@ def _training_command(overrides: list[str]) -> CommandLine:
 
 
 def _train(command: CommandLine) -> Path:
-    check_working_folder()
     choices = Choices(command.user_folder)
     if command.run is not None:
         start_on_run(command.run, command, choices)

@@ -113,6 +113,7 @@ def test_a_test_split_without_labels_is_left_out_with_a_notice() -> None:
     [
         ({"image": "foto"}, ConfigError, "data.image=foto: no such column; did you mean photo?"),
         ({"label": "knid"}, ConfigError, "data.label=knid: no such column; did you mean kind?"),
+        ({"subset": "x"}, ConfigError, "data.subset=x: a folder of save_to_disk has no subsets"),
         ({"image": "kind"}, ConfigError, "data.image=kind: has no images but ClassLabel"),
         ({"label": "photo"}, ConfigError, "data.label=photo: has not one class per image but Image"),
         ({"memory_limit_gb": 1e-9}, DataError, "more than data.memory_limit_gb=1e-09; write a larger one"),

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
-from ..seeding import derive, generator
+from ..seeding import derive, generator, seed_torch
 from ..settings.network_input import Shape
 from ..user_code import UserFunction, kind_of
 from .transforms import BatchKey
@@ -38,10 +37,10 @@ class CustomTransform:
     called: Callable[..., Any]
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
-        with _global_generators(derive(key.seed, "custom augmentation", key.epoch, key.step)):
+        with _global_generators(key.seed, "custom augmentation", key.epoch, key.step):
             returned = self.called(images, rng, **self.function.arguments)
         if problem := _problem(returned, images):
-            raise ConfigError([f"{self.function.prefix}: {problem}"])
+            raise self.function.wrong(problem)
         assert isinstance(returned, Tensor)
         return returned.contiguous()
 
@@ -60,7 +59,7 @@ def custom_transform(function: UserFunction, image: Shape) -> CustomTransform:
         for seed in range(TRIED_SEEDS):
             first, second = (_tried(transform, images, seed) for _ in range(2))
             if not torch.equal(first, second):
-                raise ConfigError([f"{function.prefix}: {NOT_REPEATED}"])
+                raise function.wrong(NOT_REPEATED)
     return transform
 
 
@@ -83,13 +82,17 @@ def _problem(returned: object, images: Tensor) -> str | None:
 
 
 @contextmanager
-def _global_generators(seed: int) -> Iterator[None]:
-    """Seed the global generators of torch, on the CPU, NumPy and Python for the context."""
+def _global_generators(seed: int, *parts: str | int) -> Iterator[None]:
+    """Seed the global generators of torch, NumPy and Python for the context.
+
+    Those of the CPU are restored; each step seeds the others anew.
+    """
     of_python, of_numpy = random.getstate(), np.random.get_state()
+    value = derive(seed, *parts)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        np.random.seed(seed % 2**32)
-        random.seed(seed)
+        seed_torch(seed, *parts)
+        np.random.seed(value % 2**32)
+        random.seed(value)
         try:
             yield
         finally:

@@ -243,6 +243,9 @@ def _optimizer(config: Config) -> Iterator[str]:
     images = training_images(config)
     if images is not None:
         yield from whole_batch_problems(config, images)
+    if optim.name == "custom":
+        yield from _closure(config)
+        return
     if not optim.line_search:
         return
     if trainer.precision == "fp16":
@@ -258,6 +261,19 @@ def _optimizer(config: Config) -> Iterator[str]:
         yield (
             f"optim={optim.name}: weight_decay and max_norm of regularization change weights between its "
             "line searches, which distorts its curvature estimate; write regularization.l2"
+        )
+
+
+def _closure(config: Config) -> Iterator[str]:
+    """Yield an error for each setting that an optimizer of the user's own with a closure cannot apply."""
+    if not config.optim.closure:
+        return
+    if config.trainer.precision == "fp16":
+        yield "trainer.precision=fp16: scales the losses of optim.closure=true; write bf16 or fp32"
+    if config.regularization.changes_weights():
+        yield (
+            "optim.closure=true: weight_decay and max_norm of regularization are not applied between the "
+            "evaluations of a closure; write regularization.l2, or an argument of the optimizer"
         )
 
 

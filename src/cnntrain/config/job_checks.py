@@ -94,7 +94,7 @@ def _predict(config: Config) -> Iterator[str]:
 def _lr_range(config: Config) -> Iterator[str]:
     if config.job != "lr_range":
         return
-    if config.optim.line_search or config.optim.name == "switch":
+    if config.optim.name in ("lbfgs", "switch"):
         yield f"optim={config.optim.name}: has no single learning rate to test; write optim=sgd, or adam"
     if config.lr_range.smallest >= config.lr_range.largest:
         yield (

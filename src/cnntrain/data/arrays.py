@@ -125,7 +125,8 @@ def images_as_uint8(source: ArraySource, key: str, array: Any) -> Tensor:
         array = np.rint(array * np.float32(255)).astype(np.uint8)
     elif array.dtype != np.uint8:
         raise DataError(f"{source.name}: {key} is of type {array.dtype}; {source.verb} it as uint8 (0 … 255)")
-    images = np.ascontiguousarray(array if array.ndim == 4 else array[..., None])
+    # torch warns of memory that it could write to, such as that of a file.
+    images = np.require(array if array.ndim == 4 else array[..., None], requirements=["C", "W"])
     return torch.from_numpy(images)
 
 

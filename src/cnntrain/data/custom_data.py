@@ -13,11 +13,11 @@ from ..errors import DataError
 from ..output_streams import is_quiet
 from ..user_code import UserFunction, kind_of
 from .arrays import ArraySource, checked_arrays, with_test_split
+from .image_loading import GB
 from .splits import SPLITS, Splits
 
 NAMES = "names"
 EXPECTED = "a mapping {'train': (images, labels)}, and 'val', 'test' and 'names' if any"
-GIGABYTE = 1e9
 
 
 def read_custom(function: UserFunction, target: str, test_fraction: float, memory_limit_gb: float) -> Splits:
@@ -98,7 +98,7 @@ def _read_dataset(function: UserFunction, split: str, dataset: Any, limit_gb: fl
 
 
 def _check_memory(function: UserFunction, split: str, count: int, image: Any, limit_gb: float) -> None:
-    gigabytes = count * image.size / GIGABYTE
+    gigabytes = count * image.size / GB
     if gigabytes > limit_gb:
         raise DataError(
             f"{function.prefix}: {split} has {count} images, {gigabytes:.3g} GB, more than "

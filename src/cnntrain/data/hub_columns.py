@@ -78,17 +78,18 @@ def classes_of(parts: dict[str, Any], column: str, source: str) -> tuple[dict[st
     feature = parts["train"].features[column]
     values = {split: part.with_format(None)[column][:] for split, part in parts.items()}
     if _is_class(feature):
-        return {split: _numbers(column, found) for split, found in values.items()}, list(feature.names)
+        return {split: _numbers(found) for split, found in values.items()}, list(feature.names)
     if feature.dtype != "string":
-        return {split: _numbers(column, found) for split, found in values.items()}, None
+        return {split: _numbers(found) for split, found in values.items()}, None
     names = sorted({value for value in values["train"] if value is not None})
     number_of = {name: number for number, name in enumerate(names)} | {None: -1}
     for split, found in values.items():
         unknown = next((value for value in found if value not in number_of), None)
         if unknown is not None:
             raise DataError(f"{source}: {split} has the class {shorten(unknown)}, which train does not have")
-    return {split: _numbers(column, [number_of[v] for v in found]) for split, found in values.items()}, names
+    return {split: _numbers([number_of[v] for v in found]) for split, found in values.items()}, names
 
 
-def _numbers(column: str, values: list[Any]) -> Any:
+def _numbers(values: list[Any]) -> Any:
+    """Return labels as int64 (N,), -1 for those that are missing."""
     return np.array([-1 if value is None else value for value in values], dtype=np.int64)

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..errors import ConfigError, DataError, first_line
+from ..errors import ConfigError, DataError, UserError, first_line
 from ..machine_errors import machine_error
 from ..output_streams import is_quiet
 from ..settings.fields import expanded, shorten
@@ -90,22 +90,32 @@ def _loaded(source: HubSource) -> Any:
                 return datasets.load_dataset(source.dataset, source.subset, revision=source.revision)
             folder = str(expanded(source.path))
             if any(os.path.isfile(os.path.join(folder, name)) for name in SAVED):
+                if source.subset is not None:
+                    line = "a folder of save_to_disk has no subsets; leave it out"
+                    raise ConfigError([f"data.subset={source.subset}: {line}"])
                 return datasets.load_from_disk(folder)
             return datasets.load_dataset(folder, source.subset)
+    except ConfigError:
+        raise
     except Exception as error:  # of many libraries: arrow, hub, http, file systems
         if machine_error(error) is not None:
             raise
-        line = shorten(first_line(error), 250)
-        if "onfig name is missing" in line or "BuilderConfig" in line:
-            available = shorten(" ".join(str(error).split()), 400)
-            raise ConfigError([f"{source}: {available}; write data.subset=NAME"]) from error
-        if isinstance(error, datasets.exceptions.DatasetNotFoundError) and not source.path:
-            line = "the hub has no such data set, or it needs a login (hf auth login)"
-        elif isinstance(error, OSError) and not source.path:
-            line = f"cannot be downloaded ({line}); look at the connection, or write data.path=FOLDER"
-        else:
-            line = f"cannot be read ({type(error).__name__}: {line})"
-        raise DataError(f"{source}: {line}") from error
+        raise _not_loaded(source, error) from error
+
+
+def _not_loaded(source: HubSource, error: Exception) -> UserError:
+    """Return the error for a data set that the package could not load, in one line."""
+    line = shorten(first_line(error), 250)
+    if "onfig name is missing" in line or "BuilderConfig" in line:
+        available = shorten(" ".join(str(error).split()), 400)
+        return ConfigError([f"{source}: {available}; write data.subset=NAME"])
+    if isinstance(error, datasets.exceptions.DatasetNotFoundError) and not source.path:
+        line = "the hub has no such data set, or it needs a login (hf auth login)"
+    elif isinstance(error, OSError) and not source.path:
+        line = f"cannot be downloaded ({line}); look at the connection, or write data.path=FOLDER"
+    else:
+        line = f"cannot be read ({type(error).__name__}: {line})"
+    return DataError(f"{source}: {line}")
 
 
 @contextmanager

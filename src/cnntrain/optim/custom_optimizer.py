@@ -18,6 +18,7 @@ from .optimizer_stages import LR_SCALE
 TRIED_STEPS = 3
 # Shapes of the weights of a trial: of a convolution, a linear layer, and a bias.
 TRIED_SHAPES = ((3, 2, 3, 3), (4, 3), (4,))
+ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 PLAIN = (Tensor, bool, int, float, str, type(None))
 
 
@@ -69,8 +70,8 @@ def _closure_problem(optimizer: Optimizer, closure: bool) -> str | None:
     """Return what is wrong with the setting optim.closure for an optimizer, or None."""
     accepted = inspect.signature(inspect.unwrap(type(optimizer).step)).parameters
     taken = list(accepted.values())[1:]
-    required = [entry.name for entry in taken if entry.default is entry.empty and entry.kind not in (2, 4)]
-    if required and not closure:
+    is_required = any(entry.default is entry.empty and entry.kind not in ANY_NUMBER for entry in taken)
+    if is_required and not closure:
         return "its step() needs a closure, which computes loss and gradients anew; write optim.closure=true"
     if closure and not taken:
         return "its step() takes no closure; write optim.closure=false"
