@@ -53,6 +53,26 @@ def test_data_may_be_a_path() -> None:
         assert written_out([f"data={value}"], CHOICES) == overrides
 
 
+@pytest.mark.parametrize(
+    ("group", "setting"),
+    [
+        *(("data", "factory"), ("model", "factory"), ("optim", "factory")),
+        *(("augmentation", "function"), ("loss", "function"), ("schedule", "function")),
+    ],
+)
+def test_a_part_may_be_a_function_of_the_users_own(group: str, setting: str) -> None:
+    for path in ("mine:part", "my_package.my_parts:Part2"):
+        expected = [f"{group}=custom", f"{group}.{setting}={path}"]
+        assert written_out([f"{group}={path}"], CHOICES) == expected
+    for other in ("mine:", ":part", "mine:part,mine:other", "a b:c", "mine:part:x", "1:2"):
+        assert written_out([f"{group}={other}"], CHOICES) == [f"{group}={other}"]
+
+
+def test_other_groups_have_no_functions_of_the_users_own() -> None:
+    for text in ("logger=mine:part", "nothing=mine:part", "run=mine:part", "optim.factory=mine:part"):
+        assert written_out([text], CHOICES) == [text]
+
+
 def test_the_last_run_is_the_one_that_was_started_or_continued_last() -> None:
     with pytest.raises(DataError, match="run=last: there is no run below outputs/ yet"):
         written_out(["run=last"], CHOICES)

@@ -4,22 +4,27 @@ cnntrain evaluate run=last        job=evaluate, and the newest run below outputs
 cnntrain data=photos.zip          data=folder data.path=photos.zip; data=arrays.npz: data=npz
 cnntrain data=train.csv           data=folder data.csv=train.csv
 run=RUN/checkpoints/best.pt       run=RUN
+loss=my_losses:focal              loss=custom loss.function=my_losses:focal; likewise data, model, optim, …
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from ..data.archive import is_archive
 from ..errors import DataError
 from ..runs import file_names
-from ..settings.fields import expanded
+from ..settings.fields import expanded, settings_of
 from ..settings.job_settings import JOBS
 from .choice_files import Choices
 
 OUTPUTS = Path("outputs")
 LAST = "last"
+# The name of a function of the user's own, package.module:name, and the settings that take one.
+USER_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+CUSTOM, OF_CUSTOM = "custom", ("factory", "function")
 
 
 def written_out(overrides: list[str], choices: Choices) -> list[str]:
@@ -35,6 +40,8 @@ def written_out(overrides: list[str], choices: Choices) -> list[str]:
             found.append(f"job={text}")
         elif key == "data" and (form := _form_of_data(value, choices)) is not None:
             found += [f"data={form[0]}", f"data.{form[1]}={value}"]
+        elif USER_FUNCTION.fullmatch(value) and (setting := _setting_of_custom(key, choices)) is not None:
+            found += [f"{key}={CUSTOM}", f"{key}.{setting}={value}"]
         elif key == "run" and value:
             found.append(f"run={_run(value)}")
         else:
@@ -50,6 +57,14 @@ def _form_of_data(value: str, choices: Choices) -> tuple[str, str] | None:
     if path.is_dir() or is_archive(path):
         return "folder", "path"
     return {".npz": ("npz", "path"), ".csv": ("folder", "csv")}.get(path.suffix.lower())
+
+
+def _setting_of_custom(group: str, choices: Choices) -> str | None:
+    """Return the setting that names a function of the user's own in a group, None where there is none."""
+    choice = choices.find(group, CUSTOM)
+    if choice is None or choice.schema is None:
+        return None
+    return next((name for name in OF_CUSTOM if name in settings_of(choice.schema)), None)
 
 
 def _run(value: str) -> str:
