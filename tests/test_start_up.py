@@ -11,6 +11,8 @@ from pathlib import Path
 SLOW = (
     *("torch._dynamo", "torch._inductor", "torch.distributed", "sympy", "scipy", "sklearn", "torchvision"),
     "hydra",
+    # Of loggers, whose processes import them.
+    *("tensorboard", "wandb", "mlflow", "trackio"),
 )
 
 SCRIPT = """
@@ -42,7 +44,9 @@ def imported(folder: Path, *overrides: str) -> dict[str, list[str]]:
 
 
 def test_a_plain_run_imports_no_slow_packages_and_matplotlib_only_after_training(tmp_path: Path) -> None:
-    for number, overrides in enumerate([[], ["optim=muon", "averaging=ema", "augmentation=crop_flip"]]):
+    for number, overrides in enumerate(
+        [[], ["optim=muon", "averaging=ema", "augmentation=crop_flip", "logger=tensorboard"]]
+    ):
         folder = tmp_path / str(number)
         folder.mkdir()
         modules = imported(folder, *overrides)

@@ -6,6 +6,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,8 +41,9 @@ class MLflow:
         settings = run.settings
         self._checkpoint = settings["checkpoint"]
         uri = run.ids.get("uri") or settings["mlflow_uri"] or mlflow.get_tracking_uri()
-        self._client = MlflowClient(uri)
-        self._experiment = self._experiment_called(settings["project"])
+        with _first_use(uri):
+            self._client = MlflowClient(uri)
+            self._experiment = self._experiment_called(settings["project"])
         if run.ids:
             self._id = run.ids["id"]
             self._client.update_run(self._id, RunStatus.to_string(RunStatus.RUNNING))
@@ -111,6 +113,12 @@ class MLflow:
                 self._client.set_terminated(parent)
                 note.write_text(parent, encoding="utf-8")
             return note.read_text(encoding="utf-8")
+
+
+def _first_use(uri: str) -> AbstractContextManager[Any]:
+    """Return a lock of a database file: of two processes that create its tables, one fails (MLflow 3.17)."""
+    path = uri.partition("sqlite:///")[2]
+    return FileLock(f"{path}.lock") if path else nullcontext()
 
 
 def _batches(entries: list[Any], size: int) -> Iterator[list[Any]]:

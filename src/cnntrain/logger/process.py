@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
-from ..errors import first_line
+from ..errors import DataError, first_line
 from ..runs import file_names
 from ..runs.atomic_write import write_text
 from ..runs.metrics_file import Row, is_of_epoch
@@ -92,12 +92,21 @@ class LoggerProcess:
             return sink.where
 
     def _open(self) -> Sink:
-        noted = json.loads(self._state.read_text(encoding="utf-8")) if self._state.exists() else {}
+        noted = self._noted()
         self._written = Written(**noted.get("written", {}))
         config = yaml.safe_load((self._folder / file_names.CONFIG).read_text(encoding="utf-8"))
         sink: Sink = _load_sink(self._sink_path)(self._logged_run(config, noted.get("ids", {})))
         self._note(sink)
         return sink
+
+    def _noted(self) -> dict[str, Any]:
+        """Return what earlier processes noted, {} for a new run; raises DataError."""
+        try:
+            return dict(json.loads(self._state.read_text(encoding="utf-8"))) if self._state.exists() else {}
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{self._state}: cannot be read ({error}); remove it, and the run is logged as a new one"
+            ) from error
 
     def _logged_run(self, config: dict[str, Any], ids: dict[str, str]) -> LoggedRun:
         """Return what the service is told of the run."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..output_streams import is_quiet, print_labelled
 from ..runs import file_names
+from ..runs.metrics_file import Row, is_of_epoch
 from ..runs.status import FINISHED
 from .settings import Logger
 
@@ -52,8 +53,10 @@ class RunLoggers:
             except OSError as error:
                 _warn(service, f"its process could not be started ({error.strerror})", folder)
 
-    def check(self, *_: Any) -> None:
-        """Warn of loggers that have failed since the last call."""
+    def check(self, row: Row) -> None:
+        """Warn of loggers that have failed, after an epoch: in one, the terminal shows its progress bar."""
+        if not is_of_epoch(row):
+            return
         for logger in [logger for logger in self._running if logger.has_ended()]:
             self._running.remove(logger)
             logger.warn(logger.failure())
@@ -91,7 +94,7 @@ class _Service:
         program = [sys.executable, "-P", "-m", "cnntrain.logger.process"]
         with (notes / f"{service}.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*program, service, sink, str(self._folder), *sys.argv],
+                [*program, service, sink, str(self._folder), "cnntrain", *sys.argv[1:]],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

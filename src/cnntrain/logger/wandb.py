@@ -54,6 +54,7 @@ class WeightsAndBiases:
             mode=mode,
             dir=str(run.folder),
             config=run.config,
+            allow_val_change=True,  # a continued run may be longer
             settings=wandb.Settings(
                 console="off",
                 silent=True,
@@ -82,9 +83,8 @@ class WeightsAndBiases:
         """Do nothing: rows are written by a process of the package at once."""
 
     def close(self, end: End) -> None:
-        files: dict[str, Any] = {f"pictures/{path.stem}": wandb.Image(str(path)) for path in end.pictures} | {
-            f"pages/{path.stem}": wandb.Html(str(path)) for path in end.pages
-        }
+        files: dict[str, Any] = {f"pictures/{path.stem}": wandb.Image(str(path)) for path in end.pictures}
+        files |= {f"pages/{path.stem}": wandb.Html(str(path)) for path in end.pages}
         if files:
             self._log(end.step, 3, files)
         self._run.summary.update({**end.results(), "status": end.status})
