@@ -180,7 +180,7 @@ def test_wandb_offline_has_all_rows_once_under_one_id_with_files_and_results(
     kinds = [history[-1][f"{name}/_type"] for name in ("pictures/images", "pages/report")]
     assert kinds == ["image-file", "html-file"]
     (artifact,) = [entry.artifact for part in both for entry in part if entry.HasField("artifact")]
-    assert (artifact.type, list(artifact.aliases)) == ("model", ["best", "latest"])
+    assert (artifact.type, set(artifact.aliases)) == ("model", {"best", "latest"})
     assert [entry.path for entry in artifact.manifest.contents] == ["best.pt"]
     assert [part[-1].exit.exit_code for part in both] == [1, 0]
 

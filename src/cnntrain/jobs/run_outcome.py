@@ -47,7 +47,7 @@ def recorded_outcome(folder: RunFolder) -> Iterator[Outcome]:
             stopped.folder = folder.path
         try:
             _end_hooks(outcome, folder)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = place_in_users_code(error) or "trainer.hooks"
             print(f"warning   {where}: on_end failed: {type(error).__name__}: {first_line(error)}")
         raise

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from contextlib import suppress
 from functools import cached_property
@@ -25,6 +26,8 @@ from .settings import Logger
 
 # Seconds of waiting at the end after which the user is told for what.
 UNNOTICED_SECONDS = 3.0
+# The most that a killed process is waited for.
+KILL_SECONDS = 5.0
 
 
 class RunLoggers:
@@ -89,8 +92,6 @@ class _Service:
         self._folder = folder.absolute()
         notes = self._folder / file_names.LOGGERS
         notes.mkdir(exist_ok=True)
-        package_folder = Path(__file__).parents[2]
-        python_path = [str(package_folder), os.environ.get("PYTHONPATH", "")]
         program = [sys.executable, "-P", "-m", "cnntrain.logger.process"]
         with (notes / f"{service}.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -98,7 +99,7 @@ class _Service:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, python_path))},
+                env=os.environ | {"PYTHONPATH": _python_path()},
                 start_new_session=True,
             )
 
@@ -134,7 +135,8 @@ class _Service:
         if reason := self._report.get("failure"):
             return str(reason)
         if code < 0:
-            return f"its process was ended by {signal.Signals(-code).name}"
+            names = {entry.value: entry.name for entry in signal.Signals}
+            return f"its process was ended by {names.get(-code, f'signal {-code}')}"
         return f"its process ended with exit code {code}" if code else None
 
     def warn(self, reason: str | None) -> None:
@@ -157,7 +159,8 @@ class _Service:
                 os.killpg(self._process.pid, signal.SIGKILL)
             else:
                 self._process.kill()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):  # a hung file system keeps it
+            self._process.wait(KILL_SECONDS)
 
     @cached_property
     def _report(self) -> dict[str, Any]:
@@ -168,6 +171,14 @@ class _Service:
         with suppress(ValueError):
             return dict(json.loads(line))
         return {}
+
+
+def _python_path() -> str:
+    """Return PYTHONPATH for a process that imports this package, which need not be an installed one."""
+    package_folder, before = Path(__file__).parents[2], os.environ.get("PYTHONPATH", "")
+    if package_folder == Path(sysconfig.get_path("purelib")):
+        return before
+    return os.pathsep.join(filter(None, [str(package_folder), before]))
 
 
 def _noted_status(service: str, folder: Path) -> str | None:
