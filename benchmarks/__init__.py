@@ -1,1 +1,1 @@
-"""Benchmarks of cnntrain; see README.md."""
+"""Benchmarks of cnntrain; see docs/benchmarks.md."""

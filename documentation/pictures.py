@@ -6,6 +6,7 @@ to be installed; and a decision boundary. They are written into docs/images.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -43,15 +44,15 @@ def cnntrain(folder: Path, *overrides: str) -> str:
 
 def draw_terminal(folder: Path) -> None:
     """Record three commands: mistakes, a run with a finding, and the command that it suggests."""
-    console = Console(record=True, width=WIDTH, file=(folder / "terminal.txt").open("w"))
+    console = Console(record=True, width=WIDTH, file=io.StringIO())
     for overrides in (MISTAKES, FAULTY, MENDED):
         console.print(Text(f"$ cnntrain {' '.join(overrides)}", style="bold"))
         lines = shortened(cnntrain(folder, *overrides).strip().splitlines())
         for line in [*lines, ""]:
             console.print(Text(line, style=style_of(line)))
-    svg = console.export_svg(title="cnntrain")
     # The font would be loaded from the network.
-    (IMAGES / "terminal.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title="cnntrain"), flags=re.DOTALL)
+    (IMAGES / "terminal.svg").write_text(svg, encoding="utf-8")
 
 
 def shortened(lines: list[str]) -> list[str]:
@@ -80,7 +81,8 @@ def draw_report(folder: Path) -> None:
     options = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--screenshot={picture}"]
     size = f"--window-size={REPORT_SIZE[0]},{REPORT_SIZE[1]}"
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium is not None, "the picture of the report needs chromium"
+    if chromium is None:
+        raise SystemExit("the picture of the report needs chromium, which was not found; install it")
     subprocess.run([chromium, *options, size, page.as_uri()], check=True, capture_output=True)
     Image.open(picture).convert("RGB").save(IMAGES / "report.webp", quality=80, method=6)
 
