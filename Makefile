@@ -24,8 +24,9 @@ docs:  ## generate docs/reference.md, docs/reference/ and the table in docs/netw
 	python -m cnntrain.config.generate_reference
 	python -m cnntrain.costs.generate_networks_table
 
-site:  ## build the documentation into build/site; a link to nothing is an error
+site:  ## build the documentation into build/site; a link to nothing and a file from the network are errors
 	zensical build --strict --clean
+	! grep -rlE '<(script|link|img)[^>]* (src|href)="?https?:' build/site
 
 pictures:  ## draw docs/images from real runs; needs Chromium
 	python -m documentation.pictures
