@@ -180,7 +180,6 @@ def test_the_file_of_another_network_is_not_overwritten(
         (["export.format=safetensors", "export.preprocessing=false"], "has no effect on safetensors"),
         (["export.calibration_images=10"], "applies to export.quantize=int8 only"),
         (["export.file=model.pt2"], "ends in .onnx"),
-        (["trainer.device=cpu"], "computes on the CPU in fp32"),
     ],
 )
 def test_settings_that_a_format_cannot_follow_are_refused(

@@ -108,7 +108,7 @@ def _exports(config: Config, stored: Config | None) -> Iterator[str]:
     if config.job not in OF_EXPORTS:
         return
     device = config.trainer.device
-    if stored is not None and device != stored.trainer.device:
+    if stored is not None and device not in (stored.trainer.device, "cpu", "auto"):
         yield f"trainer.device={device}: job={config.job} computes on the CPU in fp32; leave it out"
     if config.job == "publish":
         yield from _missing("job=publish", ("safetensors", "huggingface_hub"), "hf")

@@ -80,8 +80,8 @@ def _facts(run: RunToExport, made: Exported) -> dict[str, Any]:
 
 def _data(run: RunToExport) -> str:
     data = run.config.data
-    source = data.source()
-    return f"`data={data.name}`" + (f" ({source})" if source and source != data.name else "")
+    source = None if hasattr(data, "root") else data.source()  # root: where a known data set is kept
+    return f"`data={data.name}`" + (f" ({source})" if source else "")
 
 
 def _division(run: RunToExport) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ..runs.run_folder import RunFolder
 from ..settings.config_tree import GROUPS, Config
 from ..settings.fields import describe_changes, rule_of, settings_of
 from ..settings.job_settings import Export
+from ..training.device import prepare
 from ..version import __version__
 from .comparison import compared_images, results_of
 
@@ -126,10 +127,14 @@ class RunToExport:
         return len(trained.names) if trained.target == "classes" else trained.criterion.outputs
 
 
-def read_run(path: Path) -> RunToExport:
-    """Return the run in a folder; raises DataError where it has no best network or its data have changed."""
-    config, state = read_trained(path)
+def read_run(path: Path, config: Config) -> RunToExport:
+    """Return the run in a folder, its data read and torch set up as its configuration with overrides says.
+
+    It is computed on the CPU in fp32. Raises DataError where it has no best network or its data have changed.
+    """
+    prepare(replace(config.trainer, device="cpu", precision="fp32"))
     splits = config.data.load(config.seed)
+    config, state = read_trained(path)
     check_data(state, fingerprint(splits), path)
     folder = RunFolder(path)
     trained = trained_of(config, state, f"{path}: checkpoint")

@@ -21,7 +21,6 @@ from ..output_streams import print_labelled
 from ..runs.atomic_write import write_text
 from ..runs.file_names import BENCHMARK
 from ..settings.config_tree import Config
-from ..training.device import prepare
 
 BATCHES = (1, 32)
 
@@ -31,8 +30,7 @@ def benchmark(path: Path, config: Config) -> None:
 
     config: that of the run with the user's overrides.
     """
-    prepare(config.trainer)
-    run, settings = read_run(path), config.benchmark
+    run, settings = read_run(path, config), config.benchmark
     threads = sorted({1, settings.threads or os.cpu_count() or 1})
     found, missing = candidates(run)
     metric_name, _ = metric(run.trained, run.expected, run.compared[1].labels)

@@ -15,7 +15,6 @@ from ..metrics import format_metric
 from ..output_streams import print_labelled
 from ..runs.atomic_write import write_text
 from ..settings.config_tree import Config
-from ..training.device import prepare
 
 
 def export(path: Path, config: Config) -> None:
@@ -23,8 +22,7 @@ def export(path: Path, config: Config) -> None:
 
     config: that of the run with the user's overrides.
     """
-    prepare(config.trainer)
-    run, settings = read_run(path), config.export
+    run, settings = read_run(path, config), config.export
     file = file_of(run, settings)
     made = exported(run, settings)
     write_export(file, made)

@@ -19,7 +19,6 @@ from ..runs.atomic_write import write_text
 from ..settings.config_tree import Config
 from ..settings.fields import expanded
 from ..settings.job_settings import Export
-from ..training.device import prepare
 
 README = "README.md"
 
@@ -30,8 +29,7 @@ def publish(path: Path, config: Config) -> None:
     config: that of the run with the user's overrides. Raises DataError where the folder holds another
     network's files, or the hub refuses.
     """
-    prepare(config.trainer)
-    settings, run = config.publish, read_run(path)
+    settings, run = config.publish, read_run(path, config)
     if settings.folder is not None:
         folder = _own_folder(expanded(settings.folder), run)
         _stage(run, folder, settings.repository)
