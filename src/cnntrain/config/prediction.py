@@ -17,17 +17,18 @@ from .resume_overrides import changed
 def prediction_config(run: Path, overrides: list[str], choices: Choices) -> Config | None:
     """Return the configuration of a run, or of an ensemble's first member, with a user's overrides.
 
-    None where it has to be read by torch, of a checkpoint outside of a run or an exported file; overrides are
-    checked against the defaults then. Raises ConfigError for settings that are wrong, DataError where `run`
-    names nothing that predicts.
+    Of an exported file, that of the defaults; of a checkpoint outside of a run, which torch has to read, None,
+    and overrides are checked against the defaults. Raises ConfigError for settings that are wrong, DataError
+    where `run` names nothing that predicts.
     """
     stored = _stored(run)
     config = changed(configure([], choices).config if stored is None else stored, overrides, choices)
-    return None if stored is None else config
+    is_checkpoint = stored is None and run.suffix == ".pt"
+    return None if is_checkpoint else config
 
 
 def _stored(run: Path) -> Config | None:
-    """Return the stored configuration, None where torch has to read it; raises DataError."""
+    """Return the stored configuration, None where there is none but in a file; raises DataError."""
     if run.suffix in file_names.EXPORTED and not run.is_dir():
         if not run.is_file():
             raise DataError(f"run={run}: there is no such file")
