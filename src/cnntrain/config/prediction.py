@@ -17,9 +17,9 @@ from .resume_overrides import changed
 def prediction_config(run: Path, overrides: list[str], choices: Choices) -> Config | None:
     """Return the configuration of a run, or of an ensemble's first member, with a user's overrides.
 
-    Of an exported file, that of the defaults; of a checkpoint outside of a run, which torch has to read, None,
-    and overrides are checked against the defaults. Raises ConfigError for settings that are wrong, DataError
-    where `run` names nothing that predicts.
+    Of an exported file, that of the defaults. Of a checkpoint outside of a run, which torch has to read, it is
+    None, and overrides are checked against the defaults. Raises ConfigError for settings that are wrong,
+    DataError where `run` names nothing that predicts.
     """
     stored = _stored(run)
     config = changed(configure([], choices).config if stored is None else stored, overrides, choices)
