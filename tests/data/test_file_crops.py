@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from cnntrain.assemble.parts import crops_of_files
 from cnntrain.augmentation.file_crop import FileCrop
-from cnntrain.augmentation.geometry import crop_boxes
+from cnntrain.augmentation.geometry import crop_boxes, draw_boxes
 from cnntrain.cli import main
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
@@ -22,6 +22,7 @@ from cnntrain.data.batches import Batches
 from cnntrain.data.file_crops import FileCrops
 from cnntrain.data.image_decoding import decode_whole
 from cnntrain.data.image_set import FileImages
+from cnntrain.seeding import generator
 
 CPU = torch.device("cpu")
 SIZES = [(90, 60), (64, 80), (50, 50), (301, 200), (48, 130)]
@@ -44,11 +45,20 @@ def test_a_crop_equals_torchvisions_of_the_same_box(files: FileImages) -> None:
     for index, draws in enumerate(crop.draws(len(files), seed=4, epoch=1, step=2)):
         image = files.read_whole(index, crop.least_side)
         height, width, _ = image.shape
-        box = crop_boxes(draws, (height, width), 0.3)[:, 0].int().tolist()
+        box = crop.box(draws, height, width)
         expected = v2.functional.resized_crop(image.permute(2, 0, 1), *box, [24, 24], antialias=True)
         found = crop(image, draws)
         assert found.shape == (24, 24, 3)
         assert (found.int() - expected.permute(1, 2, 0).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 60), (8, 90), (375, 500)])
+def test_boxes_of_single_images_are_those_of_batches(height: int, width: int) -> None:
+    count, crop = 500, FileCrop(0.2, 24)
+    of_batch = crop_boxes(draw_boxes(generator(4, "file crop", 1, 2), count), (height, width), 0.2)
+    of_images = torch.tensor([crop.box(draws, height, width) for draws in crop.draws(count, 4, 1, 2)])
+    same = (of_batch.T.int() == of_images).all(1)  # but for roundings in float32
+    assert same.float().mean() > 0.99
 
 
 def test_images_are_reduced_only_as_far_as_the_smallest_crop_allows(files: FileImages) -> None:

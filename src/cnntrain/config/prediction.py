@@ -17,7 +17,7 @@ from .resume_overrides import changed
 def prediction_config(run: Path, overrides: list[str], choices: Choices) -> Config | None:
     """Return the configuration of a run, or of an ensemble's first member, with a user's overrides.
 
-    Of an exported file, that of the defaults. Of a checkpoint outside of a run, which torch has to read, it is
+    Of an exported file, that of the defaults. Of a checkpoint outside of a run, which torch has to read,
     None, and overrides are checked against the defaults. Raises ConfigError for settings that are wrong,
     DataError where `run` names nothing that predicts.
     """

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..augmentation.geometry import BoxDraws
+from ..augmentation.file_crop import CropDraws
 from ..augmentation.transforms import Augment
 from ..machine_errors import ReaderDied
 from ..seeding import generator
@@ -199,7 +199,7 @@ class _Cropped(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, key: tuple[int, BoxDraws]) -> Batch:
+    def __getitem__(self, key: tuple[int, CropDraws]) -> Batch:
         index, draws = key
         return self.crops.read(index, draws), self.labels[index]
 

@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from ..augmentation.file_crop import FileCrop
-from ..augmentation.geometry import BoxDraws
+from ..augmentation.file_crop import CropDraws, FileCrop
 from .image_set import FileImages
 
 # Images by which the size of all is estimated.
@@ -28,7 +27,7 @@ class FileCrops:
         self.crop = crop
         self.kept = self._keep(limit) if self._estimated_bytes() <= limit else None
 
-    def read(self, index: int, draws: BoxDraws) -> Tensor:
+    def read(self, index: int, draws: CropDraws) -> Tensor:
         """Return the crop uint8 (size, size, C) of an image; raises DataError where its file is damaged."""
         return self.crop(self._whole(index) if self.kept is None else self.kept[index], draws)
 
