@@ -1,7 +1,7 @@
 """User-facing errors, each with the exit code of the program.
 
-0 success · 1 failed while running · 2 configuration · 3 data, checkpoint or folder unusable ·
-4 diverged · 5 a check failed · 128 + signal interrupted, state saved.
+0 success · 1 failed while running, or left images out · 2 configuration · 3 data, checkpoint or folder
+unusable · 4 diverged · 5 a check failed · 128 + signal interrupted, state saved.
 """
 
 from __future__ import annotations

@@ -98,7 +98,8 @@ def test_images_that_cannot_be_read_are_named_left_out_and_counted(
     assert "left out, as they cannot be read: 2 of 17 images" in printed.err
     assert "predicted 15 images: " in printed.out
     assert len(table("p.csv")) == 15
-    assert Path("p-sheet.png").is_file()
+    with Image.open("p-sheet.png") as sheet:
+        assert sheet.width > sheet.height > 150
 
 
 @pytest.mark.parametrize(
@@ -110,11 +111,17 @@ def test_images_that_cannot_be_read_are_named_left_out_and_counted(
         (["predict.images=a", "predict.explain_method=gradient"], 2, "needs predict.explain=true"),
         (["predict.images=a", "predict.explain=true", "predict.sheet=false"], 2, "draws into the"),
         (["predict.images=nowhere"], 3, "predict.images=nowhere: does not exist"),
+        (
+            ["predict.images=two.npz"],
+            3,
+            "has the shape 8x8x2, from which none of 8x8x3",
+        ),
     ],
 )
 def test_what_cannot_be_predicted_is_refused_in_words(
     arguments: list[str], code: int, expected: str, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    np.savez("two.npz", images=np.zeros((2, 8, 8, 2), np.uint8))
     capsys.readouterr()
     assert main(["predict", f"run={run}", *arguments]) == code
     assert expected in capsys.readouterr().err

@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
 
+from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import ConfigError, DataError, UserError
 from ..output_streams import output_is_read, print_labelled
 from ..prediction.explain_pixels import explain_pixels
+from ..prediction.explanation import Explanation
 from ..prediction.exported import ExportedNetwork
 from ..prediction.image_sources import Source, find_images
 from ..prediction.load import load_network
 from ..prediction.output_files import Output
-from ..prediction.prediction_stream import predictions, why
+from ..prediction.prediction_stream import predictions, read_source, why
 from ..prediction.predictor import Predictor
 from ..prediction.result_rows import FORMATS, Writable
 from ..prediction.tally import Tally
@@ -72,11 +74,16 @@ def predict(run: Path, config: Config | None, change: Callable[[Config], Config]
 
 
 def _usable(sources: Iterable[Source], predictor: Predictor) -> Iterable[Source]:
-    """Return the images; raises DataError where files cannot have what the network takes."""
+    """Return the images; raises DataError where they cannot be made what the network takes."""
     found = iter(sources)
     first = next(found)
     channels = predictor.image_shape[2]
-    if first.pixels is None and channels not in OF_FILES:
+    if first.pixels is not None:
+        try:
+            read_source(first, predictor.image_shape, predictor.resize)
+        except ValueError as error:
+            raise DataError(f"{first.name} {error}") from error
+    elif channels not in OF_FILES:
         raise DataError(
             f"predict.images={first.name}: the network takes images of {channels} channels, which no image "
             "file has; save them as an array `images` in an .npz file"
@@ -109,6 +116,14 @@ def _write_rows(
     return True
 
 
+def _explained(predictor: Predictor, image: Tensor, method: str) -> Explanation:
+    """Return the map of an image by a method, by occlusion where the prediction has no gradient."""
+    try:
+        return explain_pixels(predictor, image, None, method)
+    except ValueError:
+        return explain_pixels(predictor, image, None, "occlusion")
+
+
 def _draws_sheet(settings: Predict, output: Output) -> bool:
     by_itself = settings.explain or not output.to_standard_output
     return by_itself if settings.sheet is None else settings.sheet
@@ -120,6 +135,6 @@ def _draw_sheet(path: Path, predictor: Predictor, tally: Tally, explain: str | N
     for name, image, results in tqdm(chosen, "explaining", leave=False, disable=None if explain else True):
         pictures = [sheet_picture(image)]
         if explain is not None:
-            pictures.append(explain_pixels(predictor, image, None, explain).image(SIDE))
+            pictures.append(_explained(predictor, image, explain).image(SIDE))
         cells.append(Cell(os.path.basename(name), pictures, caption(predictor, results)))
     draw_contact_sheet(path, cells)

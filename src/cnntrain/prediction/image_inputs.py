@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ Images = Image | Iterable[Image]
 Shape = tuple[int, int, int]
 # Channels of grey, RGB and RGBA images.
 CHANNELS = (1, 3, 4)
+# Held while a Pillow image reads its file, which two threads must not do at once.
+LOADING = threading.Lock()
 
 
 def image_batches(images: Images, shape: Shape, resize: str, batch_size: int) -> Iterator[Tensor]:
@@ -61,6 +64,8 @@ def _read(image: Any, shape: Shape, resize: str) -> Tensor:
     if isinstance(image, str | Path):
         return decode(str(image), shape, resize)
     if isinstance(image, Pillow.Image):
+        with LOADING:
+            image.load()
         return fitted(image, shape, resize)
     if not isinstance(image, np.ndarray | Tensor):
         raise _no_image(image)

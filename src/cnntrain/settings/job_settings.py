@@ -124,7 +124,7 @@ class Predict:
     explain_method: str = setting(
         "occlusion",
         "explain; occlusion: by how much the log-odds fall where a patch covers the image, about 120 forward "
-        "passes an image; gradient: of the score by the pixels, one pass",
+        "passes an image; gradient: of the score by the pixels, one pass; by occlusion where there is none",
         choices=("occlusion", "gradient"),
         resume="free",
     )
