@@ -91,7 +91,7 @@ def scores_of_timm(files: list[Path], trained: Any) -> Iterator[Tensor]:
     """Yield the scores of batches that timm's data set and loader read, as its inference.py does."""
     from timm.data import create_dataset, create_loader  # type: ignore[attr-defined]
 
-    scale, shift = trained.preprocess.scale.flatten(), trained.preprocess.shift.flatten()
+    scale, shift = trained.preprocess.scale[0, 0, 0], trained.preprocess.shift[0, 0, 0]
     std, mean = 1 / (255 * scale), -shift / (255 * scale)  # of pixels in 0…1
     loader = create_loader(
         create_dataset(root=str(files[0].parents[1]), name=""),
