@@ -57,9 +57,13 @@ class Cost:
 
 
 def cost(*overrides: str) -> Cost:
-    """Return what a training with a logger costs; MLflow and Trackio write below the working folder."""
+    """Return what a training costs; MLflow's artifacts go to the working folder, a temporary one here."""
     config = configure([*RUN, *overrides], Choices()).config
-    with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
+    with (
+        tempfile.TemporaryDirectory() as name,
+        contextlib.chdir(name),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         folder = create(Path(name), True)
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder.path}/mlflow.db"
         os.environ["TRACKIO_DIR"] = f"{folder.path}/trackio"

@@ -65,8 +65,3 @@ def test_a_package_that_is_not_installed_is_named_also_beside_a_folder_of_its_na
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
     with pytest.raises(ConfigError, match=r"logger\.wandb=true: needs .* pip install 'cnntrain\[wandb\]'"):
         configure(["logger=wandb"], Choices())
-
-
-def test_a_job_that_is_not_logged_says_so() -> None:
-    (notice,) = configure(["job=check", "logger=tensorboard"], Choices()).notices
-    assert "job=check is not logged" in notice

@@ -124,12 +124,6 @@ def _batch_size(config: Config) -> Iterator[str]:
         yield from batch_size_problems(config, images)
 
 
-def _logger(config: Config) -> Iterator[str]:
-    if config.job != "train" and (services := config.logger.sinks()):
-        given = ", ".join(f"logger.{service}=true" for service in services)
-        yield Notice(f"{given}: job={config.job} is not logged, job=train alone")
-
-
 def _crop_size(config: Config) -> Iterator[str]:
     crop_size = getattr(config.augmentation, "crop_size", None)
     if crop_size is None:
@@ -282,7 +276,6 @@ CROSS_CHECKS = (
     head_checks,
     _epochs,
     _validation,
-    _logger,
     _best_by,
     _batch_size,
     _crop_size,
