@@ -26,6 +26,8 @@ import json, random
 import numpy, torch
 
 class Draws:
+    def __init__(self):
+        torch.manual_seed(1), numpy.random.seed(1), random.seed(1)
     def on_start(self, run):
         self.seen = [["start", run.step, dict(run.row)]]
     def on_step(self, run):

@@ -38,6 +38,7 @@ from ..settings.config_tree import Config
 from ..training.evaluate_split import evaluate_split
 from ..training.hooks import Hooks
 from ..training.stop_rule import NEVER, StopRule
+from ..training.trainer import Trainer
 from .kept_model import keep_model, refuse_continuing
 from .out_of_memory import division_line, train_within_memory
 from .run_outcome import Outcome, record_outcome, recorded_outcome, remove_error
@@ -196,13 +197,7 @@ def _run(
                 check_parts(config, assembled.parts, folder, trained=False)
             pictures += draw_start(folder.path, config, assembled) if config.trainer.pictures else []
             if signals.received is None:
-                outcome.loggers.start(config.logger, folder.path)
-                assembled.trainer.recorder.listeners.append(outcome.loggers.check)
-                if outcome.hooks is not None:
-                    outcome.hooks.start(
-                        folder.path, stored_config.to_tree(config), assembled.trainer.progress
-                    )
-                    assembled.trainer.recorder.listeners.append(outcome.hooks)
+                _start_listeners(config, folder, assembled.trainer, outcome)
                 try:
                     train_within_memory(config, folder, assembled, signals, in_search.stop_rule)
                     trained = True
@@ -228,6 +223,15 @@ def _run(
     if signals.received is not None:
         raise signals.received if trained else interrupted_by(signals.number, "stopped before training")
     _finish(config, folder, assembled, pictures)
+
+
+def _start_listeners(config: Config, folder: RunFolder, trainer: Trainer, outcome: Outcome) -> None:
+    """Start the loggers and hooks of a run, which are told of each record."""
+    outcome.loggers.start(config.logger, folder.path)
+    trainer.recorder.listeners.append(outcome.loggers.check)
+    if outcome.hooks is not None:
+        outcome.hooks.start(folder.path, stored_config.to_tree(config), trainer.progress)
+        trainer.recorder.listeners.append(outcome.hooks)
 
 
 def _first_lines(

@@ -42,18 +42,18 @@ class RunView:
     config: Mapping[str, Any]
     step: int = 0
     epoch: float = 0
-    row: Mapping[str, Any] = field(default_factory=dict)
-    summary: Mapping[str, Any] = field(default_factory=dict)
+    row: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    summary: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Hooks:
     """The hooks of a run, called in the order of the setting; a `Recorder` calls them with each row.
 
-    Each call leaves random numbers and KEPT_STATE as they are. What a hook raises is passed on.
+    Making them and each call leave random numbers and KEPT_STATE as they are. What one raises is passed on.
     """
 
     def __init__(self, paths: list[str]):
-        self._hooks = [(path, _function(path).call()) for path in paths]
+        self._hooks = [(path, _made(path)) for path in paths]
         self._view: RunView | None = None
 
     def start(self, folder: Path, config: dict[str, Any], progress: Progress) -> None:
@@ -106,6 +106,12 @@ class _HookClass(UserFunction):
 
 def _function(path: str) -> UserFunction:
     return _HookClass("trainer.hooks", path)
+
+
+def _made(path: str) -> Any:
+    """Return an object of the class at package.module:Class; raises ConfigError."""
+    with _process_kept(f"trainer.hooks={path}: making it"):
+        return _function(path).call()
 
 
 def _class_problems(hook: Any) -> Iterator[str]:
