@@ -102,7 +102,7 @@ def program_file(program: torch.export.ExportedProgram, texts: dict[str, str]) -
 
 
 def _exportable(network: nn.Module, half: bool) -> nn.Module:
-    """Return a copy of a network whose operations do not depend on the content of tensors.
+    """Return a copy of a network of operations that all formats have and that depend on no tensor's content.
 
     half: in fp16, but for layers that compute similarities in fp32 whatever the network's precision.
     """

@@ -49,7 +49,6 @@ def model_card(run: RunToExport, made: Exported, file: str, source: str | None =
 def _facts(run: RunToExport, made: Exported) -> dict[str, Any]:
     metadata, config = made.metadata, run.config
     height, width, channels = metadata.image_shape
-    kind = {"classes": "classes", "attributes": "attributes", "values": "values"}[metadata.target]
     evaluation = _evaluation(run)
     validation, test = metadata.validation, metadata.test or {}
     return {
@@ -58,7 +57,7 @@ def _facts(run: RunToExport, made: Exported) -> dict[str, Any]:
         "network_name": config.model.name,
         "version": metadata.cnntrain,
         "shape": f"{height}x{width} pixels and {channels} channel{'s' if channels > 1 else ''}",
-        "what": f"one of {len(metadata.names)} classes" if kind == "classes" else kind,
+        "what": f"one of {len(metadata.names)} classes" if metadata.target == "classes" else metadata.target,
         "target": metadata.target,
         "names": metadata.names,
         "data": _data(run),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..errors import UserError
 from ..version import __version__
@@ -36,7 +37,7 @@ def onnx_model(program: torch.export.ExportedProgram, source: str, result: str) 
         )
     with exporting("torch.onnx", "export.format=torch_export"):
         exported = torch.onnx.export(
-            program,
+            program.run_decompositions({torch.ops.aten.avg_pool2d.default: _pooled_with_divisor}),
             (example,),
             dynamo=True,
             verbose=False,
@@ -71,6 +72,35 @@ def onnx_file(model: Any, texts: dict[str, str]) -> bytes:
         entry.key, entry.value = name, text
     model.producer_name, model.producer_version = "cnntrain", __version__
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _pooled_with_divisor(
+    maps: Tensor,
+    kernel_size: list[int],
+    stride: list[int] = [],  # noqa: B006 - as torch declares the operation
+    padding: list[int] = [0],  # noqa: B006
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """Return avg_pool2d with a divisor of its own, which torch's ONNX exporter ignores (torch 2.14.1).
+
+    All windows lie within maps padded by zeros, so that their means differ from what is asked by a factor.
+    """
+    if divisor_override is None:
+        return NotImplemented
+    sizes, pads = maps.shape[-2:], (padding * 2)[:2]
+    kernel, steps = (kernel_size * 2)[:2], ((stride or kernel_size) * 2)[:2]
+    after = []
+    for size, side, step, pad in zip(sizes, kernel, steps, pads, strict=True):
+        free = size + 2 * pad - side
+        windows = free // step + 1
+        if ceil_mode and free % step and windows * step < size + pad:
+            windows += 1
+        after.append((windows - 1) * step + side - size - pad)
+    padded = torch.nn.functional.pad(maps, (pads[1], max(after[1], 0), pads[0], max(after[0], 0)))
+    pooled = torch.nn.functional.avg_pool2d(padded, kernel, steps)
+    return pooled * (kernel[0] * kernel[1] / divisor_override)
 
 
 def _name_batch(model: Any) -> None:
