@@ -27,7 +27,7 @@ def pages_in(entry: Any) -> set[str]:
 
 def test_every_page_is_in_the_navigation() -> None:
     navigation = pages_in(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
-    assert {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} <= navigation
+    assert {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} == navigation
 
 
 def test_every_picture_exists() -> None:
