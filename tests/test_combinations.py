@@ -46,8 +46,10 @@ EXTRA_OVERRIDES: dict[str, list[str]] = {
     "model=custom": ["model.factory=nets:tiny"],
     "data=toy2d": ["model=mlp"],
 }
-# Not tested here: downloaded data sets, the user's own, and initialization from an earlier run.
+# Not tested here: downloaded data sets, the user's own, initialization from an earlier run, and loggers whose
+# packages take seconds to import (tests/logger).
 EXCLUDED = (
+    *("wandb", "mlflow", "trackio"),
     *("mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagenet"),
     *("npz", "folder", "huggingface", "custom", "from_run"),
 )

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from cnntrain.cli import main
 from cnntrain.config.choice_files import Choices
 
+MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 # All components with state: momentum, dropout, augmentation, plateau, early stopping, batch norm.
 STATEFUL = [
     "trainer.report=false",
@@ -28,7 +30,7 @@ STATEFUL = [
     "regularization.dropout=0.3",
     "trainer.record_every_steps=3",
     "trainer.checkpoint_every_steps=7",
-    "trainer.epochs=12",
+    "trainer.epochs=8",
     "data.batch_size=32",
     "optim.lr=0.03",
 ]
@@ -114,11 +116,12 @@ def stop_after_rows(process: subprocess.Popen[bytes], folder: Path, count: int, 
     return process.wait(60)
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
-    assert main([f"hydra.run.dir={folder}", *STATEFUL]) == 0
-    return folder
+@pytest.fixture(scope="session")
+def uninterrupted(make_once: MakeOnce) -> Path:
+    def train(folder: Path) -> None:
+        assert main([f"hydra.run.dir={folder}", *STATEFUL]) == 0
+
+    return make_once("uninterrupted", train)
 
 
 def test_a_run_killed_several_times_equals_an_uninterrupted_one(uninterrupted: Path, tmp_path: Path) -> None:

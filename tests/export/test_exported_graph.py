@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from cnntrain.data.digits import read_digits
+from cnntrain.data.settings.built_in import Digits
 from cnntrain.export.exported_graph import exported_program
 from cnntrain.export.onnx_file import IMAGES, onnx_file, onnx_model
 from cnntrain.loss.class_losses import Softmax
@@ -26,7 +27,7 @@ CLASSES = [str(digit) for digit in range(10)]
 
 
 def trained(network: nn.Module, preprocess: Preprocess, criterion: Criterion) -> TrainedNetwork:
-    return TrainedNetwork(network.eval(), preprocess, criterion, CLASSES, (8, 8, 1), Config(), 4)
+    return TrainedNetwork(network.eval(), preprocess, criterion, CLASSES, (8, 8, 1), Config(data=Digits()), 4)
 
 
 def zca(size: tuple[int, int]) -> Preprocess:

@@ -126,7 +126,7 @@ def test_a_sweep_killed_at_random_moments_and_continued_equals_one_that_was_not(
     ]
     assert output(start(*arguments, "hydra.sweep.dir=whole")).count("\njob ") == 8
     moments = random.Random(1)
-    for _ in range(4):
+    for _ in range(3):
         process = start(*arguments, "hydra.sweep.dir=killed")
         wait_for_another_job("killed", process)
         time.sleep(moments.uniform(0, 0.4))
@@ -450,7 +450,7 @@ def test_data_that_do_not_change_are_loaded_once_for_all_jobs(folder: Path) -> N
 
 
 def test_a_leaderboard_is_printed_while_jobs_run_and_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
-    process = start(*QUICK, "trainer.epochs=60", "seed=0,1", "optim.lr=0.1,0.2", "hydra.sweep.dir=sweep")
+    process = start(*QUICK, "trainer.epochs=30", "seed=0,1", "optim.lr=0.1,0.2", "hydra.sweep.dir=sweep")
     wait_for(lambda: len(list(Path("sweep").glob("*/job.json"))) > 1)
     assert main(["run=sweep", "job=leaderboard"]) == 0
     assert "jobs, 1 finished" in capsys.readouterr().out

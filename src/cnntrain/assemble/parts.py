@@ -79,7 +79,10 @@ def training_batches(
     """
     default, chunks = config.data.default_augmentation(), train.chunks(COLOR_CHUNK)
     crops = crops or crops_of_files(config, train)
-    augment = config.augmentation.build(default, train.shape, chunks, from_files=crops is not None)
+    augmentation, shape = config.augmentation, train.shape
+    if crops is not None:
+        augmentation, shape = augmentation.after_file_crop(), (crops.crop.size, crops.crop.size, shape[2])
+    augment = augmentation.build(default, shape, chunks)
     images_per_update = config.data.batch_size * config.trainer.accumulate_steps
     return Batches(train, images_per_update, device, config.seed, augment, config.data.drop_last, crops)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ConfigError
@@ -42,13 +42,16 @@ class Augmentation(Option):
         """
         return None
 
+    def after_file_crop(self) -> Augmentation:
+        """Return the augmentation of images that went through `file_crop`."""
+        return self
+
     def build(self, default: str, image: Shape, train: Iterable[Tensor], from_files: bool = False) -> Augment:
         """Return the augmentation of training images of shape `image` = (height, width, channels).
 
         default: the data set's augmentation for augmentation=auto: "crop", "crop_flip" or "none". train:
-        training images in chunks, uint8 (n, H, W, C), read only if their statistics are needed. from_files:
-        without `file_crop`, which the images went through. Raises ConfigError where settings do not fit the
-        images.
+        training images in chunks, uint8 (n, H, W, C), read only if their statistics are needed. Raises
+        ConfigError where settings do not fit the images.
         """
         raise NotImplementedError
 
@@ -229,15 +232,18 @@ class Transforms(Augmentation):
             return None
         return FileCrop(self.min_area, self.crop_size or image[0])
 
+    def after_file_crop(self) -> Augmentation:
+        padding = 0 if self.crop_size is not None and self.crop_padding is None else self.crop_padding
+        return replace(self, min_area=None, crop_size=None, crop_padding=padding)
+
     def build(self, default: str, image: Shape, train: Iterable[Tensor], from_files: bool = False) -> Augment:
         from .transforms import Augment
 
         if problems := self.input_problems(*image):
             raise ConfigError(problems)
-        cut = None if from_files else self.min_area
-        return Augment([*self._geometric(image, cut), *self._photometric(train), *self._erasing()])
+        return Augment([*self._geometric(image), *self._photometric(train), *self._erasing()])
 
-    def _geometric(self, image: Shape, min_area: float | None) -> Iterator[Transform]:
+    def _geometric(self, image: Shape) -> Iterator[Transform]:
         from . import transforms
 
         padding = self.crop_padding
@@ -247,9 +253,9 @@ class Transforms(Augmentation):
             yield transforms.PaddedCrop(padding)
         if self.crop_size is not None and self.min_area is None:
             yield transforms.Crop(self.crop_size)
-        if min_area is not None or self.rotation_degrees:
-            size = None if min_area is None else self.crop_size
-            yield transforms.ResizedCropAndRotation(min_area, self.rotation_degrees, size)
+        if self.min_area is not None or self.rotation_degrees:
+            size = None if self.min_area is None else self.crop_size
+            yield transforms.ResizedCropAndRotation(self.min_area, self.rotation_degrees, size)
         if self.flip:
             yield transforms.Flip()
         elif self.alternating_flip:
