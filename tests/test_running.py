@@ -203,7 +203,10 @@ def test_evaluate_accepts_another_data_set(default_run: Path) -> None:
 
 def test_runs_started_in_the_same_second_get_separate_folders(empty_folder: Path) -> None:
     processes = [
-        subprocess.Popen([sys.executable, "-m", "cnntrain", *QUICK], stdout=subprocess.DEVNULL)
+        subprocess.Popen(
+            [sys.executable, "-m", "cnntrain", *QUICK, "trainer.report=false", "trainer.pictures=false"],
+            stdout=subprocess.DEVNULL,
+        )
         for _ in range(2)
     ]
     assert [process.wait(120) for process in processes] == [0, 0]
