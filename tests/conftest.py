@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,12 @@ def load_settings(group: str, name: str) -> Any:
     settings_class = option(group, schema)
     assert settings_class is not None
     return settings_class(**content)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep what the tests have imported, millions of objects, out of garbage collections."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -93,6 +101,17 @@ def shades(tmp_path_factory: pytest.TempPathFactory) -> Path:
     quick = ["model=linear", "augmentation=none", "trainer.epochs=10", "trainer.pictures=false"]
     assert main([f"hydra.run.dir={root / 'run'}", "trainer.report=false", *data, *quick]) == 0
     return root
+
+
+@pytest.fixture(autouse=True)
+def without_modules_of_other_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Forget modules that a test has written and imported, so that another may write one of the same name."""
+    before = set(sys.modules)
+    yield
+    folder = str(tmp_path_factory.getbasetemp())
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
+            del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)
