@@ -229,13 +229,12 @@ def start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
 
 def _predict(run: Path, command: CommandLine, choices: Choices) -> int:
     """Predict images with what was trained; return the exit code."""
-    from .config.prediction import prediction_config
-    from .config.resume_overrides import changed
+    from .config.prediction import prediction_config, with_overrides
 
     config = prediction_config(run, command.overrides, choices)
     from .jobs.dispatch import start_prediction
 
-    start_prediction(run, config, lambda stored: changed(stored, command.overrides, choices))
+    start_prediction(run, config, lambda stored: with_overrides(stored, command.overrides, choices))
     return int(output_failed())
 
 

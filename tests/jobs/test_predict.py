@@ -63,10 +63,18 @@ def table(path: str = "predictions.csv") -> list[dict[str, str]]:
     return rows_of(Path(path).read_text(encoding="utf-8"))
 
 
+def test_predictions_are_those_of_the_network_loaded_in_python(run: Path) -> None:
+    files = [str(path) for path in sorted(fill(Path("other")).rglob("*.jpg"))]
+    assert main(["predict", f"run={run}", "predict.images=other/*/*.jpg", "predict.file=found.csv"]) == 0
+    found = torch.tensor([float(row["probability"]) for row in table("found.csv")])
+    torch.testing.assert_close(found, cnntrain.load(run).predict(files).amax(1), atol=1e-5, rtol=0)
+
+
 def test_files_get_the_predictions_of_an_evaluation_to_the_last_digit(run: Path) -> None:
     folder = fill(Path("other"))
     assert main(["evaluate", f"run={run}", f"data.path={folder}", "evaluate.split=all"]) == 0
-    assert main(["predict", f"run={run}", f"predict.images={folder}", "predict.file=predictions.csv"]) == 0
+    prediction = ["predict", f"run={run}", f"predict.images={folder}", "predict.file=predictions.csv"]
+    assert main([*prediction, "trainer.precision=auto"]) == 0  # as the run was trained
     (evaluated,) = run.glob("evaluate-*.csv")
     expected = {f"{folder}/{row['file']}": row for row in table(str(evaluated))}
     found = table()

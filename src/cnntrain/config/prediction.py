@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import DataError
@@ -22,9 +23,20 @@ def prediction_config(run: Path, overrides: list[str], choices: Choices) -> Conf
     DataError where `run` names nothing that predicts.
     """
     stored = _stored(run)
-    config = changed(configure([], choices).config if stored is None else stored, overrides, choices)
+    base = configure([], choices).config if stored is None else stored
+    config = with_overrides(base, overrides, choices)
     is_checkpoint = stored is None and run.suffix == ".pt"
     return None if is_checkpoint else config
+
+
+def with_overrides(stored: Config, overrides: list[str], choices: Choices) -> Config:
+    """Return the configuration of a run with a user's overrides; raises ConfigError.
+
+    Unless they name a precision, it is fp32, whatever the run was trained in: so job=predict, `cnntrain.load`
+    and an exported file give the same answers.
+    """
+    in_fp32 = replace(stored, trainer=replace(stored.trainer, precision="fp32"))
+    return changed(in_fp32, overrides, choices)
 
 
 def _stored(run: Path) -> Config | None:

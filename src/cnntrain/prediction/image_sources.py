@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..data.archive import is_archive
-from ..data.folder_scan import images_below, is_image_name
+from ..data.folder_scan import EXTENSIONS, images_below, is_image_name
 from ..data.npz_stream import identity, stream_images
 from ..errors import DataError
 from ..machine_errors import remedy
@@ -105,7 +105,7 @@ def _why_none(where: str) -> str:
     if where == STANDARD_INPUT:
         return "standard input has no names; write one a line, as find photos -name '*.jpg' does"
     if os.path.isdir(expanded(where)):
-        return "holds no images (png jpg jpeg bmp gif webp tif tiff ppm pgm)"
+        return f"holds no images ({' '.join(EXTENSIONS)})"
     if glob.has_magic(where):
         return "matches no images; put the pattern into quotes, and see that it is relative to this folder"
     try:
