@@ -29,6 +29,9 @@ class TrainingResult:
 
     folder: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
+
     @property
     def summary(self) -> dict[str, Any]:
         """The content of summary.json, such as {"status": "finished", "val/accuracy": 0.93, …}."""

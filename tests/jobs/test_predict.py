@@ -70,6 +70,41 @@ def test_predictions_are_those_of_the_network_loaded_in_python(run: Path) -> Non
     torch.testing.assert_close(found, cnntrain.load(run).predict(files).amax(1), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["run/config.yaml", "run/checkpoints/best.pt", "names.txt", "script.sh"])
+def test_only_an_earlier_prediction_is_replaced(
+    run: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(Path("other"), 1)
+    for other in ("names.txt", "script.sh"):
+        Path(other).write_text("echo mine\n")
+    before = Path(name).read_bytes()
+    command = ["predict", f"run={run}", "predict.images=other"]
+    assert main([*command, f"predict.file={name}"]) == 3
+    assert "is no earlier prediction" in capsys.readouterr().err
+    assert Path(name).read_bytes() == before
+    # A picture of the name of the sheet is the user's, unless the table beside it is there.
+    Path("found-sheet.png").write_bytes(b"mine")
+    assert main([*command, "predict.file=found.csv"]) == 3
+    assert Path("found-sheet.png").read_bytes() == b"mine"
+    assert main([*command, "predict.file=found.csv", "predict.sheet=false"]) == 0
+    for ending in ("csv", "jsonl"):
+        assert main([*command, f"predict.file=of_{ending}.{ending}"]) == 0
+        assert main([*command, f"predict.file=of_{ending}.{ending}"]) == 0
+
+
+def test_a_pipe_is_not_waited_for_and_a_circle_of_links_is_gone_through_once(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(Path("other"), 1)
+    os.mkfifo("other/pipe.png")
+    Path("other/circle").symlink_to(Path("other").absolute())
+    arguments = ["predict", f"run={run}", "predict.file=found.csv", "predict.sheet=false"]
+    assert main([*arguments, "predict.images=other/**"]) == 1
+    assert len(table("found.csv")) == 15
+    assert capsys.readouterr().err.count("it is no regular file") == 1
+    assert main([*arguments, "predict.images=other/pipe.png"]) == 1
+
+
 def test_files_get_the_predictions_of_an_evaluation_to_the_last_digit(run: Path) -> None:
     folder = fill(Path("other"))
     assert main(["evaluate", f"run={run}", f"data.path={folder}", "evaluate.split=all"]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -151,6 +152,8 @@ def _read(path: str | BytesIO, least_side: int) -> Image.Image:
 
     A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where no side becomes shorter than `least_side`.
     """
+    if isinstance(path, str) and not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is no regular file")  # a pipe would be waited for
     with Image.open(path) as image:
         _check_size(image)
         image.draft(None, (least_side, least_side))

@@ -39,7 +39,7 @@ def explain_pixels(predictor: Predictor, pixels: Tensor, class_name: str | None,
     elif class_name in names:
         index = names.index(class_name)
     else:
-        raise ValueError(f"the network has no {class_name!r}; {did_you_mean(class_name, names)}")
+        raise ValueError(f"the network has no {class_name!r}; {did_you_mean(str(class_name), names)}")
     if method == "occlusion":
         follow = FOLLOWED[predictor.target]
         values = occlusion_map(lambda images: follow(answers(images)[1], index), pixels, predictor.batch_size)

@@ -91,6 +91,8 @@ def _as_uint8(images: NDArray[Any] | Tensor) -> Tensor:
 def _many(pixels: Tensor, channels: int) -> Tensor:
     """Return pixels (H, W), (H, W, C) or (N, H, W, C) as (N, H, W, C); raises ValueError for other shapes."""
     shape = tuple(pixels.shape)
+    if 0 in shape[-3:] if pixels.ndim == 4 else 0 in shape:
+        raise ValueError(f"images must have pixels, got {shape}")
     if pixels.ndim == 2:
         return pixels[None, :, :, None]
     if pixels.ndim not in (3, 4):

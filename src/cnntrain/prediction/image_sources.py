@@ -78,7 +78,11 @@ def _found(where: str) -> Iterator[Source]:
 
 def _matching(pattern: str) -> Iterator[Source]:
     """Yield the images that a pattern matches, those in the folders that it matches among them."""
+    folders: dict[str, str] = {}  # each by the first of its paths: links to folders above have many
     for match in sorted(glob.glob(str(expanded(pattern)), recursive=True)):
+        folder = os.path.dirname(match)
+        if folders.setdefault(os.path.realpath(folder), folder) != folder:
+            continue
         if os.path.isdir(match):
             if "**" not in pattern:  # which matches the files of its folders, too
                 yield from map(_of_file, images_below(Path(match)))

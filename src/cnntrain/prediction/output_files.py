@@ -17,6 +17,8 @@ from .image_sources import label_of
 from .result_rows import Writable
 
 STANDARD_OUTPUT = "-"
+# How the tables begin, in CSV and in lines of JSON.
+BEGINNINGS = (b"file,", b'{"file":')
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Output:
         to_standard_output = settings.file == STANDARD_OUTPUT
         file = expanded(settings.file) if settings.file and not to_standard_output else None
         if file is not None:
-            _check(file, settings.file)
+            _check(file, settings.file, settings.sheet is not False)
         ending = ".jsonl" if file is not None and file.suffix.lower() in (".jsonl", ".ndjson") else ".csv"
         folder, network = _folder_of(run)
         prefix = "-".join(part for part in ("predict", network, label_of(settings.images)) if part)
@@ -51,8 +53,7 @@ class Output:
 
     def sheet(self, digest: str) -> Path:
         """Return the path of the contact sheet, beside the table."""
-        table = self.path(digest)
-        return table.with_name(f"{table.stem}-sheet.png")
+        return _sheet_of(self.path(digest))
 
     @contextmanager
     def opened(self) -> Iterator[Writable]:
@@ -80,11 +81,38 @@ def _folder_of(run: Path) -> tuple[Path, str]:
     return run.parent.parent if in_run else run.parent, "" if in_run and run.name == BEST else run.stem
 
 
-def _check(file: Path, written: str) -> None:
-    """Raise DataError for the name of something that a table must not replace."""
+def _check(file: Path, written: str, has_sheet: bool) -> None:
+    """Raise DataError for the name of something that a table, or the sheet beside it, must not replace.
+
+    Only an earlier prediction is replaced, with its sheet.
+    """
     if file.is_dir():
         raise DataError(f"predict.file={written}: is a folder; name a file in it")
     if not file.parent.is_dir():
         raise DataError(f"predict.file={written}: there is no folder {file.parent}; make it, or name another")
     if file.exists() and not file.is_file():
         raise DataError(f"predict.file={written}: is no regular file; write - for standard output")
+    if not _may_be_replaced(file):
+        raise DataError(f"predict.file={written}: exists, and is no earlier prediction; name another file")
+    sheet = _sheet_of(file)
+    if has_sheet and sheet.exists() and not file.exists():
+        raise DataError(
+            f"predict.file={written}: the sheet would replace {sheet}; name another file, or write "
+            "predict.sheet=false"
+        )
+
+
+def _may_be_replaced(file: Path) -> bool:
+    """Return whether a file is missing, empty, or begins like the tables of job=predict; raises DataError."""
+    try:
+        with file.open("rb") as stream:
+            beginning = stream.read(max(map(len, BEGINNINGS)))
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise DataError(f"predict.file={file}: cannot be read ({error.strerror})") from error
+    return not beginning or beginning.startswith(BEGINNINGS)
+
+
+def _sheet_of(table: Path) -> Path:
+    return table.with_name(f"{table.stem}-sheet.png")
