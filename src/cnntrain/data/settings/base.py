@@ -23,6 +23,12 @@ BATCH_SIZE_HELP = (
     "images per training batch; auto: 128, fewer where an epoch would have fewer than "
     f"{ENOUGH_UPDATES} updates"
 )
+# How images of files are brought to a size.
+RESIZES = ("crop", "squash", "pad")
+RESIZE_HELP = (
+    "crop: shorter side to image_size, then a center crop; squash: both sides to image_size, distorted; "
+    "pad: longer side to image_size, then black borders"
+)
 VAL_FRACTION_HELP = "fraction of the training images used for validation, stratified by class"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ...settings.fields import expanded, fixed, setting
-from .base import Data
+from .base import RESIZE_HELP, RESIZES, Data
 
 if TYPE_CHECKING:
     from ..splits import Splits
@@ -51,12 +51,7 @@ class HuggingFace(Data):
         "64, else 64",
         ge=1,
     )
-    resize: str = setting(
-        "crop",
-        "crop: shorter side to image_size, then a center crop; squash: both sides to image_size, distorted; "
-        "pad: longer side to image_size, then black borders",
-        choices=("crop", "squash", "pad"),
-    )
+    resize: str = setting("crop", RESIZE_HELP, choices=RESIZES)
     channels: int | None = setting(
         None, "3: colour, 1: grey; null: 1 if the first images are grey, else 3", choices=(1, 3)
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ...settings.fields import expanded, fixed, setting
-from .base import TARGET_HELP, TARGETS, Data, DatasetInfo, path_problems
+from .base import RESIZE_HELP, RESIZES, TARGET_HELP, TARGETS, Data, DatasetInfo, path_problems
 
 if TYPE_CHECKING:
     from ..splits import LoadedSplit, Splits
@@ -156,12 +156,7 @@ class Folder(_Files):
         "pretrained weights were trained, else 64",
         ge=1,
     )
-    resize: str = setting(
-        "crop",
-        "crop: shorter side to image_size, then a center crop; squash: both sides to image_size, distorted; "
-        "pad: longer side to image_size, then black borders",
-        choices=("crop", "squash", "pad"),
-    )
+    resize: str = setting("crop", RESIZE_HELP, choices=RESIZES)
     channels: int = setting(3, "3: colour, 1: grey", choices=(1, 3))
 
     def problems(self) -> Iterator[str]:
