@@ -167,11 +167,11 @@ def measured(command: list[str]) -> Measured:
     return Measured(*map(float, output.stdout.split()))
 
 
-def make_run(photographs: Path, run: Path) -> None:
-    """Train a network for a few steps."""
+def make_run(photographs: Path, run: Path, model: str) -> None:
+    """Train a network of this name for a few steps."""
     data = ["data=folder", f"data.path={photographs}", f"data.image_size={SIDE}", "data.limit=200"]
     quick = ["trainer.epochs=1", "trainer.precision=fp32", "trainer.report=false", "trainer.pictures=false"]
-    command = [sys.executable, "-m", "cnntrain", "model=resnet18", *data, *quick, f"hydra.run.dir={run}"]
+    command = [sys.executable, "-m", "cnntrain", f"model={model}", *data, *quick, f"hydra.run.dir={run}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -205,6 +205,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", default="resnet20")
     parser.add_argument("--loop", help=argparse.SUPPRESS)
     parser.add_argument("--photographs", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
@@ -215,11 +216,11 @@ def main() -> None:
     if options.loop is not None:
         run_loop(options.loop, options.photographs, options.run, options.out)
         return
-    photographs, run = options.out / "photographs", options.out / "run"
+    photographs, run = options.out / "photographs", options.out / options.model
     if not photographs.is_dir():
         make_photographs(options.data, photographs, options.images)
     if not run.is_dir():
-        make_run(photographs, run)
+        make_run(photographs, run, options.model)
     ways = [OURS, *LOOPS, *ALONE]
     tables = {name: options.out / f"{number}.csv" for number, name in enumerate(ways)}
     results: dict[str, list[Measured]] = {name: [] for name in ways}

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
+import select
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +82,100 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
         return folder
 
     return make
+
+
+class Program:
+    """A process of the program, started by `fork_server.py`; as subprocess.Popen with text as its output."""
+
+    def __init__(self, server: ForkServer, pid: int, output: Path):
+        self._server = server
+        self.pid = pid
+        self._output = output
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, negative for a signal; None where it was not seen to end."""
+        status = self._server.ended.get(self.pid)
+        return None if status is None else os.waitstatus_to_exitcode(status)
+
+    def poll(self) -> int | None:
+        """Return the exit code, None while it runs."""
+        self._server.read(0)
+        return self.returncode
+
+    def wait(self, timeout: float = 120) -> int:
+        """Return the exit code when it has ended; raises AssertionError after `timeout` seconds."""
+        end = time.monotonic() + timeout
+        while self.returncode is None:
+            assert time.monotonic() < end, "the program goes on"
+            self._server.read(end - time.monotonic())
+        return self.returncode
+
+    def communicate(self, timeout: float = 120) -> tuple[str, None]:
+        """Wait until it has ended; return what it has printed, standard error included."""
+        self.wait(timeout)
+        return self._output.read_text(encoding="utf-8"), None
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkServer:
+    """The process that starts programs; ended: the status of each that has ended, by its process ID."""
+
+    def __init__(self, outputs: Path):
+        command = [sys.executable, str(Path(__file__).with_name("fork_server.py"))]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+        self._outputs = outputs
+        self._started: list[int] = []
+        self._partial = b""
+        self.ended: dict[int, int] = {}
+
+    def start(self, *arguments: str) -> Program:
+        """Start the program in the current folder and environment."""
+        assert self._process.stdin is not None
+        output = self._outputs / f"{time.monotonic_ns()}.txt"
+        request = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
+        self._process.stdin.write(json.dumps(request | {"output": str(output)}).encode() + b"\n")
+        self._process.stdin.flush()
+        while not self._started:
+            self.read(60)
+        return Program(self, self._started.pop(), output)
+
+    def read(self, seconds: float) -> None:
+        """Take in what the server has said, waiting for it so long at most."""
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        if not select.select([descriptor], [], [], max(0.0, seconds))[0]:
+            return
+        content = os.read(descriptor, 65536)
+        assert content, "the fork server has ended"
+        *lines, self._partial = (self._partial + content).split(b"\n")
+        for kind, pid, *status in map(bytes.split, lines):
+            if kind == b"started":
+                self.ended.pop(int(pid), None)  # of an earlier process with this ID
+                self._started.append(int(pid))
+            else:
+                self.ended[int(pid)] = int(status[0])
+
+    def end(self) -> None:
+        """End the server."""
+        self._process.communicate()
+
+
+@pytest.fixture(scope="session")
+def start_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Program]]:
+    """Return the function that starts the program in a process of its own with these arguments."""
+    server = ForkServer(tmp_path_factory.mktemp("outputs"))
+    yield server.start
+    server.end()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -98,13 +97,7 @@ def grid() -> list[list[str]]:
     return cases
 
 
-def start(*overrides: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "cnntrain", *overrides], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-
-
-def stop_after_rows(process: subprocess.Popen[bytes], folder: Path, count: int, signal_number: int) -> int:
+def stop_after_rows(process: Any, folder: Path, count: int, signal_number: int) -> int:
     """Send a signal once metrics.jsonl has `count` rows; return the exit code."""
     metrics = folder / "metrics.jsonl"
     deadline = time.monotonic() + 60
@@ -124,24 +117,30 @@ def uninterrupted(make_once: MakeOnce) -> Path:
     return make_once("uninterrupted", train)
 
 
-def test_a_run_killed_several_times_equals_an_uninterrupted_one(uninterrupted: Path, tmp_path: Path) -> None:
+def test_a_run_killed_several_times_equals_an_uninterrupted_one(
+    uninterrupted: Path, tmp_path: Path, start_program: Callable[..., Any]
+) -> None:
     folder = tmp_path / "run"
-    process = start(f"hydra.run.dir={folder}", *STATEFUL)
+    process = start_program(f"hydra.run.dir={folder}", *STATEFUL)
     for count in (17, 44, 91):
         assert stop_after_rows(process, folder, count, signal.SIGKILL) == -signal.SIGKILL
-        process = start(f"run={folder}")
+        process = start_program(f"run={folder}")
     assert process.wait(120) == 0
     assert_same_run(uninterrupted, folder)
 
 
 @pytest.mark.parametrize(("signal_number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_the_current_step_and_the_run_resumes(
-    uninterrupted: Path, tmp_path: Path, signal_number: int, exit_code: int
+    uninterrupted: Path,
+    tmp_path: Path,
+    start_program: Callable[..., Any],
+    signal_number: int,
+    exit_code: int,
 ) -> None:
     folder = tmp_path / "run"
     # Within the epoch, only the signal causes a checkpoint.
     overrides = [override for override in STATEFUL if "checkpoint_every_steps" not in override]
-    process = start(f"hydra.run.dir={folder}", *overrides)
+    process = start_program(f"hydra.run.dir={folder}", *overrides)
     assert stop_after_rows(process, folder, 33, signal_number) == exit_code
     step = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["progress"]["step"]
     assert step >= rows(folder)[-1]["step"]

@@ -53,6 +53,14 @@ def default_run(make_once: MakeOnce) -> Path:
     return make_once("default_run", train)
 
 
+@pytest.fixture(scope="session")
+def short_run(make_once: MakeOnce) -> Path:
+    def train(folder: Path) -> None:
+        assert main([f"hydra.run.dir={folder}", "trainer.epochs=2"]) == 0
+
+    return make_once("short_run", train)
+
+
 def test_the_default_run_reaches_98_percent_test_accuracy(default_run: Path) -> None:
     assert summary(default_run)["test/accuracy"] >= 0.98
 
@@ -132,12 +140,12 @@ def test_load_returns_the_best_network_with_its_preprocessing_and_class_names(de
     torch.testing.assert_close(trained.predict(images[:5]).sum(1), torch.ones(5))
 
 
-def test_a_network_is_loaded_in_float32_whatever_the_default_dtype(default_run: Path) -> None:
+def test_a_network_is_loaded_in_float32_whatever_the_default_dtype(short_run: Path) -> None:
     images = torch.arange(64, dtype=torch.uint8).view(1, 8, 8, 1)
-    expected = cnntrain.load(default_run).predict(images)
+    expected = cnntrain.load(short_run).predict(images)
     torch.set_default_dtype(torch.float64)
     try:
-        found = cnntrain.load(default_run).predict(images)
+        found = cnntrain.load(short_run).predict(images)
         assert torch.get_default_dtype() == torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
@@ -145,12 +153,12 @@ def test_a_network_is_loaded_in_float32_whatever_the_default_dtype(default_run: 
 
 
 def test_evaluate_reproduces_the_recorded_metrics_exactly(
-    default_run: Path, capsys: pytest.CaptureFixture[str]
+    short_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = shutil.copytree(default_run, "copy")
+    folder = shutil.copytree(short_run, "copy")
     assert main([f"run={folder}", "job=evaluate"]) == 0
     result = json.loads((Path(folder) / "evaluate-digits-test.json").read_text())
-    recorded = summary(default_run)
+    recorded = summary(short_run)
     assert (result["accuracy"], result["loss"]) == (recorded["test/accuracy"], recorded["test/loss"])
     confusion = torch.tensor(result["confusion"])
     assert confusion.sum() == result["images"]
@@ -191,21 +199,18 @@ def test_dense_evaluation_averages_the_scores_of_all_positions(capsys: pytest.Ca
     assert "add evaluate.dense=true" in capsys.readouterr().err
 
 
-def test_evaluate_accepts_another_data_set(default_run: Path) -> None:
-    folder = shutil.copytree(default_run, "copy")
+def test_evaluate_accepts_another_data_set(short_run: Path) -> None:
+    folder = shutil.copytree(short_run, "copy")
     overrides = ["data=synthetic", "data.image_size=8", "data.channels=1", "data.classes=10"]
     assert main([f"run={folder}", "job=evaluate", *overrides]) == 0
     assert (Path(folder) / "evaluate-synthetic-test.json").exists()
 
 
-def test_runs_started_in_the_same_second_get_separate_folders(empty_folder: Path) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "cnntrain", *QUICK, "trainer.report=false", "trainer.pictures=false"],
-            stdout=subprocess.DEVNULL,
-        )
-        for _ in range(2)
-    ]
+def test_runs_started_in_the_same_second_get_separate_folders(
+    empty_folder: Path, start_program: Callable[..., Any]
+) -> None:
+    overrides = [*QUICK, "trainer.report=false", "trainer.pictures=false"]
+    processes = [start_program(*overrides) for _ in range(2)]
     assert [process.wait(120) for process in processes] == [0, 0]
     assert len(list((empty_folder / "outputs").glob("*-*-*/*/summary.json"))) == 2
 
@@ -218,9 +223,11 @@ def test_a_new_run_in_the_folder_of_another_run_is_refused(capsys: pytest.Captur
     assert Path("mine/checkpoints/last.pt").read_bytes() == before
 
 
-def test_a_folder_in_use_is_refused_with_the_process_id(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_in_use_is_refused_with_the_process_id(
+    start_program: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     overrides = ["hydra.run.dir=mine", "trainer.epochs=100000"]
-    process = subprocess.Popen([sys.executable, "-m", "cnntrain", *overrides], stdout=subprocess.DEVNULL)
+    process = start_program(*overrides)
     try:
         while not Path("mine/checkpoints/last.pt").exists():
             assert process.poll() is None
@@ -501,8 +508,8 @@ def test_a_sweep_accepts_regularization_of_layers() -> None:
     assert "l2: 1" in Path("sweep/0001/config.yaml").read_text()
 
 
-def test_predict_accepts_numpy_arrays_and_only_uint8(default_run: Path) -> None:
-    trained = cnntrain.load(default_run)
+def test_predict_accepts_numpy_arrays_and_only_uint8(short_run: Path) -> None:
+    trained = cnntrain.load(short_run)
     images = torch.zeros(2, 8, 8, 1, dtype=torch.uint8)
     assert torch.equal(trained.predict(images.numpy()), trained.predict(images))
     assert trained.predict(images[:0]).shape == (0, 10)
@@ -575,11 +582,11 @@ def test_the_home_folder_is_meant_by_a_tilde_everywhere(
     assert sorted(path.name for path in empty_folder.iterdir()) == ["home"]
 
 
-def test_loading_a_network_draws_no_random_numbers(default_run: Path) -> None:
+def test_loading_a_network_draws_no_random_numbers(short_run: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    cnntrain.load(default_run)
+    cnntrain.load(short_run)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -593,17 +600,17 @@ def test_values_of_a_sweep_with_characters_that_hydra_escapes() -> None:
     assert "factory: nets:b" in Path("sweep/0001/config.yaml").read_text()
 
 
-def test_a_checkpoint_alone_is_the_whole_model(default_run: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_alone_is_the_whole_model(short_run: Path, tmp_path: Path) -> None:
     alone = tmp_path / "anywhere" / "model.pt"
     alone.parent.mkdir()
-    shutil.copy(default_run / "checkpoints/best.pt", alone)
+    shutil.copy(short_run / "checkpoints/best.pt", alone)
     images = torch.randint(
         0, 256, (20, 8, 8, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    expected = cnntrain.load(default_run)
-    for path in (alone, default_run / "checkpoints/best.pt"):
+    expected = cnntrain.load(short_run)
+    for path in (alone, short_run / "checkpoints/best.pt"):
         found = cnntrain.load(path)
         assert torch.equal(found.predict(images), expected.predict(images))
         assert found.names == expected.names
-    last = cnntrain.load(default_run / "checkpoints/last.pt")
+    last = cnntrain.load(short_run / "checkpoints/last.pt")
     assert last.predict(images).shape == (20, 10)

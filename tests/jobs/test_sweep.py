@@ -10,7 +10,6 @@ import shlex
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +34,7 @@ from cnntrain.search.draw import random_settings
 from cnntrain.search.ranges import Range
 from cnntrain.settings.config_tree import Config
 
+Start = Callable[..., Any]
 QUICK = [
     "model=linear",
     "data.limit=200",
@@ -89,14 +89,13 @@ def results(path: str = "sweep") -> dict[str, Any]:
     return found
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "cnntrain", "-m", *arguments]
-    return subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+@pytest.fixture
+def start(start_program: Start) -> Start:
+    """Return the function that starts a sweep in a process of its own."""
+    return partial(start_program, "-m")
 
 
-def output(process: subprocess.Popen[str]) -> str:
+def output(process: Any) -> str:
     text = process.communicate(timeout=120)[0]
     assert "Traceback" not in text
     return text
@@ -109,12 +108,12 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
         time.sleep(0.01)
 
 
-def wait_for_another_job(folder: str, process: subprocess.Popen[str]) -> None:
+def wait_for_another_job(folder: str, process: Any) -> None:
     before = len(list(Path(folder).glob("*/job.json")))
     wait_for(lambda: len(list(Path(folder).glob("*/job.json"))) > before or process.poll() is not None)
 
 
-def test_a_sweep_killed_at_random_moments_and_continued_equals_one_that_was_not() -> None:
+def test_a_sweep_killed_at_random_moments_and_continued_equals_one_that_was_not(start: Start) -> None:
     arguments = [
         *QUICK,
         "optim.lr=log(1e-2,1)",
@@ -137,7 +136,7 @@ def test_a_sweep_killed_at_random_moments_and_continued_equals_one_that_was_not(
     assert results("killed") == results("whole")
 
 
-def test_workers_share_a_folder_one_is_killed_and_another_joins_late() -> None:
+def test_workers_share_a_folder_one_is_killed_and_another_joins_late(start: Start) -> None:
     arguments = [*QUICK, f"seed={','.join(map(str, range(10)))}"]
     first = start(*arguments, "hydra.sweep.dir=shared")
     wait_for(lambda: len(list(Path().glob("shared/*/job.json"))) > 1)
@@ -425,7 +424,7 @@ def test_a_job_whose_record_is_lost_is_trained_again_to_the_same_end() -> None:
     assert results() == before
 
 
-def test_a_stop_signal_saves_all_jobs_and_says_how_to_continue() -> None:
+def test_a_stop_signal_saves_all_jobs_and_says_how_to_continue(start: Start) -> None:
     arguments = [*QUICK, "trainer.epochs=400", "seed=0,1", "search.workers=2", "hydra.sweep.dir=sweep"]
     process = start(*arguments)
     wait_for(lambda: len(list(Path().glob("sweep/*/checkpoints/best.pt"))) == 2)
@@ -438,7 +437,7 @@ def test_a_stop_signal_saves_all_jobs_and_says_how_to_continue() -> None:
         assert records()[f"000{number}"]["status"] == "open"
 
 
-def test_data_that_do_not_change_are_loaded_once_for_all_jobs(folder: Path) -> None:
+def test_data_that_do_not_change_are_loaded_once_for_all_jobs(start: Start, folder: Path) -> None:
     text = output(start(*QUICK, "seed=0", "optim.lr=0.1,0.2,0.3", "hydra.sweep.dir=sweep"))
     assert "0 failed" in text
     alone = [*QUICK[:-1], "optim.lr=0.2", "hydra.run.dir=alone", "trainer.threads=1", "trainer.test=false"]
@@ -449,7 +448,9 @@ def test_data_that_do_not_change_are_loaded_once_for_all_jobs(folder: Path) -> N
     assert results()["0001"][1] == rows
 
 
-def test_a_leaderboard_is_printed_while_jobs_run_and_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_leaderboard_is_printed_while_jobs_run_and_afterwards(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
     process = start(*QUICK, "trainer.epochs=30", "seed=0,1", "optim.lr=0.1,0.2", "hydra.sweep.dir=sweep")
     wait_for(lambda: len(list(Path("sweep").glob("*/job.json"))) > 1)
     assert main(["run=sweep", "job=leaderboard"]) == 0
@@ -557,7 +558,7 @@ def test_settings_of_a_group_may_belong_to_the_choices_that_are_tried() -> None:
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_stop_signal_at_any_moment_of_a_job_ends_it_soon(number: int) -> None:
+def test_a_stop_signal_at_any_moment_of_a_job_ends_it_soon(start: Start, number: int) -> None:
     process = start(*QUICK, "trainer.epochs=100000", "seed=0,1", "hydra.sweep.dir=sweep")
     wait_for(lambda: Path("sweep/0000/job.json").exists())
     time.sleep(0.02 * number)

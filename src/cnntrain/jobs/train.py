@@ -23,7 +23,6 @@ from ..errors import (
     interrupted_by,
 )
 from ..logger.processes import RunLoggers
-from ..metrics import DISPLAY
 from ..output_streams import print_labelled, print_last, print_result
 from ..report.pictures.run_pictures import draw_end, draw_schedule, draw_start
 from ..runs import file_names
@@ -40,7 +39,8 @@ from ..training.hooks import Hooks
 from ..training.stop_rule import NEVER, StopRule
 from ..training.trainer import Trainer
 from .kept_model import keep_model, refuse_continuing
-from .out_of_memory import division_line, train_within_memory
+from .out_of_memory import train_within_memory
+from .resume_messages import how_to_train_longer, notices_on_resuming
 from .run_outcome import Outcome, record_outcome, recorded_outcome, remove_error
 from .run_summary import run_summary, summary_line, summary_table
 
@@ -104,7 +104,7 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
                 if config.trainer.keep == "model":
                     keep_model(folder)
                     return
-                print_last(_how_to_train_longer(path, progress, before, config, summary))
+                print_last(how_to_train_longer(path, progress, before, config, summary))
                 return
             if progress.best_epoch:
                 folder.checkpoints.load_best()  # damage is noticed before the training, not at its end
@@ -139,29 +139,6 @@ def _is_finished(summary: dict[str, Any] | None, progress: Progress, config: Con
     )
 
 
-def _how_to_train_longer(
-    path: Path, progress: Progress, before: Config, config: Config, summary: dict[str, Any] | None
-) -> str:
-    """Return the message on a finished run: why it ended, and the command that trains it longer."""
-    trainer, epochs = config.trainer, progress.epoch
-    changes, reason = [], f"this run is finished ({epochs} epochs)"
-    if progress.out_of_patience(trainer.early_stopping_epochs):
-        changes.append("trainer.early_stopping_epochs=null")
-        stopped = bool(summary and summary.get("stopped_early"))
-        best_by = summary.get("best_by") if summary else None
-        reason = (
-            f"this run {'stopped early, after' if stopped else 'would stop at once, in'} epoch {epochs}: the "
-            f"validation {DISPLAY[best_by][0] if best_by else 'metric'} was best in epoch "
-            f"{progress.best_epoch} "
-            f"(trainer.early_stopping_epochs={trainer.early_stopping_epochs})"
-        )
-    if trainer.epochs != before.trainer.epochs and epochs < trainer.epochs:
-        changes.append(f"trainer.epochs={trainer.epochs}")
-    if epochs >= trainer.epochs:
-        changes.append(f"trainer.epochs={2 * epochs}")
-    return f"{path}: {reason}; to train longer: cnntrain {' '.join([run_override(path), *changes])}"
-
-
 def _run(
     config: Config,
     folder: RunFolder,
@@ -171,7 +148,7 @@ def _run(
     in_search: InSearch = InSearch(),
 ) -> None:
     """Train from a checkpoint's state, or from the start; before: the configuration so far of the run."""
-    trained, started = False, time.perf_counter()
+    started = time.perf_counter()
     outcome.hooks = Hooks(config.trainer.hooks) if config.trainer.hooks else None
     with StopSignals().caught() as signals:
         splits = in_search.splits
@@ -182,47 +159,61 @@ def _run(
             print_labelled([line])
         assembled = assemble(config, folder, state, splits)
         outcome.is_recorded = True
-        pictures: list[str] = []
         try:
-            folder.write_unreadable((assembled.parts.splits.unreadable or {}).values())
-            if before is not None:
-                write_text(folder.config, stored_config.to_yaml(config))
-                remove_error(folder)
-            print_labelled(_first_lines(assembled, folder, state, before, config))
-            if (notice := memory_notice(assembled.parts)) is not None:
-                print_labelled([f"notice    {notice}"])
-            if config.trainer.check and state is None:
-                from .check import check_parts
-
-                check_parts(config, assembled.parts, folder, trained=False)
-            pictures += draw_start(folder.path, config, assembled) if config.trainer.pictures else []
-            if signals.received is None:
+            _begin(config, folder, assembled, state, before)
+            pictures = draw_start(folder.path, config, assembled) if config.trainer.pictures else []
+            trained = signals.received is None
+            if trained:
                 _start_listeners(config, folder, assembled.trainer, outcome)
-                try:
-                    train_within_memory(config, folder, assembled, signals, in_search.stop_rule)
-                    trained = True
-                except Stopped as stop:
-                    status = PAUSED if stop.may_go_on else STOPPED
-                    folder.write_summary(run_summary(config, assembled, status, {}))
-                    raise
-                except Diverged:
-                    assembled.trainer.recorder.close()
-                    record_outcome(folder, DIVERGED, None)
-                    try:
-                        if config.trainer.report:
-                            _report(config, assembled, folder)
-                    except DataError as unwritable:
-                        print(f"warning   {unwritable}")
-                    raise
-                finally:
-                    pictures += (
-                        draw_schedule(folder.path, config, assembled) if config.trainer.pictures else []
-                    )
+                pictures += _train(config, folder, assembled, signals, in_search.stop_rule)
         finally:
             assembled.trainer.recorder.close()
     if signals.received is not None:
         raise signals.received if trained else interrupted_by(signals.number, "stopped before training")
     _finish(config, folder, assembled, pictures)
+
+
+def _begin(
+    config: Config, folder: RunFolder, assembled: Assembled, state: State | None, before: Config | None
+) -> None:
+    """Write what is known of a run before its training, print its first lines, and check it if asked to."""
+    folder.write_unreadable((assembled.parts.splits.unreadable or {}).values())
+    if before is not None:
+        write_text(folder.config, stored_config.to_yaml(config))
+        remove_error(folder)
+    print_labelled(_first_lines(assembled, folder, state, before, config))
+    if (notice := memory_notice(assembled.parts)) is not None:
+        print_labelled([f"notice    {notice}"])
+    if config.trainer.check and state is None:
+        from .check import check_parts
+
+        check_parts(config, assembled.parts, folder, trained=False)
+
+
+def _train(
+    config: Config, folder: RunFolder, assembled: Assembled, signals: StopSignals, stop_rule: StopRule
+) -> list[str]:
+    """Run the training loop, and record how it ended; return the file names of the pictures drawn."""
+    pictures: list[str] = []
+    try:
+        train_within_memory(config, folder, assembled, signals, stop_rule)
+    except Stopped as stop:
+        status = PAUSED if stop.may_go_on else STOPPED
+        folder.write_summary(run_summary(config, assembled, status, {}))
+        raise
+    except Diverged:
+        assembled.trainer.recorder.close()
+        record_outcome(folder, DIVERGED, None)
+        try:
+            if config.trainer.report:
+                _report(config, assembled, folder)
+        except DataError as unwritable:
+            print(f"warning   {unwritable}")
+        raise
+    finally:
+        if config.trainer.pictures:
+            pictures += draw_schedule(folder.path, config, assembled)
+    return pictures
 
 
 def _start_listeners(config: Config, folder: RunFolder, trainer: Trainer, outcome: Outcome) -> None:
@@ -241,34 +232,8 @@ def _first_lines(
     if state is None and before is None:
         return [f"folder    {folder.path}", *messages]
     if state is not None and before is not None:
-        return messages + _notices_on_resuming(assembled, Progress(**state["progress"]), before, config)
+        return messages + notices_on_resuming(assembled, Progress(**state["progress"]), before, config)
     return messages
-
-
-def _notices_on_resuming(
-    assembled: Assembled, progress: Progress, before: Config, config: Config
-) -> list[str]:
-    """Return what a user should know of a continued run: rows that are gone, a rate that rises again."""
-    trainer, notices = assembled.trainer, list[str]()
-    if progress.parts_per_batch > 1:
-        notices.append(division_line(trainer.step, trainer.train_batches.batch_size))
-    if trainer.recorder.rows < progress.rows:
-        notices.append(
-            f"warning   metrics.jsonl has {trainer.recorder.rows} of the {progress.rows} rows written before "
-            "the checkpoint; the others are missing"
-        )
-    if progress.step and config.trainer.epochs != before.trainer.epochs:
-        old_schedule = before.schedule.build(trainer.steps_per_epoch, before.trainer.epochs)
-        optimizers = trainer.step.update.optimizers
-        last = optimizers.stage(progress.step).lr * old_schedule.factor(progress.step - 1)
-        next_rate = optimizers.lr(progress.step)
-        if next_rate > 1.5 * last:
-            notices.append(
-                f"notice    lr rises from {last:.3g} to {next_rate:.3g}, as schedule={config.schedule.name} "
-                f"is stretched over {config.trainer.epochs} epochs; to train on at a low rate instead, start "
-                f"a new run: initialization=from_run initialization.run=FOLDER schedule=constant optim.lr=…"
-            )
-    return notices
 
 
 def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: list[str]) -> None:
