@@ -37,6 +37,9 @@ from ..without_compiler import DispatchMode
 from .heap_fragmentation import Heap, glibc
 from .receptive_field import Arguments, arguments_of, tensors_in
 
+# Updates of fused optimizers write into existing tensors only. For want of a rule for tensors without memory,
+# torch would make real ones of all weights.
+FUSED_UPDATES = {f"aten::_fused_{name}_" for name in ("adagrad", "adam", "adamw", "sgd")}
 # From the second step on, the optimizer's state and the previous batch are allocated.
 STEPS = 2
 # The heap stops growing after a few steps; its size is random, so the median of several tries is taken.
@@ -213,6 +216,8 @@ class _AllocationTracker(DispatchMode):
             self.heap.flush()
         if not self._in_backward and torch._C._current_graph_task_id() != -1:
             self._in_backward, self.before_backward = True, self.live
+        if func._schema.name in FUSED_UPDATES:
+            return None
         result = func(*args, **(kwargs or {}))
         for tensor in tensors_in(result):
             self._track(tensor)

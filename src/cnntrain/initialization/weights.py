@@ -84,7 +84,8 @@ def initialize(network: nn.Module, activation: str = "relu") -> None:
     else:
         variance_scaling(network, 1.0, fan="average")
     *_, last = _layers(network)
-    nn.init.normal_(last.weight, std=LAST_LAYER_STD)
+    if not last.weight.is_meta:
+        nn.init.normal_(last.weight, std=LAST_LAYER_STD)
 
 
 def zeros(network: nn.Module) -> None:
@@ -201,6 +202,8 @@ def group_indices(units: Tensor) -> Tensor:
 
 def _fill(network: nn.Module, draw: Callable[[Layer], object], bias: float) -> None:
     for layer in _layers(network):
+        if layer.weight.is_meta:  # without values, for which torch would import its compiler
+            continue
         draw(layer)
         if layer.bias is not None:
             nn.init.constant_(layer.bias, bias)
