@@ -26,6 +26,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from cnntrain.config.option_table import option
 
+# Flushing to the disk, a dozen times a run, is for machines that lose power, which none does here. Tests of
+# it replace this function.
+os.fsync = lambda descriptor: None
+
 CONF = Path(__file__).parents[1] / "conf"
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import cnntrain.jobs.sweep_worker
 import cnntrain.jobs.train  # noqa: F401
 
+os.fsync = lambda descriptor: None  # see conftest.py
+
 
 def run(request: dict[str, Any]) -> None:
     """Run the program in this process, as `python -m cnntrain` does; does not return."""
