@@ -32,16 +32,17 @@ def load(folder: str | Path) -> TrainedNetwork | Ensemble | ExportedNetwork:
 
     Of a folder that job=ensemble wrote, the networks whose predictions are averaged. folder: may also be a
     checkpoint, such as best.pt, which holds all that is needed, or a file that job=export wrote: .onnx, .pt2
-    or .safetensors; a folder that job=publish wrote, or "hf:user/name", what it put on the Hugging Face hub.
+    or .safetensors; a folder that job=publish wrote, or "hf:user/name", what it put on the Hugging Face hub;
+    "last", the newest run below outputs/.
     What is returned has the methods predict, classify, features and explain, which take paths, Pillow images,
     arrays and tensors, one or many.
 
     Raises DataError where the folder holds no run or its checkpoints are damaged, ConfigError where a package
     is missing that reads the file.
     """
-    from .prediction.load import load_network
+    from .prediction.load import load_for_python
 
-    return load_network(folder)
+    return load_for_python(folder)
 
 
 def train(*overrides: str) -> TrainingResult:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .config.command_line import CommandLine, parse
 from .errors import ConfigError, DataError, Interrupted, UserError
 from .machine_errors import machine_error
-from .output_streams import output_failed, quiet_output, tolerant_output
+from .output_streams import check_output, quiet_output, tolerant_output
 from .runs.file_names import CONFIG, ENSEMBLE, JOB, SWEEP_FILE
 from .settings.fields import problem, rule_of, settings_of, shorten
 from .settings.job_settings import Evaluate
@@ -80,7 +80,8 @@ def _run_command(name: str, *arguments: str) -> int:
         from .commands.machine import print_machine
 
         print_machine()
-    return int(output_failed())
+    check_output(name)
+    return 0
 
 
 def check_working_folder() -> None:
@@ -100,12 +101,14 @@ def _print_error(message: str) -> None:
 def _main(command: CommandLine) -> int:
     if "version" in command.flags:
         print(f"cnntrain {__version__}")
-        return int(output_failed())
+        check_output("--version")
+        return 0
     if "help" in command.flags:
         from .config.help_text import help_text
 
         print(help_text(command.user_folder))
-        return int(output_failed())
+        check_output("--help")
+        return 0
     check_working_folder()
     from .config.choice_files import Choices  # takes a tenth of a second to import
 
@@ -116,17 +119,19 @@ def _main(command: CommandLine) -> int:
         from .config.hydra_composer import composer_of
 
         composer_of(choices).complete(_completion(command.values["completion"]))
-        return int(output_failed())
+        check_output("-sc")
+        return 0
     if "resolve" in command.flags and "cfg" not in command.values:
         raise ConfigError(["--resolve: goes with --cfg hydra or --cfg all"])
     if "cfg" in command.values:
         _show_configuration(command, choices)
-        return int(output_failed())
+        check_output("--cfg")
+        return 0
     if command.run is not None and "multirun" in command.flags and (command.run / SWEEP_FILE).is_file():
         return _continue_sweep(command.run, command)
     if command.run is not None and command.job == "predict" and "multirun" not in command.flags:
-        return _predict(command.run, command, choices)
-    if command.run is not None:
+        _predict(command.run, command, choices)
+    elif command.run is not None:
         start_on_run(command.run, command, choices)
     elif "multirun" in command.flags:
         return _start_sweep(command, choices)
@@ -184,6 +189,7 @@ def start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     from .config.cross_checks import epochs_problems
     from .config.equivalent_command import equivalent_command
     from .config.resume_overrides import changed
+    from .config.what_is_named import is_sweep
 
     if "multirun" in command.flags:
         if (run / CONFIG).exists():
@@ -191,7 +197,7 @@ def start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
         raise ConfigError([f"run={run}: holds no sweep; one that was just started may be joined in a moment"])
     if command.job == "optimizers":
         raise ConfigError([f"run={run}: job=optimizers needs no run; leave run=… out"])
-    if command.job in ("report", "leaderboard") and stored_config.is_sweep(run):
+    if command.job in ("report", "leaderboard") and is_sweep(run):
         _judge_sweep(run, command)
         return
     if command.job == "ensemble":
@@ -205,11 +211,8 @@ def start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
     before = stored_config.read(run)
     if problems := rule_problems(before):
         raise DataError(f"{run / CONFIG}: {problems[0]}")
-    if before.job not in ("train", "head"):
-        command_line = equivalent_command(before, choices)
-        raise DataError(
-            f"run={run}: was made by job={before.job}, which trains nothing; train with: {command_line}"
-        )
+    if (wrong := stored_config.trains_nothing(before)) is not None:
+        raise DataError(f"run={run}: {wrong}; train with: {equivalent_command(before, choices)}")
     if command.job in (None, "train") and (run / JOB).is_file():
         command_line = equivalent_command(before, choices)
         raise DataError(
@@ -227,15 +230,14 @@ def start_on_run(run: Path, command: CommandLine, choices: Choices) -> None:
         dispatch.start_on_run(run, before, config)
 
 
-def _predict(run: Path, command: CommandLine, choices: Choices) -> int:
-    """Predict images with what was trained; return the exit code."""
+def _predict(run: Path, command: CommandLine, choices: Choices) -> None:
+    """Predict images with what was trained."""
     from .config.prediction import prediction_config, with_overrides
 
     config = prediction_config(run, command.overrides, choices)
     from .jobs.dispatch import start_prediction
 
     start_prediction(run, config, lambda stored: with_overrides(stored, command.overrides, choices))
-    return int(output_failed())
 
 
 def _judge_sweep(run: Path, command: CommandLine) -> None:
@@ -254,10 +256,10 @@ def _judge_sweep(run: Path, command: CommandLine) -> None:
 
 def _start_ensemble(run: Path, command: CommandLine, choices: Choices) -> None:
     """Average the best jobs of a sweep."""
-    from .config import stored_config
     from .config.pipeline import configure
+    from .config.what_is_named import is_sweep
 
-    if not stored_config.is_sweep(run):
+    if not is_sweep(run):
         raise ConfigError([f"run={run}: is no sweep; name runs by ensemble.members=[FOLDER,FOLDER]"])
     checked = configure(command.overrides, choices)
     from .jobs.dispatch import start_on_sweep

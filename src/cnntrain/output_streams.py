@@ -12,23 +12,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from .errors import UserError
+
 # Columns of the label with which the first lines of a run begin: data, network, device, notice.
 LABEL_WIDTH = 10
+CLOSED = "it is closed"
 
 
 class _Tolerant:
-    """A text stream whose failing writes are dropped: what is printed is also in the run's folder."""
+    """A text stream whose failing writes are dropped: what is printed is also in the run's folder.
+
+    failure: why nothing more is written, None where all of it was, or a reader has read enough.
+    """
 
     def __init__(self, stream: TextIO | None):
         self._stream = stream
-        self.failed = False
+        self.failure = CLOSED if stream is None else None
 
     def write(self, text: str) -> int:
         try:
             if self._stream is not None:
                 self._stream.write(text)
         except UnicodeEncodeError:
-            self.write(text.encode("ascii", "backslashreplace").decode())
+            encoding = getattr(self._stream, "encoding", None) or "ascii"
+            self.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except (OSError, ValueError) as error:
             self._drop(error)
         return len(text)
@@ -43,7 +50,8 @@ class _Tolerant:
     def _drop(self, error: OSError | ValueError) -> None:
         """Write nothing more; a reader that has read enough, such as head, is no failure."""
         self._stream = None
-        self.failed = getattr(error, "errno", None) != errno.EPIPE
+        if getattr(error, "errno", None) != errno.EPIPE:
+            self.failure = getattr(error, "strerror", None) or CLOSED
 
     def is_open(self) -> bool:
         return self._stream is not None
@@ -115,10 +123,14 @@ def can_print(text: str) -> bool:
     return True
 
 
-def output_failed() -> bool:
-    """Return whether standard output did not take what was printed inside `tolerant_output`."""
+def check_output(name: str) -> None:
+    """Raise UserError where standard output did not take what was printed inside `tolerant_output`.
+
+    name: what was to be printed, for the message. A reader that has read enough is no failure.
+    """
     sys.stdout.flush()
-    return isinstance(sys.stdout, _Tolerant) and sys.stdout.failed
+    if isinstance(sys.stdout, _Tolerant) and sys.stdout.failure is not None:
+        raise UserError(f"{name}: standard output could not be written ({sys.stdout.failure})")
 
 
 def output_is_read() -> bool:

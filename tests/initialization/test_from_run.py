@@ -240,7 +240,7 @@ def test_an_unusable_source_is_reported_before_any_folder_is_created(
     empty.mkdir()
     for folder, exit_code, message in (
         ("unfinishd", 3, "initialization.run=unfinishd: there is no such folder; did you mean unfinished?"),
-        ("empty", 3, "initialization.run=empty: holds no run (no config.yaml)"),
+        ("empty", 3, "initialization.run=empty: is an empty folder; name the folder that a run printed"),
         ("unfinished", 3, "initialization.run=unfinished: has no best weights yet (checkpoints/best.pt)"),
         ("''", 2, "initialization.run: is not set; write initialization.run=FOLDER"),
     ):

@@ -151,6 +151,17 @@ def test_images_that_cannot_be_read_are_named_left_out_and_counted(
         ([], 2, "predict.images: is not set; write predict.images=PATH"),
         (["predict.images=a", "predict.file=x.jpg"], 2, "predict.file=x.jpg: is the name of an image"),
         (["predict.images=a", "data.limit=3"], 2, "data.limit=3: has no effect on job=predict"),
+        (
+            ["predict.images=a", "predict.file=p.ndjson", "predict.format=csv"],
+            2,
+            "let the name end with .csv",
+        ),
+        (
+            ["predict.images=a", "predict.file=p.CSV", "predict.format=jsonl"],
+            2,
+            "contradicts predict.file=p.CSV",
+        ),
+        (["predict.images=a", "predict.file=p.json"], 2, "let it end with .jsonl or .csv"),
         (["predict.images=a", "predict.explain_method=gradient"], 2, "needs predict.explain=true"),
         (["predict.images=a", "predict.explain=true", "predict.sheet=false"], 2, "draws into the"),
         (["predict.images=nowhere"], 3, "predict.images=nowhere: does not exist"),
@@ -233,7 +244,7 @@ def test_checkpoints_and_ensembles_predict_as_runs_do(run: Path, capsys: pytest.
 
 
 def test_prediction_ends_when_nobody_reads_it_and_fails_where_it_cannot_be_written(
-    run: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     read = []
 
@@ -251,13 +262,24 @@ def test_prediction_ends_when_nobody_reads_it_and_fails_where_it_cannot_be_writt
 
     monkeypatch.setattr("cnntrain.prediction.prediction_stream.decode", noted)
     names = [str(path) for path in fill(Path("photos"), 1).rglob("*.*")] * 100
-    for stream, code in ((Closed(), 0), (Full(), 1)):
+    for stream, code, words in (
+        (Closed(), 0, ""),
+        (
+            Full(),
+            1,
+            "cnntrain: predict.file=-: standard output could not be written (No space left on device)\n",
+        ),
+        (None, 1, "cnntrain: predict.file=-: standard output could not be written (it is closed)\n"),
+    ):
         read.clear()
-        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(names)))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(names).encode())))
         monkeypatch.setattr("sys.stdout", stream)
         arguments = ["predict.images=-", "predict.file=-", "predict.batch_size=10"]
         assert main(["predict", f"run={run}", *arguments]) == code
+        assert capsys.readouterr().err == words
         assert len(read) < 100
+        if stream is not None:  # what is lost is said of the program's other output alone
+            assert main(["predict", f"run={run}", "predict.images=photos", "predict.sheet=false"]) == 0
     monkeypatch.setattr("sys.stdout", io.StringIO())
     monkeypatch.setattr("cnntrain.prediction.result_rows.CsvRows.add", failing)
     assert main(["predict", f"run={run}", "predict.images=photos", "predict.file=p.csv"]) == 3

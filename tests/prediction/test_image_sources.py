@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
+import random
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ import torch
 from PIL import Image
 
 from cnntrain.errors import DataError
-from cnntrain.prediction.image_sources import find_images, label_of
+from cnntrain.prediction.image_sources import find_images, label_of, names_in
 from cnntrain.prediction.prediction_stream import read_source
 
 NAMES = ["a b/0.png", "a b/1.png", "a b/c-d/2.png", "a b/c/3.png", "a b/é.png", "a b/猫 1.png"]
@@ -37,7 +40,7 @@ def test_every_source_of_the_same_images_has_them_in_the_same_order(monkeypatch:
     np.savez("fortran.npz", images=np.asfortranarray(pixels))
     numbered = [f"images[{number}]" for number in range(6)]
     parts = [*(f"x_train[{number}]" for number in range(4)), "x_test[0]", "x_test[1]"]
-    monkeypatch.setattr("sys.stdin", io.StringIO("\r\n".join(NAMES) + "\n\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\r\n".join(NAMES).encode() + b"\n\n")))
     for where, names in (
         ("a b", NAMES),
         ("a b/**", NAMES),
@@ -101,9 +104,75 @@ def test_what_has_no_images_is_refused_in_words(
     with zipfile.ZipFile("cut.npz", "w") as archive:
         archive.writestr("images.npy", whole.getvalue()[:300])
     Path("a.zip").write_bytes(b"")
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     with pytest.raises(DataError, match=expected):
         find_images(where)
+
+
+class Chunks(io.BytesIO):
+    """A stream that hands out pieces of its content of these sizes."""
+
+    def __init__(self, content: bytes, sizes: Iterator[int]):
+        super().__init__(content)
+        self._sizes = sizes
+
+    def read1(self, size: int | None = -1) -> bytes:
+        return super().read1(next(self._sizes))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_names_of_any_bytes_are_read_from_lines_and_between_nul_characters(seed: int) -> None:
+    rng = random.Random(seed)
+    separator = (b"\n", b"\r\n", b"\0")[seed % 3]
+    allowed = sorted(set(range(256)) - set(b"\0\r\n"))
+    names = [bytes(rng.choices(allowed, k=rng.randrange(1, 30))) for _ in range(rng.randrange(1, 8))]
+    content = separator.join(names) + (separator if separator == b"\0" or rng.random() < 0.5 else b"")
+    sizes = [rng.randrange(1, 40) for _ in range(5)]
+    found = names_in(Chunks(content, itertools.cycle(sizes)))
+    assert [os.fsencode(name) for name in found] == names
+
+
+def test_names_between_nul_characters_may_have_line_breaks() -> None:
+    assert list(names_in(io.BytesIO(b"a\nb.png\0c.png\r\0"))) == ["a\nb.png", "c.png\r"]
+
+
+def test_what_is_no_image_in_a_folder_is_yielded_with_its_reason_in_the_same_order_always(
+    folder: Path,
+) -> None:
+    names = [b"a/1.png", b"a/\xff.png", b"b/2.png"]
+    for name in names:
+        path = os.path.join(os.fsencode(folder), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(os.fsdecode(path)).touch()
+    for name in ("gone.png", "away.png"):
+        (folder / "a" / name).symlink_to("nowhere")
+    (folder / "b" / "up").symlink_to(folder)
+    os.mkfifo(folder / "b" / "pipe.png")
+    found = {os.path.relpath(source.name, folder): source.no_image for source in find_images(str(folder))}
+    assert list(found) == [
+        "a/away.png",
+        "a/gone.png",
+        "a/1.png",
+        "a/\udcff.png",
+        "b/pipe.png",
+        "b/up",
+        "b/2.png",
+    ]
+    whole = [os.fsencode(name) for name, reason in found.items() if reason is None]
+    assert whole == names
+    assert (
+        found["a/gone.png"]
+        == found["b/pipe.png"]
+        == ("is no file but a pipe, a device or a link to nothing; remove it")
+    )
+    assert str(found["b/up"]).startswith(f"is a link to {folder}, whose images would be counted twice")
+
+
+def test_a_file_with_the_name_of_a_pattern_is_that_file() -> None:
+    for name in ("*.png", "[a]*.png", "a.png"):
+        Path(name).touch()
+    for name in ("*.png", "[a]*.png"):
+        assert [source.name for source in find_images(name)] == [name]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,3 +98,15 @@ def test_probabilities_are_not_negative() -> None:
     assert float(nothing_left.sum()) > 1
     _, row = written("csv", Fixed("classes", ["a", "b"], rejects=True), nothing_left.tolist())
     assert row[-2:] == ["none of them", "0.0"]
+
+
+def test_bytes_of_names_that_are_not_utf8_are_escaped_and_come_back_from_json() -> None:
+    name = os.fsdecode(b"\xe4 \xc3\xa4.png")
+    for kind, row in (
+        ("csv", r"\udce4 ä.png,1.0"),
+        ("jsonl", r'{"file": "\udce4 ä.png", "values": {"a": 1.0}}'),
+    ):
+        stream = io.StringIO()
+        FORMATS[kind](stream, Fixed("values", ["a"]), 1).add([name], torch.ones(1, 1))
+        assert stream.getvalue().splitlines()[-1] == row
+    assert os.fsencode(json.loads(stream.getvalue())["file"]) == os.fsencode(name)

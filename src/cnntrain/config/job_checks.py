@@ -83,6 +83,7 @@ def _predict(config: Config) -> Iterator[str]:
         )
     if is_image_name(PurePath(settings.file).name or "-"):
         yield f"predict.file={settings.file}: is the name of an image; let it end with .csv or .jsonl"
+    yield from _table_name(settings)
     if settings.top != Predict().top and target != "classes":
         yield f"predict.top={settings.top}: has no effect on {target}, all of which are written; leave it out"
     if settings.explain and settings.sheet is False:

@@ -13,6 +13,7 @@ from . import stored_config
 from .choice_files import Choices
 from .pipeline import configure
 from .resume_overrides import changed
+from .what_is_named import CHECKPOINT, has_images, no_run
 
 
 def prediction_config(run: Path, overrides: list[str], choices: Choices) -> Config | None:
@@ -25,7 +26,7 @@ def prediction_config(run: Path, overrides: list[str], choices: Choices) -> Conf
     stored = _stored(run)
     base = configure([], choices).config if stored is None else stored
     config = with_overrides(base, overrides, choices)
-    is_checkpoint = stored is None and run.suffix == ".pt"
+    is_checkpoint = stored is None and run.suffix == CHECKPOINT
     return None if is_checkpoint else config
 
 
@@ -41,20 +42,20 @@ def with_overrides(stored: Config, overrides: list[str], choices: Choices) -> Co
 
 def _stored(run: Path) -> Config | None:
     """Return the stored configuration, None where there is none but in a file; raises DataError."""
+    if run.suffix in (CHECKPOINT, *file_names.EXPORTED) and not run.exists():
+        raise DataError(f"run={run}: {no_run(run)}")
     if run.suffix in file_names.EXPORTED and not run.is_dir():
-        if not run.is_file():
-            raise DataError(f"run={run}: there is no such file")
         return None
     folder = run
-    if run.suffix == ".pt":
+    if run.suffix == CHECKPOINT:
         folder = run.parent.parent
         if run.parent.name != file_names.CHECKPOINTS or not (folder / file_names.CONFIG).is_file():
             return None
     if is_ensemble(run):
         folder = member_folders(run)[0]
+    if folder == run and has_images(run) and (wrong := no_run(run)) is not None:
+        raise DataError(f"run={run}: {wrong}, and the images by predict.images={run}")
     config = stored_config.read(folder)
-    if config.job not in ("train", "head"):
-        raise DataError(
-            f"run={run}: was made by job={config.job}, which trains nothing; name a training's run"
-        )
+    if (wrong := stored_config.trains_nothing(config)) is not None:
+        raise DataError(f"run={run}: {wrong}; name a training's run")
     return config

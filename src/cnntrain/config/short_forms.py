@@ -70,16 +70,16 @@ def _setting_of_custom(group: str, choices: Choices) -> str | None:
 def _run(value: str) -> str:
     path = expanded(value)
     if value == LAST and not path.exists():
-        return str(_newest_run())
+        return str(newest_run())
     if path.name == file_names.BEST and path.parent.name == file_names.CHECKPOINTS:
         return str(path.parent.parent)
     return value
 
 
-def _newest_run() -> Path:
+def newest_run() -> Path:
     """Return the run or ensemble below outputs/ that was started or continued last; jobs of sweeps are none.
 
-    Nor are folders of jobs that train nothing, which have no checkpoints.
+    Nor are folders of jobs that train nothing, which have no checkpoints. Raises DataError.
     """
     found = dict[Path, int]()
     for folder, folders, files in os.walk(OUTPUTS):

@@ -10,11 +10,14 @@ from ..errors import DataError
 from ..runs import file_names
 from ..settings.config_tree import GROUPS, OF_SWEEPS, Config
 from ..settings.fields import convert, is_fixed, problem, rule_of, settings_of, shorten, type_of
-from ..settings.nearest_name import nearest
 from ..settings.option import Option
 from ..version import __version__
 from .option_table import OPTIONS, option
 from .read_yaml import dump_yaml, parse_yaml
+from .what_is_named import no_run
+
+# Jobs that make a network.
+TRAINING = ("train", "head")
 
 
 def to_yaml(config: Config, with_search: bool = False) -> str:
@@ -96,35 +99,17 @@ def _set_values(settings: Any, content: dict[Any, Any], prefix: str) -> list[str
     return problems
 
 
-def is_sweep(folder: Path) -> bool:
-    """Return whether a folder is that of a sweep: of jobs, and no run itself."""
-    files = (file_names.SWEEP_FILE, file_names.HYDRA_SWEEP)
-    return not (folder / file_names.CONFIG).exists() and any((folder / name).is_file() for name in files)
+def trains_nothing(config: Config) -> str | None:
+    """Return in words that the job of a stored configuration trains no network, None where it does."""
+    return None if config.job in TRAINING else f"was made by job={config.job}, which trains nothing"
 
 
 def read(folder: Path, setting: str = "run") -> Config:
     """Return the configuration in a run's folder, which `setting` named; raises DataError where none is."""
     file = folder / file_names.CONFIG
+    if (wrong := no_run(folder)) is not None:
+        raise DataError(f"{setting}={shorten(folder)}: {wrong}")
     try:
-        if folder.is_file():
-            run = folder.parent.parent if folder.parent.name == file_names.CHECKPOINTS else folder.parent
-            raise DataError(f"{setting}={folder}: is a file; write the folder of the run, {setting}={run}")
-        if not folder.is_dir():
-            near = nearest(folder.name, [entry.name for entry in folder.parent.glob("*") if entry.is_dir()])
-            hint = f"; did you mean {folder.parent / near}?" if near else ""
-            raise DataError(f"{setting}={shorten(folder)}: there is no such folder{hint}")
-        if is_sweep(folder):
-            jobs = sorted(file.parent for file in folder.glob(f"*/{file_names.CONFIG}"))
-            job = jobs[0] if jobs else folder / "0000"
-            raise DataError(
-                f"{setting}={folder}: is the folder of a sweep; name one of its jobs, as in {setting}={job}, "
-                "or go on with it by -m, compare its jobs by job=report"
-            )
-        if not file.is_file():
-            raise DataError(
-                f"{setting}={folder}: holds no run (no {file_names.CONFIG}); "
-                "name the folder that a run printed"
-            )
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: is not UTF-8 (byte {error.start})") from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +19,22 @@ EXTENSIONS = (
 # Photos that Pillow does not read.
 TO_CONVERT = (".heic", ".heif", ".hif")
 MAX_NAMED = 5
+# What is done with an entry of a folder that cannot be used.
+Refuse = Callable[["NoImage"], None]
 # What systems and programs leave in folders, beside names that begin with a dot.
 OF_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information")
+
+
+class NoImage(DataError):
+    """An entry of a folder that cannot be used; reason: what it is, and what to do."""
+
+    def __init__(self, path: str, reason: str):
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{shorten(path, 300)}: {reason}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.path, self.reason)
 
 
 @dataclass
@@ -67,7 +81,7 @@ class NotUsed:
 
 def is_hidden(name: str) -> bool:
     """Return whether a file or folder is hidden, or left by a system or a program."""
-    return name[0] == "." or name.lower() in OF_SYSTEMS
+    return name.startswith(".") or name.lower() in OF_SYSTEMS
 
 
 def folders_in(root: Path) -> list[str]:
@@ -139,46 +153,84 @@ def images_below(root: Path) -> Iterator[str]:
     return _image_files(root, NotUsed())
 
 
-def _image_files(folder: Path, not_used: NotUsed) -> Iterator[str]:
+def images_and_others_below(root: Path) -> Iterator[str | NoImage]:
+    """Yield the sorted paths of all image files in a folder and its subfolders, and what cannot be used.
+
+    Names need not be UTF-8. Raises DataError where the folder itself cannot be read.
+    """
+    others = deque[NoImage]()
+    for path in _image_files(root, NotUsed(), others.append, any_name=True):
+        while others:
+            yield others.popleft()
+        yield path
+    yield from others
+
+
+def _raise(error: NoImage) -> None:
+    raise error
+
+
+def _image_files(
+    folder: Path, not_used: NotUsed, refuse: Refuse = _raise, any_name: bool = False
+) -> Iterator[str]:
     """Yield the sorted paths of the image files in a folder and its subfolders, without hidden ones.
 
-    Not more than the names in the folders on the way to a file are held in memory.
+    Not more than the names in the folders on the way to a file are held in memory. refuse: called with what
+    cannot be used. any_name: whether names need not be UTF-8.
     """
-    pending = [iter(_entries(folder, folder, not_used))]
+    pending = [iter(_entries(folder, folder, not_used, refuse, any_name))]
     while pending:
         entry = next(pending[-1], None)
         if entry is None:
             pending.pop()
         elif entry.endswith(os.sep):
             not_used.nested.append(os.path.relpath(entry, folder.parent))
-            pending.append(iter(_entries(Path(entry), folder, not_used)))
+            pending.append(iter(_entries(Path(entry), folder, not_used, refuse, any_name)))
         else:
             yield entry
 
 
-def _entries(parent: Path, root: Path, not_used: NotUsed) -> list[str]:
+def _entries(parent: Path, root: Path, not_used: NotUsed, refuse: Refuse, any_name: bool) -> list[str]:
     """Return the sorted paths of the images and the folders in a folder, those of folders with a / behind.
 
     So they are in the order of the paths below them.
     """
-    found = []
+    found, refused = [], []
     try:
         with os.scandir(parent) as entries:
             for entry in entries:
-                _check_name(entry)
-                if is_hidden(entry.name):
-                    not_used.hidden[entry.name] += 1
-                elif entry.is_dir():
-                    _check_link(entry, root)
-                    found.append(entry.path + os.sep)
-                elif is_image_name(entry.name):
-                    _check_is_file(entry)
-                    found.append(entry.path)
-                else:
-                    not_used.others[os.path.splitext(entry.name)[1]] += 1
+                try:
+                    if (path := _used(entry, root, not_used, any_name)) is not None:
+                        found.append(path)
+                except NoImage as error:
+                    refused.append(error)
     except OSError as error:
-        raise _unreadable(Path(error.filename or parent), error) from error
+        refused.append(_unreadable(Path(error.filename or parent), error))
+        if parent == root:
+            raise refused[-1] from error
+    for problem in sorted(refused, key=lambda one: one.path):
+        refuse(problem)
     return sorted(found)
+
+
+def _used(entry: os.DirEntry[str], root: Path, not_used: NotUsed, any_name: bool) -> str | None:
+    """Return the path of an image or a folder, that of a folder with a / behind; None for what is not used.
+
+    Raises NoImage.
+    """
+    if not any_name:
+        _check_name(entry)
+    if is_hidden(entry.name):
+        not_used.hidden[entry.name] += 1
+    elif entry.is_dir():
+        _check_link(entry, root)
+        return entry.path + os.sep
+    elif is_image_name(entry.name):
+        _check_is_file(entry)
+        return entry.path
+    else:
+        not_used.others[os.path.splitext(entry.name)[1]] += 1
+    return None
 
 
 def is_image_name(name: str) -> bool:
@@ -187,36 +239,36 @@ def is_image_name(name: str) -> bool:
 
 
 def _check_name(entry: os.DirEntry[str]) -> None:
-    """Raise DataError for a name that is not UTF-8, which no file of a run could hold."""
+    """Raise NoImage for a name that is not UTF-8, which no file of a run could hold."""
     try:
         entry.name.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"{shorten(entry.path, 300)}: this name is not UTF-8; rename it") from error
+        raise NoImage(entry.path, "this name is not UTF-8; rename it") from error
 
 
 def _check_link(entry: os.DirEntry[str], root: Path) -> None:
-    """Raise DataError for a link to a folder whose images are counted already, above, beside or below it."""
+    """Raise NoImage for a link to a folder whose images are counted already, above, beside or below it."""
     if not entry.is_symlink():
         return
     target, real_root = Path(entry.path).resolve(), root.resolve()
     if target == real_root or target in real_root.parents or real_root in target.parents:
-        raise DataError(
-            f"{entry.path}: is a link to {target}, whose images would be counted twice; remove the link"
+        raise NoImage(
+            entry.path, f"is a link to {target}, whose images would be counted twice; remove the link"
         )
 
 
 def _check_is_file(entry: os.DirEntry[str]) -> None:
-    """Raise DataError for what only looks like an image: a named pipe, a device, a link to nothing."""
+    """Raise NoImage for what only looks like an image: a named pipe, a device, a link to nothing."""
     if not entry.is_file():
-        raise DataError(f"{entry.path}: is no file but a pipe, a device or a link to nothing; remove it")
+        raise NoImage(entry.path, "is no file but a pipe, a device or a link to nothing; remove it")
 
 
-def _unreadable(path: Path, error: OSError) -> DataError:
+def _unreadable(path: Path, error: OSError) -> NoImage:
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: does not exist; specify a folder of images")
+        return NoImage(str(path), "does not exist; specify a folder of images")
     if isinstance(error, NotADirectoryError):
-        return DataError(f"{path}: is a file; specify a folder of images")
-    return DataError(f"{path}: cannot be read ({error.strerror}); {remedy(error)}")
+        return NoImage(str(path), "is a file; specify a folder of images")
+    return NoImage(str(path), f"cannot be read ({error.strerror}); {remedy(error)}")
 
 
 def _first(names: list[str]) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import ConfigError, DataError, UserError
-from ..output_streams import output_is_read, print_labelled
+from ..output_streams import check_output, output_is_read, print_labelled
 from ..prediction.explain_pixels import explain_pixels
 from ..prediction.explanation import Explanation
 from ..prediction.exported import ExportedNetwork
@@ -65,7 +65,9 @@ def predict(run: Path, config: Config | None, change: Callable[[Config], Config]
     if is_whole and _draws_sheet(settings, output) and tally.predicted:
         files.append(output.sheet(tally.digest()))
         _draw_sheet(files[-1], predictor, tally, settings.explain_method if settings.explain else None)
-    if not output.to_standard_output:
+    if output.to_standard_output:
+        check_output("predict.file=-")
+    else:
         print_labelled([f"predicted {tally.summary()} ({tally.predicted / seconds:.0f} images/s)"])
         print("\n".join(map(str, files)), flush=True)
     if tally.unreadable:

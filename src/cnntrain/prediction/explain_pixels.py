@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
 import torch
 from torch import Tensor
 
@@ -15,14 +13,6 @@ from .predictor import NONE_OF_THEM, Predictor, with_none_of_them
 # The least number of which a logarithm is taken.
 TINY = torch.finfo(torch.float32).tiny
 METHODS = ("occlusion", "gradient")
-
-
-@runtime_checkable
-class Differentiable(Protocol):
-    """A predictor whose scores have a gradient."""
-
-    def gradient_map(self, pixels: Tensor, index: int) -> Tensor:
-        """Return the gradient map (H, W) of one image for the class, attribute or value at an index."""
 
 
 def explain_pixels(predictor: Predictor, pixels: Tensor, class_name: str | None, method: str) -> Explanation:
@@ -43,8 +33,6 @@ def explain_pixels(predictor: Predictor, pixels: Tensor, class_name: str | None,
     if method == "occlusion":
         follow = FOLLOWED[predictor.target]
         values = occlusion_map(lambda images: follow(answers(images)[1], index), pixels, predictor.batch_size)
-    elif not isinstance(predictor, Differentiable):
-        raise ValueError("an exported network has no gradient; use method='occlusion'")
     elif index == len(predictor.names):
         raise ValueError(f"{NONE_OF_THEM!r} has no score and no gradient; use method='occlusion'")
     else:

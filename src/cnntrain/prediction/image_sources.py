@@ -7,38 +7,44 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 from torch import Tensor
 
 from ..data.archive import is_archive
-from ..data.folder_scan import EXTENSIONS, images_below, is_image_name
+from ..data.folder_scan import EXTENSIONS, NoImage, images_and_others_below, is_image_name
 from ..data.npz_stream import identity, stream_images
 from ..errors import DataError
 from ..machine_errors import remedy
 from ..settings.fields import expanded, shorten
 
 STANDARD_INPUT = "-"
+# Bytes that are read from it at once, if there are so many.
+CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
 class Source:
     """One image: its file, or its pixels uint8 (H, W, C) where it is part of a file of arrays.
 
-    name: as in the results. version: a text that differs when the file was replaced.
+    name: as in the results; of a file whose name is not UTF-8, as os.fsdecode returns it. version: a text
+    that differs when the file was replaced. no_image: why it cannot be read, if that is known already.
     """
 
     name: str
     pixels: Tensor | None = None
     version: str = ""
+    no_image: str | None = None
 
 
 def find_images(where: str) -> Iterator[Source]:
     """Yield the images that predict.images names; raises DataError where there is none.
 
     where: an image file, a folder with all its subfolders, a pattern with *, an .npz file, or "-" for the
-    names of files on standard input, one a line.
+    names of files on standard input, one a line, or each with a NUL character behind it.
     """
     found = _found(where)
     first = next(found, None)
@@ -59,9 +65,9 @@ def label_of(where: str) -> str:
 def _found(where: str) -> Iterator[Source]:
     path = expanded(where)
     if where == STANDARD_INPUT:
-        return _listed(sys.stdin)
+        return _listed()
     if os.path.isdir(path):
-        return map(_of_file, images_below(path))
+        return _of_folder(path)
     if not os.path.exists(path):
         return _matching(where)
     if not os.access(path, os.R_OK):
@@ -85,20 +91,48 @@ def _matching(pattern: str) -> Iterator[Source]:
             continue
         if os.path.isdir(match):
             if "**" not in pattern:  # which matches the files of its folders, too
-                yield from map(_of_file, images_below(Path(match)))
+                yield from _of_folder(Path(match))
         elif is_image_name(os.path.basename(match)):
             yield _of_file(match)
 
 
-def _listed(lines: Iterator[str] | None) -> Iterator[Source]:
-    """Yield the images whose names are the lines of standard input."""
+def _of_folder(folder: Path) -> Iterator[Source]:
+    for found in images_and_others_below(folder):
+        yield Source(found.path, no_image=found.reason) if isinstance(found, NoImage) else _of_file(found)
+
+
+def _listed() -> Iterator[Source]:
+    """Yield the images whose names are on standard input."""
+    if sys.stdin is None:  # closed
+        return
     try:
-        for line in lines or ():
-            if name := line.rstrip("\r\n"):
-                yield _of_file(name)
-    except (OSError, ValueError) as error:  # closed, or not text
+        yield from map(_of_file, names_in(cast(BufferedIOBase, sys.stdin.buffer)))
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"predict.images=-: standard input cannot be read ({reason})") from error
+
+
+def names_in(stream: BufferedIOBase) -> Iterator[str]:
+    """Yield the names of files in a stream, each as soon as it is there, as os.fsdecode returns them.
+
+    They are lines, or end with NUL characters, as `find -print0` and `ls --zero` write them: the latter if
+    there is one in what is read at first.
+    """
+    separator, rest = b"", b""
+    while chunk := stream.read1(CHUNK):
+        rest += chunk
+        separator = separator or (b"\0" if b"\0" in rest else b"\n" if b"\n" in rest else b"")
+        if separator:
+            *whole, rest = rest.split(separator)
+            yield from _names(whole, separator)
+    yield from _names([rest], separator)
+
+
+def _names(entries: list[bytes], separator: bytes) -> Iterator[str]:
+    """Yield the names that are not empty, lines without the line ends of Windows."""
+    for entry in entries:
+        if name := entry if separator == b"\0" else entry.rstrip(b"\r"):
+            yield os.fsdecode(name)
 
 
 def _of_file(path: str) -> Source:

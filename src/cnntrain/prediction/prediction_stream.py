@@ -61,6 +61,8 @@ def predictions(predictor: Predictor, sources: Iterable[Source]) -> Iterator[tup
 
 def read_source(source: Source, shape: tuple[int, int, int], resize: str) -> Tensor:
     """Return an image, uint8 of this shape; raises almost any exception where it cannot be read."""
+    if source.no_image is not None:
+        raise ValueError(source.no_image)
     if source.pixels is None:
         return decode(source.name, shape, resize)
     return as_stored(source.pixels, shape, resize)
@@ -83,7 +85,7 @@ def as_stored(pixels: Tensor, shape: tuple[int, int, int], resize: str) -> Tenso
 
 def why(source: Source, error: Exception) -> str:
     """Return why an image could not be read, for a message."""
-    if source.pixels is not None:
+    if source.pixels is not None or source.no_image is not None:
         return str(error)
     if os.path.isdir(source.name):
         return "is a folder"

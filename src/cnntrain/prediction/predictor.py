@@ -56,6 +56,12 @@ class Predictor(Protocol):
         images: uint8 (N, height, width, channels) of `image_shape`, on the CPU.
         """
 
+    def gradient_map(self, pixels: Tensor, index: int) -> Tensor:
+        """Return the gradient map (H, W) of one image for the class, attribute or value at an index.
+
+        Raises ValueError where the predictor has no gradients.
+        """
+
 
 def with_none_of_them(predictor: Predictor, results: Tensor) -> tuple[list[str], Tensor]:
     """Return the names of the possible answers and their probabilities (N, K) for predicted classes (N, K).

@@ -6,6 +6,7 @@ import csv
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +23,19 @@ class Writable(Protocol):
     def write(self, text: str, /) -> object: ...
 
 
+@dataclass(frozen=True)
+class _Utf8:
+    r"""Text to a stream as UTF-8 whatever its encoding: bytes of names that are none are written as \udcXX.
+
+    In JSON, readers have them back as os.fsdecode returned them.
+    """
+
+    stream: Writable
+
+    def write(self, text: str, /) -> object:
+        return self.stream.write(text.encode("utf-8", "backslashreplace").decode())
+
+
 class ResultRows(ABC):
     """Writes what was predicted of each image: its classes, the most probable first, attributes or values.
 
@@ -29,7 +43,7 @@ class ResultRows(ABC):
     """
 
     def __init__(self, stream: Writable, predictor: Predictor, top: int):
-        self._stream = stream
+        self._stream = _Utf8(stream)
         self._predictor = predictor
         answers = len(predictor.names) + predictor.rejects
         self._top = min(top, answers)
@@ -63,7 +77,7 @@ class CsvRows(ResultRows):
 
     def __init__(self, stream: Writable, predictor: Predictor, top: int):
         super().__init__(stream, predictor, top)
-        self._writer = csv.writer(stream, lineterminator="\n")
+        self._writer = csv.writer(self._stream, lineterminator="\n")
         names = predictor.names
         if predictor.target == "classes":
             more = [f"{part}_{rank}" for rank in range(2, self._top + 1) for part in ("class", "probability")]

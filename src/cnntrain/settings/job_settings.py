@@ -91,7 +91,7 @@ class Predict:
         "",
         "an image, a folder with its subfolders, a pattern such as 'photos/*.jpg', an .npz file with an "
         "array `images` (else x_train, x_val and x_test), or - for names of files on standard input, one a "
-        "line",
+        "line, or as `find -print0` writes them",
         resume="free",
     )
     file: str = setting(
