@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from .errors import ConfigError, Interrupted, UserError, first_line
+from .kept_state import state_kept
 from .machine_errors import machine_error
 from .settings.fields import shorten
 from .settings.nearest_name import did_you_mean
@@ -27,13 +27,6 @@ INSTALLED = (
     str(Path(torch.__file__).resolve().parents[1]),
     str(Path(inspect.__file__).resolve().parent),
 )
-# What a user's code may change of the process by mistake, on which training depends: how it is read and set.
-PROCESS_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-    "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "torch's default device": (torch.get_default_device, torch.set_default_device),
-    "whether torch computes gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "the working directory": (os.getcwd, os.chdir),
-}
 BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -78,7 +71,7 @@ class UserFunction:
     def call(self, *values: Any, **given: Any) -> Any:
         """Return what a call with the program's values and the user's arguments returns.
 
-        Raises ConfigError where it cannot be called, fails, or changes PROCESS_STATE.
+        Raises ConfigError where it cannot be called, fails, or changes the state of the process.
         """
         function = self.load()
         with self.running(f"calling {self.name}"):
@@ -90,27 +83,24 @@ class UserFunction:
 
     @contextmanager
     def running(self, action: str, error_type: Callable[[str], UserError] | None = None) -> Iterator[None]:
-        """Raise where the user's code in the context fails, with its line, or changes PROCESS_STATE.
+        """Raise where the user's code in the context fails, with its line, or changes the process.
 
-        error_type: makes the error of a line; by default a ConfigError.
+        Its state (`kept_state.PARTS`) is put back. error_type: makes the error of a line; by default a
+        ConfigError.
         """
-        before = {name: read() for name, (read, _) in PROCESS_STATE.items()}
         failed = error_type or (lambda line: ConfigError([line]))
-        try:
-            yield
-        except SystemExit as error:
-            line = f"{self.prefix}: {action} ended the program by sys.exit({error.code})"
-            raise failed(line) from error
-        except (KeyboardInterrupt, Interrupted, UserError):
-            raise
-        except BaseException as error:
-            if machine_error(error) is not None:
+        with state_kept() as changed:
+            try:
+                yield
+            except SystemExit as error:
+                line = f"{self.prefix}: {action} ended the program by sys.exit({error.code})"
+                raise failed(line) from error
+            except (KeyboardInterrupt, Interrupted, UserError):
                 raise
-            raise failed(f"{self.prefix}: {action} failed{self._described(error)}") from error
-        finally:
-            changed = [name for name, (read, _) in PROCESS_STATE.items() if read() != before[name]]
-            for name in changed:
-                PROCESS_STATE[name][1](before[name])
+            except BaseException as error:
+                if machine_error(error) is not None:
+                    raise
+                raise failed(f"{self.prefix}: {action} failed{self._described(error)}") from error
         if changed:
             raise failed(f"{self.prefix}: {action} changes {changed[0]}; take that out")
 

@@ -39,6 +39,11 @@ def cropped(images: Tensor, generator: torch.Generator) -> Tensor:
     return images[:, 1:]
 
 
+def on_threads(images: Tensor, generator: torch.Generator) -> Tensor:
+    torch.set_num_threads(3)
+    return images
+
+
 def in_numpy(images: Tensor, generator: torch.Generator) -> Any:
     return images.numpy()
 
@@ -76,10 +81,13 @@ def test_global_generators_are_seeded_by_epoch_and_step_and_are_then_as_before()
         ("unseeded", "returned other images for the same generator; draw all random numbers from generator"),
         ("scaled", r"returned a tensor float32 (16, 4, 5, 3) for a batch uint8 (16, 4, 5, 3)"),
         ("cropped", "returned a tensor uint8 (16, 3, 5, 3) for a batch uint8 (16, 4, 5, 3)"),
+        ("on_threads", "on a batch of 16x4x5x3 changes the number of torch's threads; take that out"),
         ("in_numpy", "returned a ndarray; it must return the batch, a tensor uint8 (16, 4, 5, 3)"),
     ],
 )
 def test_what_cannot_be_trained_on_or_repeated_is_refused(name: str, expected: str) -> None:
+    threads = torch.get_num_threads()
     with pytest.raises(ConfigError) as caught:
         build(name)
     assert expected in str(caught.value)
+    assert torch.get_num_threads() == threads

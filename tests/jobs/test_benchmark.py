@@ -11,6 +11,7 @@ import cnntrain
 from cnntrain.cli import main
 from cnntrain.data.settings.built_in import Digits
 from cnntrain.export import candidates
+from cnntrain.export.candidates import LINE, Missing, missing_lines
 
 QUICK = ("model=linear", "trainer.epochs=1", "trainer.pictures=false", "trainer.instruments=false")
 
@@ -36,3 +37,12 @@ def test_it_compares_the_run_with_its_exports(
     assert kinds == [(1, 1), (32, 1)]
     for batch, name in content["recommended"].items():
         assert f"take      for {'single images' if batch == '1' else 'batches of 32'}: {name} with" in printed
+
+
+def test_a_reason_is_printed_once_in_a_short_line_for_all_forms_that_are_missing_for_it() -> None:
+    failure = f"torch cannot export this network ({'x' * 400}); write export.format=safetensors"
+    missing = [Missing(name, failure, "all of it") for name in ("onnx", "onnx fp16", "torch_export")]
+    first, second = missing_lines([*missing, Missing("onnx int8", "differs from the run", "")])
+    assert first.startswith("onnx, onnx fp16, torch_export: torch cannot export this network (xxx")
+    assert len(first) < LINE + 50
+    assert second == "onnx int8: differs from the run"

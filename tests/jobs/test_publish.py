@@ -32,6 +32,9 @@ def test_a_published_folder_predicts_what_the_run_does(trained: Path, tmp_path: 
     folder = tmp_path / "published"
     for _ in range(2):  # the second time, it holds its own files
         assert main([f"run={trained}", "job=publish", f"publish.folder={folder}"]) == 0
+    (folder / "README.md").write_text("my own card")
+    assert main([f"run={trained}", "job=publish", f"publish.folder={folder}"]) == 0
+    assert (folder / "README.md").read_text() == "my own card"
     assert sorted(file.name for file in folder.iterdir()) == ["README.md", "config.yaml", "model.safetensors"]
     images = torch.arange(2 * 64).to(torch.uint8).view(2, 8, 8, 1)
     found, expected = cnntrain.load(folder).predict(images), cnntrain.load(trained).predict(images)

@@ -185,3 +185,16 @@ def test_a_finished_run_is_logged_later_and_once(sinks: Any, capsys: pytest.Capt
     assert "logged    Sink: nowhere" in capsys.readouterr().out
     assert main(["run=run"]) == 0
     assert "logged" not in capsys.readouterr().out
+
+
+def test_a_run_that_keeps_its_model_alone_is_logged_later_too(
+    sinks: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sinks("FailsToClose")
+    assert main(["hydra.run.dir=run", *QUICK, "trainer.keep=model"]) == 0
+    sinks("Sink")
+    assert main(["run=run", "trainer.epochs=7"]) == 3
+    assert not Path("run/closed.json").exists()
+    assert main(["run=run"]) == 0
+    assert json.loads(Path("run/closed.json").read_text())[0] == "finished"
+    assert "logged    Sink: nowhere" in capsys.readouterr().out

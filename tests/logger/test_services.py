@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from cnntrain.cli import main
+from cnntrain.logger.destinations import wandb_problem
 from cnntrain.logger.process import LoggerProcess
 from cnntrain.logger.settings import SINKS, Loggers
 from cnntrain.logger.sink import flat, numbers
@@ -251,3 +252,17 @@ def test_wandb_is_written_offline_where_its_server_does_not_answer(monkeypatch: 
     )
     assert modes == [None, "offline"]
     assert sink.where == "wandb sync run/wandb/offline-run-*"
+
+
+@pytest.mark.parametrize("name", ["a b", "ä.ö-1_2", "a/b", "a?", "a%", "a:", "a" * 128, "a" * 129])
+def test_the_names_of_projects_are_those_that_wandb_takes(name: str) -> None:
+    import wandb
+
+    def refused() -> bool:
+        try:
+            wandb.Settings(project=name)
+        except (wandb.errors.UsageError, ValueError):
+            return True
+        return False
+
+    assert (wandb_problem(name, []) is not None) == refused()

@@ -56,6 +56,45 @@ def test_settings_without_effect_and_passwords_are_refused(values: dict[str, Any
     assert "secret" not in line
 
 
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"wandb": True, "project": "a/b"}, "logger.project=a/b: Weights & Biases allows no / in it"),
+        ({"wandb": True, "project": "a" * 129}, "logger.project: Weights & Biases allows 128 characters"),
+        ({"wandb": True, "tags": [""]}, "logger.tags=['']: Weights & Biases allows tags of 1 to 64"),
+        ({"mlflow": True, "project": "a" * 501}, "logger.project: MLflow allows 500 characters"),
+        ({"mlflow": True, "mlflow_uri": "htp://x"}, "logger.mlflow_uri=htp://x: MLflow does not know htp://"),
+        ({"mlflow": True, "mlflow_uri": "http:///x"}, "logger.mlflow_uri=http:///x: has no server"),
+        ({"mlflow": True, "mlflow_uri": "runs"}, "logger.mlflow_uri=runs: MLflow keeps no runs in folders"),
+        ({"mlflow": True, "mlflow_uri": "sqlite:///file/x.db"}, "sqlite:///file/x.db: cannot be made, as"),
+        ({"trackio": True}, "logger.trackio=true: file/trackio cannot be made, as"),
+    ],
+)
+def test_what_services_refuse_is_said_before_training(
+    values: dict[str, Any], problem: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    monkeypatch.setenv("TRACKIO_DIR", "file/trackio")
+    Path("file").touch()
+    (line,) = Loggers(**values).destination_problems()
+    assert problem in line
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("sqlite:///new/x.db", "sqlite://", "sqlite:////tmp/x.db", "mysql+pymysql://me@host/db"),
+        *("postgresql://host/db", "http://host:5000", "databricks", "databricks://profile"),
+    ],
+)
+def test_addresses_that_mlflow_may_use_are_accepted(
+    uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(Loggers(mlflow=True, mlflow_uri=uri).destination_problems()) == []
+
+
 def test_a_package_that_is_not_installed_is_named_also_beside_a_folder_of_its_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

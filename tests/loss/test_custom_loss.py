@@ -91,6 +91,25 @@ def test_losses_of_torch_are_means_over_the_batch_for_every_kind_of_label(
     assert (criterion.primary_metric_name == "mean_absolute_error") == (target == "values")
 
 
+def of_hardest(scores: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(scores, labels, reduction="none").topk(100).values.mean()
+
+
+def contrastive(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return the supervised contrastive loss, which grows with the number of images (Khosla et al. 2020)."""
+    similar = F.normalize(scores) @ F.normalize(scores).T / 0.1
+    others = ~torch.eye(len(labels), dtype=torch.bool)
+    alike = (labels[:, None] == labels) & others
+    logs = similar - similar.masked_fill(~others, -torch.inf).logsumexp(1, keepdim=True)
+    return -((logs * alike).sum(1) / alike.sum(1)).mean()
+
+
+@pytest.mark.parametrize("names", [3, 10, 100])
+def test_a_loss_that_compares_the_images_of_a_batch_is_accepted(names: int) -> None:
+    for function in ("of_hardest", "contrastive"):
+        Custom(function=f"{__name__}:{function}").build([str(name) for name in range(names)], {}, 0.0)
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "expected"),
     [
@@ -100,7 +119,7 @@ def test_losses_of_torch_are_means_over_the_batch_for_every_kind_of_label(
         (
             "squares",
             {"target": "values"},
-            "returned a tensor (6, 3) for 6 images; it must return the loss of ea",
+            "returned a tensor (128, 3) for 128 images; it must return the loss of ea",
         ),
         ("infinite", {}, "its gradient with respect to the scores is missing or not finite"),
         ("Learned", {}, "has weights of its own (temperature), which the optimizer does not get"),

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from cnntrain.cli import main
-from cnntrain.errors import Interrupted, UserError
+from cnntrain.errors import ConfigError, Interrupted, UserError
 from cnntrain.jobs.run_outcome import recorded_outcome
 from cnntrain.runs.run_folder import RunFolder
 from cnntrain.runs.run_progress import Progress
@@ -131,7 +131,8 @@ def test_a_failing_hook_ends_the_run_with_its_traceback_and_the_run_continues_as
         ("def after(self, run): pass", "has no method that is called; write def on_epoch(self, run)"),
         ("def on_end(self): pass", "on_end must take one argument, the view of the run"),
         ("def on_end(self, run, more): pass", "on_end must take one argument, the view of the run"),
-        ("on_end = 3", "on_end must take one argument, the view of the run"),
+        ("on_end = 3", "on_end is an int, which cannot be called; write def on_end(self, run)"),
+        ("on_start = None", "on_start is a NoneType, which cannot be called; write def on_start(self, run)"),
         ("async def on_end(self, run): pass", "on_end is an async function; write def in place of async def"),
         ("def __init__(self, x): pass", "is made without arguments (missing a required argument: 'x')"),
     ],
@@ -155,6 +156,14 @@ def test_a_class_that_would_not_be_called_is_refused(body: str, problem: str) ->
 def test_every_method_that_takes_a_view_is_accepted(body: str) -> None:
     Path("hooks_of_user.py").write_text(f"class Notes:\n    {body}\n")
     assert list(hook_problems(["hooks_of_user:Notes"])) == []
+
+
+def test_what_a_hook_has_made_itself_is_checked_before_the_data_are_read() -> None:
+    Path("hooks_of_user.py").write_text(
+        "class Notes:\n    def __init__(self): self.on_step = 3\n    def on_end(self, run): pass\n"
+    )
+    with pytest.raises(ConfigError, match=r"hooks_of_user:Notes: on_step is an int, which cannot be called"):
+        Hooks(["hooks_of_user:Notes"])
 
 
 def test_a_hook_is_refused_before_training_and_leaves_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,6 +224,7 @@ def test_random_numbers_are_drawn_after_a_hook_as_before_it() -> None:
         (lambda run: torch.set_default_dtype(torch.float64), "torch's default dtype"),
         (lambda run: torch.set_grad_enabled(False), "whether torch computes gradients"),
         (lambda run: torch.set_num_threads(3), "the number of torch's threads"),
+        (lambda run: torch.use_deterministic_algorithms(True), "whether torch's algorithms are determ"),
     ],
 )
 def test_what_training_depends_on_is_restored_and_its_change_refused(

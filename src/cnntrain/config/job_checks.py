@@ -57,6 +57,7 @@ def job_problems(config: Config, stored: Config | None = None) -> Iterator[str]:
             yield f"report.{name}={format_value(value)}: applies to replays only; add report.confirm=true"
     if config.job == "train":
         yield from config.logger.missing_packages()
+        yield from config.logger.destination_problems()
         yield from config.trainer.hook_problems()
     yield from _lr_range(config)
     yield from _predict(config)
@@ -90,6 +91,19 @@ def _predict(config: Config) -> Iterator[str]:
         yield "predict.explain=true: draws into the contact sheet; leave predict.sheet=false out"
     if settings.explain_method != Predict().explain_method and not settings.explain:
         yield f"predict.explain_method={settings.explain_method}: needs predict.explain=true"
+
+
+def _table_name(settings: Predict) -> Iterator[str]:
+    """Yield an error where the name of the table says another format than it would have."""
+    ending = PurePath(settings.file).suffix.lower()
+    named = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}.get(ending)
+    if named is not None and settings.format not in (None, named):
+        yield (
+            f"predict.format={settings.format}: contradicts predict.file={settings.file}; leave the format "
+            f"out, or let the name end with .{settings.format}"
+        )
+    if ending == ".json" and settings.format is None:
+        yield f"predict.file={settings.file}: rows are lines of JSON or CSV; let it end with .jsonl or .csv"
 
 
 def _lr_range(config: Config) -> Iterator[str]:

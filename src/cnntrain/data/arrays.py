@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..settings.fields import shorten
 from .image_set import MemoryImages
 from .label_table import LARGEST_VALUE, values_as_float32
 from .splits import Splits, test_cut
@@ -173,10 +175,15 @@ def _names_or_default(source: ArraySource, given: Any, default: list[str]) -> li
     if given is None:
         return default
     names = [str(name) for name in np.asarray(given).flatten().tolist()]
-    if len(names) != len(default) or len(set(names)) != len(names):
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(
-            f"{source.name}: names has {len(names)} entries ({len(set(names))} different), the labels need "
-            f"{len(default)}; name each once, or leave names out"
+            f"{source.name}: names has {shorten(twice[0])!r} {Counter(names)[twice[0]]} times; give each "
+            "label a name of its own"
+        )
+    if len(names) != len(default):
+        raise DataError(
+            f"{source.name}: names has {len(names)} entries, the labels need {len(default)}; name each, or "
+            "leave names out"
         )
     return names
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..config.job_checks import missing_packages
-from ..errors import CheckFailed, UserError, first_line
+from ..errors import CheckFailed, UserError, first_line, text_of
 from ..metrics import LOWER_IS_BETTER
 from ..prediction.exported import network_of
 from ..runs import file_names
+from ..settings.fields import shorten
 from ..settings.job_settings import Export
 from .comparison import metric
 from .latency import Latency, Predict
@@ -19,6 +20,8 @@ from .write_export import exported
 RUN = "run"
 # What is compared with the run: formats, each with its number formats.
 FORMATS = {"onnx": (None, "fp16", "int8"), "torch_export": (None, "fp16")}
+# The most characters of a reason that is printed.
+LINE = 160
 # Latencies that differ by less are taken as equal.
 TIE = 1.05
 
@@ -42,23 +45,41 @@ class Candidate:
         return min((one for one in self.latencies if one.batch == batch), key=lambda one: one.p50)
 
 
-def candidates(run: RunToExport) -> tuple[list[Candidate], list[str]]:
-    """Return the forms of a run's network, the run first, and a message for each that there is not."""
+@dataclass(frozen=True)
+class Missing:
+    """A form of the network that there is not, why in one line, and all that the library says of it."""
+
+    name: str
+    reason: str
+    details: str
+
+
+def candidates(run: RunToExport) -> tuple[list[Candidate], list[Missing]]:
+    """Return the forms of a run's network, the run first, and those that there are not."""
     images = run.compared[1]
     _, value = metric(run.trained, run.expected, images.labels)
     best = run.folder.checkpoints.folder / file_names.BEST
-    found, missing = [Candidate(RUN, best.stat().st_size, value, lambda threads: run.trained.predict)], []
+    found = [Candidate(RUN, best.stat().st_size, value, lambda threads: run.trained.predict)]
+    missing = list[Missing]()
     for name, quantizations in FORMATS.items():
         if lines := list(missing_packages(name)):
-            missing += lines
+            missing += [Missing(name, line, line) for line in lines]
             continue
         for quantize in quantizations:
             label = name if quantize is None else f"{name} {quantize}"
             try:
                 found.append(_candidate(run, label, Export(format=name, quantize=quantize)))
             except (CheckFailed, UserError) as error:
-                missing.append(f"{label}: {first_line(error)}")
+                missing.append(Missing(label, first_line(error), text_of(error.__cause__ or error)))
     return found, missing
+
+
+def missing_lines(missing: list[Missing]) -> list[str]:
+    """Return a short line for each reason, with the forms that are missing for it."""
+    by_reason: dict[str, list[str]] = {}
+    for one in missing:
+        by_reason.setdefault(one.reason, []).append(one.name)
+    return [f"{', '.join(names)}: {shorten(reason, LINE)}" for reason, names in by_reason.items()]
 
 
 def _candidate(run: RunToExport, name: str, settings: Export) -> Candidate:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..costs.units import format_bytes
-from ..export.candidates import Candidate, candidates, loss_of, recommended
+from ..export.candidates import Candidate, Missing, candidates, loss_of, missing_lines, recommended
 from ..export.comparison import metric
 from ..export.latency import Latency, measure
 from ..export.run_to_export import RunToExport, read_run
@@ -47,7 +47,7 @@ def benchmark(path: Path, config: Config) -> None:
             *(_sentence(batch, one, found[0], metric_name) for batch, one in chosen.items()),
             f"rule      the smallest median latency among those that lose at most {settings.points:g} "
             f"{_unit(metric_name)}; of those within 5 %, the one that loses least",
-            *(f"without   {line}" for line in missing),
+            *(f"without   {line}" for line in missing_lines(missing)),
         ]
     )
     content = _content(found, metric_name, run, missing) | {
@@ -115,7 +115,7 @@ def _unit(metric_name: str) -> str:
 
 
 def _content(
-    found: list[Candidate], metric_name: str, run: RunToExport, missing: list[str]
+    found: list[Candidate], metric_name: str, run: RunToExport, missing: list[Missing]
 ) -> dict[str, Any]:
     split, images = run.compared
     return {
@@ -132,7 +132,7 @@ def _content(
             }
             for one in found
         ],
-        "without": missing,
+        "without": [asdict(one) for one in missing],
         "cores": os.cpu_count(),
         "torch": torch.__version__,
     }

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -27,13 +27,38 @@ from ..output_streams import print_labelled, print_result
 from ..report.evaluation_table import evaluation_lines
 from ..report.predictions_file import predictions_file, writes_predictions
 from ..runs.atomic_write import write_text
+from ..runs.checkpoint import State
 from ..runs.metrics_file import finite
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
-from ..training.dense_evaluation import compare_with_crops, slide_network
+from ..training.dense_evaluation import DenseComparison, compare_with_crops, slide_network
 from ..training.device import move_to_device, prepare
-from ..training.evaluate_split import evaluate_split
+from ..training.evaluate_split import Evaluation, evaluate_split
 from ..training.test_time_augmentation import build_views, evaluate_views
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured of a run's network on a split.
+
+    images: how many. views, dense: None where they were not asked for. files: written while it was measured.
+    """
+
+    images: int
+    names: list[str]
+    evaluation: Evaluation
+    views: _OverViews | None
+    dense: DenseComparison | None
+    precision: str
+    files: list[Path]
+
+
+@dataclass(frozen=True)
+class _OverViews:
+    """Metrics of predictions averaged over several views of each image."""
+
+    description: str
+    metrics: dict[str, float | None]
 
 
 def evaluate(path: Path, stored: Config, config: Config) -> None:
@@ -41,17 +66,17 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
 
     stored: the configuration of the run. config: the same with other data, perhaps.
     """
-    folder = RunFolder(path)
-    state = folder.checkpoints.load_best()
+    state = RunFolder(path).checkpoints.load_best()
     check_configuration(stored, state, path)
-    compute = prepare(config.trainer, state.get("threads"))
-    images, found_names, notices = config.data.load_split(config.evaluate.split, config.seed)
-    if notices:
-        print_labelled([f"notice    {notice}" for notice in notices])
-    names: list[str] = state["names"]
-    _check_images(images, state["image_shape"], config)
-    images = with_labels_of(images, found_names, names, config)
+    file = path / f"{_file_name(stored, config)}.json"
+    _write(file, _measured(path, state, config, file.with_suffix(".csv")), config)
 
+
+def _measured(path: Path, state: State, config: Config, table: Path) -> _Measured:
+    """Evaluate the best network of the run in a folder; its predictions are written into `table` if asked."""
+    compute = prepare(config.trainer, state.get("threads"))
+    names: list[str] = state["names"]
+    images = _images(config, names, state["image_shape"])
     network, criterion = restore_network(config, state, config.evaluate.weights)
     network_input = resolve_network_input(config, tuple(state["image_shape"]))
     preprocess = restore_preprocessing(config, state, f"{path}: checkpoint").to(compute.device)
@@ -64,39 +89,53 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
         )
         move_to_device(network, compute)
         dense = compare_with_crops(network, preprocess, images, compute)
-    views, view_metrics = build_views(config.evaluate, network_input), None
-    sized = with_batch_size(config, None, state.get("batch_size"))
-    batches = evaluation_batches(images, sized, compute)
-    file = folder.path / f"{_file_name(stored, config)}.json"
-    table = file.with_suffix(".csv") if writes_predictions(config.evaluate.predictions, names) else None
-    with nullcontext() if table is None else _predictions(table, images, criterion, config) as observe:
+    views = build_views(config.evaluate, network_input)
+    batches = evaluation_batches(images, with_batch_size(config, None, state.get("batch_size")), compute)
+    files = [table] if writes_predictions(config.evaluate.predictions, names) else []
+    with _predictions(table, images, criterion, config) if files else nullcontext() as observe:
         evaluation = evaluate_split(network, preprocess, criterion, batches, compute, observe)
+    over_views = None
     if views is not None:
-        view_metrics = evaluate_views(network, preprocess, criterion, batches, compute, views)
+        metrics = evaluate_views(network, preprocess, criterion, batches, compute, views)
+        over_views = _OverViews(views.description, metrics)
+    return _Measured(len(images), names, evaluation, over_views, dense, compute.precision, files)
 
+
+def _images(config: Config, names: list[str], image_shape: list[int]) -> ImageSet:
+    """Return the images of the split with the labels of the network; raises ConfigError and DataError."""
+    images, found_names, notices = config.data.load_split(config.evaluate.split, config.seed)
+    if notices:
+        print_labelled([f"notice    {notice}" for notice in notices])
+    _check_images(images, image_shape, config)
+    return with_labels_of(images, found_names, names, config)
+
+
+def _write(file: Path, measured: _Measured, config: Config) -> None:
+    """Print what was measured, and write it into a JSON file."""
+    evaluation, views, dense = measured.evaluation, measured.views, measured.dense
     content = {
         "data": config.data.name,
         "source": config.data.source(),
         "split": config.evaluate.split,
         "weights": config.evaluate.weights,
-        "images": len(images),
+        "images": measured.images,
         "loss": finite(evaluation.loss),
         **evaluation.metrics,
-        "views": None if view_metrics is None else {"kind": config.evaluate.views} | view_metrics,
+        "views": None if views is None else {"kind": config.evaluate.views} | views.metrics,
         "dense": None if dense is None else asdict(dense),
-        "names": names,
+        "names": measured.names,
         **evaluation.details,
-        "precision": compute.precision,
+        "precision": measured.precision,
     }
-    title = f"{config.data.name} {config.evaluate.split}: {len(images)} images"
+    title = f"{config.data.name} {config.evaluate.split}: {measured.images} images"
     metrics = {**evaluation.metrics, "loss": evaluation.loss}
-    print("\n".join(evaluation_lines(title, metrics, evaluation.details, names)) + "\n")
-    if views is not None and view_metrics is not None:
-        print(f"{views.description}, predictions averaged: {_printed_line(view_metrics)}\n")
-    if dense:
+    print("\n".join(evaluation_lines(title, metrics, evaluation.details, measured.names)) + "\n")
+    if views is not None:
+        print(f"{views.description}, predictions averaged: {_printed_line(views.metrics)}\n")
+    if dense is not None:
         print("\n".join(dense.lines()) + "\n")
     write_text(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
-    print("\n".join(str(written) for written in (file, table) if written is not None))
+    print("\n".join(map(str, (file, *measured.files))))
     print_result(f"{file}: {title}, {_printed_line(metrics)}")
 
 

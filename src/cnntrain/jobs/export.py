@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..costs.units import format_bytes
+from ..export.card_file import write_card
 from ..export.comparison import LIMITS, Comparison
 from ..export.model_card import CARD, model_card
 from ..export.run_to_export import read_run
@@ -29,7 +30,7 @@ def export(path: Path, config: Config) -> None:
     compared = file.with_name(f"{file.name}.json")
     content = {"bytes": len(made.content), **asdict(made.comparison), **made.metadata.to_json()}
     card = card_of(file, run.folder.path)
-    write_text(card, model_card(run, made, file.name))
+    write_card(card, model_card(run, made, file.name))
     write_text(compared, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     print_labelled(
         [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..config import stored_config
 from ..errors import DataError
+from ..export.card_file import write_card
 from ..export.hub import upload
 from ..export.model_card import model_card
 from ..export.run_to_export import RunToExport, read_run
@@ -63,7 +64,7 @@ def _stage(run: RunToExport, folder: Path, repository: str | None) -> None:
     write_export(folder / file_names.MODEL, made)
     write_text(folder / file_names.CONFIG, stored_config.to_yaml(run.config))
     source = f"{HUB}{repository}" if repository is not None else None
-    write_text(folder / README, model_card(run, made, file_names.MODEL, source))
+    write_card(folder / README, model_card(run, made, file_names.MODEL, source))
 
 
 def _upload(folder: Path, repository: str, private: bool) -> None:

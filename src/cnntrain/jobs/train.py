@@ -38,7 +38,7 @@ from ..training.evaluate_split import evaluate_split
 from ..training.hooks import Hooks
 from ..training.stop_rule import NEVER, StopRule
 from ..training.trainer import Trainer
-from .kept_model import keep_model, refuse_continuing
+from .kept_model import how_it_is_kept, keep_model, refuse_continuing
 from .out_of_memory import train_within_memory
 from .resume_messages import how_to_train_longer, notices_on_resuming
 from .run_outcome import Outcome, record_outcome, recorded_outcome, remove_error
@@ -98,9 +98,7 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
             check_configuration(before, state, path)
             progress = Progress(**state["progress"])
             if _is_finished(summary, progress, config):
-                if config.logger.sinks():
-                    write_text(folder.config, stored_config.to_yaml(replace(before, logger=config.logger)))
-                    RunLoggers().log_finished(config.logger, folder.path)
+                _log_finished(folder, before, config)
                 if config.trainer.keep == "model":
                     keep_model(folder)
                     return
@@ -111,7 +109,9 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
             messages += [f"warning   {warning}"] if warning else []
             messages.append(f"resuming  after step {progress.step}, epoch {progress.epoch}")
         elif summary is not None and is_reduced(summary):
-            refuse_continuing(path, before, config, summary)
+            refuse_continuing(path, before, config)
+            _log_finished(folder, before, config)
+            print_last(how_it_is_kept(path, summary))
             return
         elif summary is not None and "head" in summary:
             raise DataError(
@@ -129,6 +129,13 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
         print_labelled(messages)
         with recorded_outcome(folder) as outcome:
             _run(config, folder, state, outcome, before, in_search)
+
+
+def _log_finished(folder: RunFolder, before: Config, config: Config) -> None:
+    """Log a finished run to the services that do not have it yet, with no other change of its settings."""
+    if config.logger.sinks():
+        write_text(folder.config, stored_config.to_yaml(replace(before, logger=config.logger)))
+        RunLoggers().log_finished(config.logger, folder.path)
 
 
 def _is_finished(summary: dict[str, Any] | None, progress: Progress, config: Config) -> bool:

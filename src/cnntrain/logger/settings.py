@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ..settings.fields import default_of, fixed, format_value, setting, settings_of
 from ..settings.option import Option
+from .destinations import mlflow_problem, trackio_problem, wandb_problem
 
 # The classes that write to each service; settings, packages and extras of this package are called so.
 SINKS = {
@@ -52,6 +53,10 @@ class Logger(Option):
 
     def missing_packages(self) -> Iterator[str]:
         """Yield an error for each service whose package is not installed."""
+        yield from ()
+
+    def destination_problems(self) -> Iterator[str]:
+        """Yield an error for each service that cannot keep the run where the settings say."""
         yield from ()
 
 
@@ -124,6 +129,15 @@ class Loggers(Logger):
                 "logger.mlflow_uri: has a password, which would be stored with the run; write the address "
                 "without it, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             )
+
+    def destination_problems(self) -> Iterator[str]:
+        checks = {
+            "wandb": lambda: wandb_problem(self.project, self.tags),
+            "mlflow": lambda: mlflow_problem(self.project, self.mlflow_uri),
+            "trackio": trackio_problem,
+        }
+        found = [check() for service, check in checks.items() if service in self.sinks()]
+        yield from (problem for problem in found if problem is not None)
 
     def missing_packages(self) -> Iterator[str]:
         for service in self.sinks():

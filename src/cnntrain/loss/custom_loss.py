@@ -17,8 +17,8 @@ from .class_losses import ClassCriterion
 from .criterion import Criterion, at_least_float32
 from .regression_losses import ValueCriterion
 
-# Images of the trial.
-TRIED_IMAGES = 6
+# Images of the trial, those of a batch by default: some losses choose the hardest images, or compare pairs.
+TRIED_IMAGES = 128
 
 
 class _CustomLoss(Criterion):
@@ -125,7 +125,11 @@ def _trial_problem(called: Callable[..., Any], outputs: int, target: str) -> str
             return None
         torch.default_generator.manual_seed(0)
         twice = called(scores.detach().repeat(2, 1), labels.repeat(2, *[1] * (labels.ndim - 1)))
-    if torch.allclose(losses.detach(), twice.detach(), rtol=1e-3, atol=1e-6):
+    # A loss that compares the images of a batch changes with their number, but is not proportional to it.
+    before, after = losses.detach(), twice.detach()
+    if torch.allclose(before, after, rtol=1e-3, atol=1e-6) or not torch.allclose(
+        2 * before, after, rtol=1e-3
+    ):
         return None
     return (
         f"returned {losses.item():.4g} for {TRIED_IMAGES} images and {twice.item():.4g} for the same images "
@@ -139,10 +143,10 @@ def _random_scores(outputs: int) -> Tensor:
 
 
 def _labels(outputs: int, target: str) -> Tensor:
-    """Return labels of the target's kind for the images of the trial."""
+    """Return labels of the target's kind for the images of the trial, each class at least twice."""
     rng = torch.Generator().manual_seed(1)
     if target == "classes":
-        return torch.arange(TRIED_IMAGES) % outputs
+        return torch.arange(TRIED_IMAGES) // 2 % outputs
     if target == "attributes":
         return torch.randint(2, (TRIED_IMAGES, outputs), generator=rng).float()
     return torch.randn(TRIED_IMAGES, outputs, generator=rng)

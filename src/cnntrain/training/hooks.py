@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,19 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import UserError
+from ..errors import ConfigError, UserError
+from ..kept_state import state_kept
 from ..runs.metrics_file import Row, is_of_epoch
 from ..runs.run_progress import Progress
 from ..settings.nearest_name import did_you_mean
-from ..user_code import PROCESS_STATE, UserFunction
+from ..user_code import UserFunction, kind_of
 
 # What a hook may do: the names of its methods.
 EVENTS = ("on_start", "on_step", "on_epoch", "on_end")
-# What of the process the results of training depend on, besides random numbers: how it is read and set.
-KEPT_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-    **PROCESS_STATE,
-    "the number of torch's threads": (torch.get_num_threads, torch.set_num_threads),
-}
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,8 @@ class RunView:
 class Hooks:
     """The hooks of a run, called in the order of the setting; a `Recorder` calls them with each row.
 
-    Making them and each call leave random numbers and KEPT_STATE as they are. What one raises is passed on.
+    Making them and each call leave random numbers and the state of the process as they are. What one raises
+    is passed on.
     """
 
     def __init__(self, paths: list[str]):
@@ -111,7 +108,11 @@ def _function(path: str) -> UserFunction:
 def _made(path: str) -> Any:
     """Return an object of the class at package.module:Class; raises ConfigError."""
     with _process_kept(f"trainer.hooks={path}: making it"):
-        return _function(path).call()
+        hook = _function(path).call()
+    for name in EVENTS:
+        if hasattr(hook, name) and not callable(method := getattr(hook, name)):
+            raise ConfigError([f"trainer.hooks={path}: {_no_method(name, method)}"])
+    return hook
 
 
 def _class_problems(hook: Any) -> Iterator[str]:
@@ -124,8 +125,14 @@ def _class_problems(hook: Any) -> Iterator[str]:
             yield f"{name} is never called; {did_you_mean(name, EVENTS)}"
         elif inspect.iscoroutinefunction(method):
             yield f"{name} is an async function; write def in place of async def"
+        elif not (callable(method) or isinstance(method, staticmethod | classmethod)):
+            yield _no_method(name, method)
         elif not _takes_view(hook, name):
             yield f"{name} must take one argument, the view of the run; write def {name}(self, run)"
+
+
+def _no_method(name: str, value: object) -> str:
+    return f"{name} is {kind_of(value)}, which cannot be called; write def {name}(self, run)"
 
 
 def _takes_view(hook: type, name: str) -> bool:
@@ -141,19 +148,16 @@ def _takes_view(hook: type, name: str) -> bool:
 
 @contextmanager
 def _process_kept(caller: str) -> Iterator[None]:
-    """Keep random numbers and KEPT_STATE as they are; raises UserError where the latter is changed."""
-    before = {name: read() for name, (read, _) in KEPT_STATE.items()}
+    """Keep random numbers and the state of the process; raises UserError where the latter is changed."""
     drawn = random.getstate(), np.random.get_state()
     has_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if has_cuda else []):
+    devices = range(torch.cuda.device_count()) if has_cuda else []
+    with torch.random.fork_rng(devices=devices), state_kept() as changed:
         try:
             yield
         finally:
             random.setstate(drawn[0])
             np.random.set_state(drawn[1])
-            changed = [name for name, (read, _) in KEPT_STATE.items() if read() != before[name]]
-            for name in changed:
-                KEPT_STATE[name][1](before[name])
     if changed:
         raise UserError(f"{caller} changes {changed[0]}; take that out")
 
