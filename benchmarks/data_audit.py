@@ -33,15 +33,16 @@ BITS = (0, 2, 4, 6, 8)
 CHANGED = 1000
 
 
-def make_photographs(data: Path, out: Path, images: int) -> None:
-    """Write JPEG files of 400x300, a folder per class, of CIFAR-10's first training images with noise."""
+def make_photographs(data: Path, out: Path, images: int, size: tuple[int, int] = SIZE) -> None:
+    """Write JPEG files of this width and height, a folder per class, of CIFAR-10's first training images
+    with noise."""
     with np.load(data / "cifar10.npz") as stored:
         pixels, labels = stored["x_train"][:images], stored["y_train"].ravel()[:images]
     rng = np.random.default_rng(0)
     for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
         folder = out / CLASS_NAMES["cifar10"][label]
         folder.mkdir(parents=True, exist_ok=True)
-        enlarged = np.asarray(Image.fromarray(image).resize(SIZE, Image.Resampling.BICUBIC))
+        enlarged = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
         noisy = enlarged + rng.normal(0, NOISE, enlarged.shape)
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number:05}.jpg", quality=90)
 

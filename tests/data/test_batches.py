@@ -20,8 +20,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 from cnntrain.augmentation.transforms import Augment, Flip, PaddedCrop
-from cnntrain.data.batches import Batches, _watched, usable_workers
+from cnntrain.data.batches import Batches
 from cnntrain.data.image_set import FileImages, MemoryImages
+from cnntrain.data.readers import _watched, usable_workers
 from cnntrain.machine_errors import ReaderDied
 
 CPU = torch.device("cpu")
@@ -174,10 +175,11 @@ def test_images_beyond_a_quarter_of_free_gpu_memory_are_moved_batch_by_batch(
 
 
 class Reader:
-    """An iterator as that of a DataLoader: its process is killed, and its connection then breaks somehow."""
+    """As a DataLoader: its process is killed, and its connection then breaks somehow."""
 
     def __init__(self, error: Exception, number: int):
         self._workers = [multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))]
+        self._iterator = self
         self.error, self.number = error, number
 
     def __iter__(self) -> Iterator[Any]:

@@ -6,8 +6,9 @@ import os
 
 from torch import nn
 
-from ..data.batches import Batches, usable_workers
+from ..data.batches import Batches
 from ..data.image_set import FileImages
+from ..data.readers import usable_workers
 from ..data.splits import Splits
 from ..optim.optimizer_stages import OptimizerStages
 from ..settings.config_tree import Config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,19 @@ class CropDraws(NamedTuple):
     right: float
 
 
+class Reducible(Protocol):
+    """An image whose pixels are read at a fraction of its size, rounded up."""
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    def reduced(self, factor: int) -> Tensor:
+        """Return the pixels uint8 (H, W, C) at 1/factor of the size; factor: a power of two."""
+
+
 @dataclass(frozen=True)
 class FileCrop:
     """A random crop of at least `min_area` of an image of any size, resized to size x size pixels.
@@ -35,10 +48,21 @@ class FileCrop:
     min_area: float
     size: int
 
-    @property
-    def least_side(self) -> int:
-        """Pixels of an image's shorter side with which a square crop of any area need not be enlarged."""
-        return math.ceil(self.size / math.sqrt(self.min_area))
+    def factor(self, side: int) -> int:
+        """Return the power of two by which an image is reduced for a crop of this shorter side in pixels.
+
+        The largest with which the crop need not be enlarged.
+        """
+        return 1 << max(0, (side // self.size).bit_length() - 1)
+
+    def factors(self, height: int, width: int) -> list[int]:
+        """Return the factors by which an image of this size is reduced for any of its crops."""
+        whole = min(height, width)
+        least = math.floor(math.sqrt(self.min_area * height * width * CROP_RATIOS[0]) - 0.5)
+        found = [self.factor(min(least, whole))]
+        while found[-1] < self.factor(whole):
+            found.append(2 * found[-1])
+        return found
 
     def draws(self, count: int, seed: int, epoch: int, step: int) -> list[CropDraws]:
         """Return the random numbers of each crop of a batch."""
@@ -60,11 +84,22 @@ class FileCrop:
                 return top, left, rows, columns
         return 0, 0, height, width
 
-    def __call__(self, image: Tensor, draws: CropDraws) -> Tensor:
-        """Return the crop uint8 (size, size, C) of an image uint8 (H, W, C)."""
-        height, width, _ = image.shape
-        top, left, rows, columns = self.box(draws, height, width)
-        window = image[top : top + rows, left : left + columns].permute(2, 0, 1)[None]
+    def __call__(self, image: Reducible, draws: CropDraws) -> Tensor:
+        """Return the crop uint8 (size, size, C) of an image.
+
+        Its box is rounded to the pixels of the image as reduced.
+        """
+        top, left, rows, columns = self.box(draws, image.height, image.width)
+        factor = self.factor(min(rows, columns))
+        pixels = image.reduced(factor)
+        down, across = _rounded(top, rows, factor), _rounded(left, columns, factor)
+        # Channels last, of the batch as a whole: torch resizes these as bytes, several at a time.
+        window = pixels[None, down, across].permute(0, 3, 1, 2)
         with torch.inference_mode(False):  # what that mode makes cannot be trained on
             resized = F.interpolate(window, (self.size, self.size), mode="bilinear", antialias=True)
-        return resized[0].permute(1, 2, 0).contiguous()
+        return resized.permute(0, 2, 3, 1)[0].contiguous()
+
+
+def _rounded(start: int, length: int, factor: int) -> slice:
+    """Return an interval of pixels, divided by a factor, with both ends rounded."""
+    return slice((2 * start + factor) // (2 * factor), (2 * (start + length) + factor) // (2 * factor))

@@ -21,7 +21,7 @@ from ..version import __version__
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "numpy", "pillow", "matplotlib", "filelock")
 OPTIONAL = (
-    *("timm", "optuna", "scikit-learn", "safetensors", "ray"),
+    *("timm", "simplejpeg", "optuna", "scikit-learn", "safetensors", "ray"),
     *("tensorboard", "wandb", "mlflow", "trackio"),
 )
 # Variables that change how torch computes.

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import os
-import pickle
-import signal
-import sys
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ..augmentation.file_crop import CropDraws
 from ..augmentation.transforms import Augment
-from ..machine_errors import ReaderDied
 from ..seeding import generator
 from .batch_size import batches_per_epoch
 from .file_crops import FileCrops
 from .image_set import FileImages, ImageSet, MemoryImages
+from .readers import Readers, usable_workers
 
 Batch = tuple[Tensor, Tensor]
-# Seconds to wait for the end of a process whose connection broke.
-READER_ENDS = 0.5
 
 
 class Batches:
@@ -55,6 +47,7 @@ class Batches:
         self.augment = augment
         self.drop_last = drop_last
         self.crops = crops
+        self._readers = dict[type[Dataset[Any]], Readers]()
         self._stored: Batch | None = None
         if isinstance(images, MemoryImages):
             self._stored = _to_device(images, device)
@@ -104,7 +97,7 @@ class Batches:
         else:
             assert isinstance(self.images, FileImages)
             workers = usable_workers(self.images, self.batch_size)
-            yield from self._by_workers(_Decoded(self.images), [index.tolist() for index in indices], workers)
+            yield from self._by_readers(_Decoded(self.images), [index.tolist() for index in indices], workers)
 
     def _read_crops(self, indices: list[Tensor], epoch: int, start: int) -> Iterator[Batch]:
         """Yield (crops, labels) of the steps from `start` on, by the random numbers of each step."""
@@ -119,61 +112,14 @@ class Batches:
             draws = self.crops.crop.draws(len(index), self.seed, epoch, step)
             keys.append(list(zip(index.tolist(), draws, strict=True)))
         workers = usable_workers(self.crops.files, self.batch_size, side)
-        yield from self._by_workers(_Cropped(self.crops, labels), keys, workers)
+        yield from self._by_readers(_Cropped(self.crops, labels), keys, workers)
 
-    def _by_workers(self, images: Dataset[Any], keys: list[list[Any]], workers: int) -> Iterator[Batch]:
+    def _by_readers(self, images: Dataset[Any], keys: list[list[Any]], workers: int) -> Iterator[Batch]:
         """Yield the batches of these keys of a data set, read by so many processes."""
-        with warnings.catch_warnings():
-            # More workers than cores: the first lines of the run say so.
-            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
-            loader = DataLoader(
-                images, batch_sampler=keys, num_workers=workers, pin_memory=self.device.type == "cuda"
-            )
-            read = iter(loader)
-        for batch, labels in _watched(read):
+        if type(images) not in self._readers:
+            self._readers[type(images)] = Readers(images, workers, self.device.type == "cuda")
+        for batch, labels in self._readers[type(images)].read(keys):
             yield batch.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
-
-
-def _watched(read: Iterator[Batch]) -> Iterator[Batch]:
-    """Yield what the iterator of a DataLoader reads; raises ReaderDied where one of its processes has ended.
-
-    What torch raises then depends on what the process was doing, and may be about a connection or a file.
-    """
-    try:
-        yield from read
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        for process in getattr(read, "_workers", []):
-            process.join(READER_ENDS)
-            if process.exitcode not in (None, 0):
-                code = process.exitcode
-                name = signal.Signals(-code).name if code < 0 else ""
-                cause = f"was killed by signal {name}" if code < 0 else f"ended with {code}"
-                raise ReaderDied(str(process.pid), cause) from error
-        raise
-
-
-def usable_workers(images: ImageSet, batch_size: int, side: int | None = None) -> int:
-    """Return the number of processes that read batches: none without enough shared memory for the batches.
-
-    Each process prepares two batches, which it hands over in shared memory (/dev/shm on Linux). side: of the
-    images in a batch in pixels, None for their own.
-    """
-    if not isinstance(images, FileImages):
-        return 0
-    height, width, channels = images.shape if side is None else (side, side, images.channels)
-    needed = 2 * images.workers * batch_size * height * width * channels
-    return images.workers if needed <= _free_shared_memory() else 0
-
-
-def _free_shared_memory() -> float:
-    """Return the free bytes of shared memory, infinity on systems that do not limit it by a folder."""
-    if sys.platform != "linux":
-        return math.inf
-    try:
-        free = os.statvfs("/dev/shm")
-    except OSError:
-        return 0
-    return free.f_bavail * free.f_frsize if os.access("/dev/shm", os.W_OK) else 0
 
 
 class _Decoded(Dataset[Any]):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from ..augmentation.file_crop import CropDraws, FileCrop
+from ..augmentation.file_crop import CropDraws, FileCrop, Reducible
 from .image_set import FileImages
+from .reduced_images import ReducedImage
 
 # Images by which the size of all is estimated.
 SAMPLE = 50
@@ -17,8 +20,8 @@ SAMPLE = 50
 class FileCrops:
     """Random crops of the images of a split, cut from their files.
 
-    Images are reduced when they are decoded, as far as crops of the smallest area allow. They are kept in
-    memory so, or decoded so in every epoch: both give the same crops.
+    An image is decoded at 1, 1/2, 1/4, … of its size, as small as its crop allows. Images are kept in memory
+    at all of these sizes that crops may need, or decoded in every epoch: both give the same crops.
     """
 
     def __init__(self, files: FileImages, crop: FileCrop, limit: float):
@@ -29,7 +32,8 @@ class FileCrops:
 
     def read(self, index: int, draws: CropDraws) -> Tensor:
         """Return the crop uint8 (size, size, C) of an image; raises DataError where its file is damaged."""
-        return self.crop(self._whole(index) if self.kept is None else self.kept[index], draws)
+        with self._image(index) as image:
+            return self.crop(image, draws)
 
     def batch(self, indices: Tensor, seed: int, epoch: int, step: int) -> Tensor:
         """Return the crops uint8 (N, size, size, C) of a batch; raises DataError where a file is damaged."""
@@ -41,25 +45,31 @@ class FileCrops:
         if self.kept is None:
             return "random crops of the image files, which are decoded in every epoch"
         size = sum(image.nbytes for image in self.kept)
-        return (
-            "random crops of the image files, which are kept in memory, reduced to no less than "
-            f"{self.crop.least_side} pixels on the shorter side ({size / 1e6:.3g} MB)"
-        )
+        return f"random crops of the image files, which are kept in memory ({size / 1e6:.3g} MB)"
 
-    def _whole(self, index: int) -> Tensor:
-        return self.files.read_whole(index, self.crop.least_side)
+    @contextmanager
+    def _image(self, index: int) -> Iterator[Reducible]:
+        if self.kept is not None:
+            yield self.kept[index]
+        else:
+            with self.files.opened(index) as image:
+                yield image
+
+    def _all_sizes(self, index: int) -> ReducedImage:
+        with self.files.opened(index) as image:
+            return image.with_factors(self.crop.factors(image.height, image.width))
 
     def _estimated_bytes(self) -> float:
         count = len(self.files)
         sample = range(0, count, max(1, count // SAMPLE))
-        return sum(self._whole(index).nbytes for index in sample) * count / max(1, len(sample))
+        return sum(self._all_sizes(index).nbytes for index in sample) * count / max(1, len(sample))
 
-    def _keep(self, limit: float) -> list[Tensor] | None:
+    def _keep(self, limit: float) -> list[ReducedImage] | None:
         """Return all images, decoded by threads; None where they turn out to be larger than `limit` bytes."""
-        kept, total = [], 0
+        kept, total = list[ReducedImage](), 0
         pool = ThreadPoolExecutor()
         try:
-            for image in pool.map(self._whole, range(len(self.files))):
+            for image in pool.map(self._all_sizes, range(len(self.files))):
                 kept.append(image)
                 total += image.nbytes
                 if total > limit:

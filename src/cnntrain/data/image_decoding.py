@@ -80,17 +80,7 @@ def decode(path: str | BytesIO, shape: tuple[int, int, int], resize: str) -> Ten
     """
     height, width, channels = shape
     # Rotated by 90°, it is large enough too.
-    return _pixels(_resized(_read(path, 2 * max(height, width)), width, height, resize), channels)
-
-
-def decode_whole(path: str, least_side: int, channels: int) -> Tensor:
-    """Return the whole image of a file as uint8 (height, width, channels), otherwise like `decode`.
-
-    Its sides are divided by a whole number, the largest with which none is shorter than `least_side`.
-    """
-    image = _read(path, least_side)
-    factor = min(image.size) // least_side
-    return _pixels(image.reduce(factor) if factor > 1 else image, channels)
+    return pixels_of(_resized(_read(path, 2 * max(height, width)), width, height, resize), channels)
 
 
 def fitted(image: Image.Image, shape: tuple[int, int, int], resize: str) -> Tensor:
@@ -102,7 +92,7 @@ def fitted(image: Image.Image, shape: tuple[int, int, int], resize: str) -> Tens
     for pixels of an unknown range or too many of them, and what Pillow raises for a damaged file.
     """
     height, width, channels = shape
-    return _pixels(_resized(_upright(image), width, height, resize), channels)
+    return pixels_of(_resized(_upright(image), width, height, resize), channels)
 
 
 def unused_bits(paths: list[str]) -> str | None:
@@ -147,51 +137,63 @@ def reason(path: str | BytesIO, error: Exception) -> str:
     return f"cannot be decoded ({str(error) or type(error).__name__})"
 
 
+def file_content(path: str) -> bytes:
+    """Return the content of a regular file."""
+    _check_regular(path)
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _check_regular(path: str) -> None:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is no regular file")  # a pipe would be waited for
+
+
 def _read(path: str | BytesIO, least_side: int) -> Image.Image:
     """Return the image of a file upright, in mode L or RGB.
 
     A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where no side becomes shorter than `least_side`.
     """
-    if isinstance(path, str) and not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("it is no regular file")  # a pipe would be waited for
+    if isinstance(path, str):
+        _check_regular(path)
     with Image.open(path) as image:
-        _check_size(image)
+        check_size(image)
         image.draft(None, (least_side, least_side))
         return _upright(image)
 
 
 def _upright(image: Image.Image) -> Image.Image:
     """Return an opened image in mode L or RGB, rotated as its EXIF block says."""
-    _check_size(image)
+    check_size(image)
     image.load()
-    transposition = TRANSPOSITIONS.get(_orientation(image))
-    converted = _eight_bit(image)
+    transposition = transposition_of(image)
+    converted = eight_bit(image)
     return converted if transposition is None else converted.transpose(transposition)
 
 
-def _pixels(image: Image.Image, channels: int) -> Tensor:
+def pixels_of(image: Image.Image, channels: int) -> Tensor:
     """Return an image in mode L or RGB as uint8 (height, width, channels)."""
     mode = "L" if channels == 1 else "RGB"
     converted = image if image.mode == mode else image.convert(mode)
     return torch.from_numpy(np.array(converted).reshape(image.height, image.width, channels))
 
 
-def _check_size(image: Image.Image) -> None:
+def check_size(image: Image.Image) -> None:
     """Raise ValueError for an image of more pixels than are decoded."""
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million")
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation; 1 (upright) if the EXIF block is missing or damaged."""
+def transposition_of(image: Image.Image) -> Transpose | None:
+    """Return what makes an image upright by its EXIF block; None if it is, or the block is damaged."""
     try:
-        return int(image.getexif().get(ORIENTATION_TAG, 1))
+        return TRANSPOSITIONS.get(int(image.getexif().get(ORIENTATION_TAG, 1)))
     except Exception:
-        return 1
+        return None
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Return the loaded image in mode L or RGB, with values 0…255."""
+def eight_bit(image: Image.Image) -> Image.Image:
+    """Return an opened image in mode L or RGB, with values 0…255."""
     if image.mode.startswith("I"):
         return _from_16_bit(image)
     if image.mode == "F":
@@ -204,7 +206,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         return image.convert("L")
     if image.mode not in ("L", "RGB"):
         return image.convert("RGB")
-    return image.copy()
+    image.load()
+    return image
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:

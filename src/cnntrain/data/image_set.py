@@ -7,6 +7,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..output_streams import is_quiet
-from .image_decoding import DamagedImages, decode, decode_whole, naming_damaged
+from .image_decoding import DamagedImages, decode, file_content, naming_damaged
+from .reduced_images import EncodedImage
 
 
 class ImageSet(ABC):
@@ -184,10 +186,11 @@ class FileImages(ImageSet):
         with naming_damaged(self.paths[index]) as path:
             return decode(path, self.shape, self.resize)
 
-    def read_whole(self, index: int, least_side: int) -> Tensor:
-        """Return one image at its own aspect ratio, reduced as in `decode_whole`; raises DataError."""
+    @contextmanager
+    def opened(self, index: int) -> Iterator[EncodedImage]:
+        """Yield one image at its own aspect ratio; raises DataError naming its file if it cannot be read."""
         with naming_damaged(self.paths[index]) as path:
-            return decode_whole(path, least_side, self.channels)
+            yield EncodedImage(file_content(path), self.channels)
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         for start in range(0, len(self), size):
