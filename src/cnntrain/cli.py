@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .settings.config_tree import Config
 
 # Words with which a command line may begin that are no jobs.
-COMMANDS = ("checks", "copy")
+COMMANDS = ("checks", "copy", "cache")
 # Limits of a message; a problem repeats what the user wrote, which may be of any length.
 MAX_LINE, MAX_LINES = 1500, 50
 # Settings with which standard output has nothing but what they say.
@@ -74,6 +74,10 @@ def _run_command(name: str, *arguments: str) -> int:
         from .config.choice_files import Choices
 
         copy_choice(list(arguments), Choices(None))
+    elif name == "cache":
+        from .commands.caches import manage_caches
+
+        manage_caches(list(arguments))
     elif arguments:
         raise ConfigError([f"checks {shorten(' '.join(arguments))}: takes nothing more; did you mean check?"])
     else:

@@ -7,7 +7,7 @@ import os
 from torch import nn
 
 from ..data.batches import Batches
-from ..data.image_set import FileImages
+from ..data.image_set import FileImages, MemoryImages
 from ..data.readers import usable_workers
 from ..data.splits import Splits
 from ..optim.optimizer_stages import OptimizerStages
@@ -38,6 +38,7 @@ def first_lines(
     return [
         data_line(config, splits),
         *_batch_lines(config, train, steps_per_epoch),
+        *_cache_lines(splits),
         *([f"crops     {train.crops.description()}"] if train.crops is not None else []),
         *data_messages,
         f"network   {describe_changes(config.model)}: {count_parameters(network)} parameters",
@@ -57,6 +58,13 @@ def data_line(config: Config, splits: Splits) -> str:
         f"{len(splits.test)} test images of {height}x{width}x{channels}, "
         f"{len(splits.names)} {config.data.target_kind()}"
     )
+
+
+def _cache_lines(splits: Splits) -> list[str]:
+    """Return a line on the cache of decoded images if there is one."""
+    images = splits.train.files if isinstance(splits.train, MemoryImages) else splits.train
+    cached = images.cached if isinstance(images, FileImages) else None
+    return [] if cached is None or cached.problem is not None else [f"cache     decoded images in {cached}"]
 
 
 def _batch_lines(config: Config, train: Batches, steps_per_epoch: int) -> list[str]:

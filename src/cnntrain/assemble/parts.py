@@ -100,7 +100,7 @@ def crops_of_files(config: Config, train: ImageSet) -> FileCrops | None:
         files, stored = train, 0
     if files is None or crop is None:
         return None
-    return FileCrops(files, crop, config.data.memory_limit_gb * GB - stored)
+    return FileCrops(files, crop, config.data.memory_limit_gb * GB - stored, config.data.caches())
 
 
 def evaluation_batches(images: ImageSet, config: Config, compute: Compute) -> Batches:

@@ -22,7 +22,8 @@ cnntrain data=folder data.path=photos data.image_size=64     your own images, a 
 
 COMMANDS = """\
 cnntrain checks                     versions, processor, devices and their speed, for reports of problems
-cnntrain copy optim/adam mine       begin a folder of your own choices: mine/optim/adam.yaml"""
+cnntrain copy optim/adam mine       begin a folder of your own choices: mine/optim/adam.yaml
+cnntrain cache                      caches of decoded images (data.cache); cache remove removes them"""
 
 FLAGS = """\
 -m, --multirun       train every combination of values separated by commas

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tarfile
 import tempfile
@@ -17,6 +16,7 @@ from filelock import FileLock
 
 from ..errors import DataError
 from ..settings.fields import expanded
+from .cache_folder import cache_folder
 from .folder_scan import holds_only_a_folder
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -50,7 +50,7 @@ def unpacked(archive: Path) -> Path:
         raise DataError(f"{archive}: cannot be read ({error.strerror})") from error
     text = f"{archive.resolve()} {state.st_size} {state.st_mtime_ns}"
     name = f"{archive.name.partition('.')[0]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    folder = _cache() / name
+    folder = cache_folder("archives") / name
     if not folder.is_dir():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -64,11 +64,6 @@ def unpacked(archive: Path) -> Path:
     while (inner := holds_only_a_folder(folder)) is not None:
         folder = inner
     return folder
-
-
-def _cache() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "cnntrain" / "archives"
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -103,7 +103,7 @@ class Batches:
         """Yield (crops, labels) of the steps from `start` on, by the random numbers of each step."""
         assert self.crops is not None
         labels, side = self.images.labels, self.crops.crop.size
-        if self.crops.kept is not None and self.device.type == "cpu":  # where workers would take cores
+        if self.crops.is_decoded and self.device.type == "cpu":  # where workers would take cores
             for step, index in enumerate(indices, start):
                 yield self.crops.batch(index, self.seed, epoch, step), labels[index]
             return

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..augmentation.file_crop import CropDraws, FileCrop, Reducible
+from .cached_images import CachedImages, Decoding, cached_images
 from .image_set import FileImages
 from .reduced_images import ReducedImage
 
@@ -21,14 +23,27 @@ class FileCrops:
     """Random crops of the images of a split, cut from their files.
 
     An image is decoded at 1, 1/2, 1/4, … of its size, as small as its crop allows. Images are kept in memory
-    at all of these sizes that crops may need, or decoded in every epoch: both give the same crops.
+    or in a cache at all of these sizes that crops may need, or decoded in every epoch: crops are the same.
     """
 
-    def __init__(self, files: FileImages, crop: FileCrop, limit: float):
-        """limit: bytes up to which images are kept in memory. Raises DataError where a file is damaged."""
+    def __init__(self, files: FileImages, crop: FileCrop, limit: float, caches: Path | None = None):
+        """Raises DataError where a file is damaged.
+
+        limit: bytes up to which images are kept in memory. caches: the folder of caches, None for no cache.
+        """
         self.files = files
         self.crop = crop
-        self.kept = self._keep(limit) if self._estimated_bytes() <= limit else None
+        self.kept: list[ReducedImage] | None = None
+        self.cached: CachedImages | None = None
+        if caches is not None:
+            decoding = Decoding(files.root, "whole images", files.channels, self._all_sizes, crop.factors)
+            self.cached = cached_images(caches, decoding, files.stamps())
+        if self.cached is not None and not self.cached.missing():
+            self.is_decoded = self.cached.cache.nbytes <= limit
+            return
+        if self._estimated_bytes() <= limit:
+            self.kept = self._keep(limit)
+        self.is_decoded = self.kept is not None
 
     def read(self, index: int, draws: CropDraws) -> Tensor:
         """Return the crop uint8 (size, size, C) of an image; raises DataError where its file is damaged."""
@@ -42,6 +57,8 @@ class FileCrops:
 
     def description(self) -> str:
         """Return where the images are, for the first lines of a run."""
+        if self.cached is not None and self.cached.problem is None:
+            return f"random crops of the image files, which are cached in {self.cached}"
         if self.kept is None:
             return "random crops of the image files, which are decoded in every epoch"
         size = sum(image.nbytes for image in self.kept)
@@ -51,6 +68,8 @@ class FileCrops:
     def _image(self, index: int) -> Iterator[Reducible]:
         if self.kept is not None:
             yield self.kept[index]
+        elif self.cached is not None and (found := self.cached.find(index)) is not None:
+            yield found
         else:
             with self.files.opened(index) as image:
                 yield image

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import DataError
+from .cached_images import cached_images
 from .image_decoding import MAX_UNREADABLE, DamagedImages
-from .image_set import FileImages, ImageSet
+from .image_set import FileImages, ImageSet, concatenated
 from .splits import LoadedSplit, Splits, Unreadable, unreadable_notices
 
 GB = 10**9
 
 
-def into_memory(splits: Splits, limit_gb: float, skip: bool) -> Splits:
+def into_memory(splits: Splits, limit_gb: float, skip: bool, caches: Path | None = None) -> Splits:
     """Return the splits decoded into memory if all three together fit into `limit_gb` GB, else as files.
+
+    caches: the folder of caches in which decoded images are kept, None for no cache.
 
     skip: whether images that cannot be read are allowed; all are then decoded once, also those that do not
     fit, and the unreadable ones are noted in the splits, for `without_unreadable`. Raises DataError naming
@@ -27,30 +31,53 @@ def into_memory(splits: Splits, limit_gb: float, skip: bool) -> Splits:
     parts = splits.parts()
     images = sum(map(len, parts.values()))
     fits = _fits(splits.train.shape, images, limit_gb)
+    notices = [*splits.notices, *_take_from_cache(parts, caches)]
     if not fits and not skip:
-        return splits
+        return _with(splits, parts, notices=notices)
     unreadable: Unreadable = {}
     for split, part in parts.items():
         if isinstance(part, FileImages):
             parts[split], damaged = _read(part, fits)
             unreadable |= damaged
     _check(unreadable, images, skip)
-    return _with(splits, parts, unreadable=unreadable if skip else None)
+    return _with(splits, parts, unreadable=unreadable if skip else None, notices=notices)
+
+
+def _take_from_cache(parts: dict[str, ImageSet], caches: Path | None) -> list[str]:
+    """Replace splits of files by such that are read from a cache; return a notice if it cannot be written."""
+    of_files = {
+        split: part
+        for split, part in parts.items()
+        if isinstance(part, FileImages) and part.cached is None and len(part)
+    }
+    if caches is None or not of_files:
+        return []
+    whole = concatenated(list(of_files.values()))
+    assert isinstance(whole, FileImages)
+    cached, start = cached_images(caches, whole.decoding(), whole.stamps()), 0
+    for split, part in of_files.items():
+        parts[split] = part.with_cached(cached.subset(range(start, start + len(part))))
+        start += len(part)
+    return [] if cached.problem is None else [f"data.cache: {cached.problem}"]
 
 
 def part_into_memory(
-    part: FileImages, names: list[str], total: int, limit_gb: float, skip: bool
+    part: FileImages, names: list[str], total: int, limit_gb: float, skip: bool, caches: Path | None = None
 ) -> LoadedSplit:
     """Return images to evaluate on like `into_memory`, without those that cannot be read; raises DataError.
 
     names: of their labels. total: number of images that the part is of.
     """
     fits = _fits(part.shape, len(part), limit_gb)
+    parts: dict[str, ImageSet] = {"": part}
+    notices = _take_from_cache(parts, caches)
+    files = parts[""]
+    assert isinstance(files, FileImages)
     if not fits and not skip:
-        return LoadedSplit(part, names, [])
-    images, unreadable = _read(part, fits)
+        return LoadedSplit(files, names, notices)
+    images, unreadable = _read(files, fits)
     _check(unreadable, total, skip)
-    return LoadedSplit(_readable(images, unreadable), names, unreadable_notices(unreadable))
+    return LoadedSplit(_readable(images, unreadable), names, [*notices, *unreadable_notices(unreadable)])
 
 
 def without_unreadable(splits: Splits) -> Splits:

@@ -15,8 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..output_streams import is_quiet
+from .cached_images import CachedImages, Decoding
+from .image_cache import Stamp
 from .image_decoding import DamagedImages, decode, file_content, naming_damaged
-from .reduced_images import EncodedImage
+from .reduced_images import EncodedImage, ReducedImage, unreduced
 
 
 class ImageSet(ABC):
@@ -128,7 +130,8 @@ class FileImages(ImageSet):
 
     names: the paths relative to the folder of the data set, `root`, the same on every system. `resize` is
     crop, squash or pad and `channels` 1 or 3, as in `decode`; `workers` is the number of processes that read
-    batches. groups: of the images, if they have any.
+    batches. groups: of the images, if they have any. cached: the images as decoded, where data.cache keeps
+    them.
     """
 
     def __init__(
@@ -141,6 +144,7 @@ class FileImages(ImageSet):
         workers: int,
         root: str = "",
         groups: list[str] | None = None,
+        cached: CachedImages | None = None,
     ):
         _check_labels(labels, len(paths))
         self.paths = paths
@@ -151,6 +155,7 @@ class FileImages(ImageSet):
         self.resize = resize
         self.channels = channels
         self.workers = workers
+        self.cached = cached
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -170,19 +175,51 @@ class FileImages(ImageSet):
         return self._groups
 
     def subset(self, indices: Tensor) -> FileImages:
-        paths = [self.paths[index] for index in indices.tolist()]
-        return self._with(paths, self.labels[indices], _at(self._groups, indices))
+        positions = indices.tolist()
+        paths = [self.paths[index] for index in positions]
+        cached = None if self.cached is None else self.cached.subset(positions)
+        return self._with(paths, self.labels[indices], _at(self._groups, indices), cached)
 
     def relabelled(self, labels: Tensor) -> FileImages:
-        return self._with(self.paths, labels, self._groups)
+        return self._with(self.paths, labels, self._groups, self.cached)
 
-    def _with(self, paths: list[str], labels: Tensor, groups: list[str] | None = None) -> FileImages:
+    def with_cached(self, cached: CachedImages) -> FileImages:
+        """Return the same images, read from a cache as far as they are in it."""
+        return self._with(self.paths, self.labels, self._groups, cached)
+
+    def _with(
+        self,
+        paths: list[str],
+        labels: Tensor,
+        groups: list[str] | None = None,
+        cached: CachedImages | None = None,
+    ) -> FileImages:
         return FileImages(
-            paths, labels, self.size, self.resize, self.channels, self.workers, self.root, groups
+            paths, labels, self.size, self.resize, self.channels, self.workers, self.root, groups, cached
         )
+
+    def stamps(self) -> list[Stamp]:
+        """Return what tells the files from others of their names; raises DataError where one is gone."""
+        root, stamps = self.root or os.curdir, list[Stamp]()
+        for path in self.paths:
+            with naming_damaged(path):
+                state = os.stat(path)
+            stamps.append(Stamp(os.path.relpath(path, root), state.st_size, state.st_mtime_ns))
+        return stamps
+
+    def decoding(self) -> Decoding:
+        """Return how images are decoded, for a cache."""
+
+        def decoded(index: int) -> ReducedImage:
+            return ReducedImage(self.size, self.size, {1: self.read(index)})
+
+        words = f"{self.size}x{self.size}, {self.resize}"
+        return Decoding(self.root, words, self.channels, decoded, unreduced)
 
     def read(self, index: int) -> Tensor:
         """Return one image, uint8 (H, W, C); raises DataError naming its file if it cannot be read."""
+        if self.cached is not None and (found := self.cached.find(index)) is not None:
+            return found.reduced(1)
         with naming_damaged(self.paths[index]) as path:
             return decode(path, self.shape, self.resize)
 

@@ -85,3 +85,8 @@ class EncodedImage:
 
     def _is_reduced(self, image: Image.Image, factor: int) -> bool:
         return image.size == (-(-self.width // factor), -(-self.height // factor))
+
+
+def unreduced(height: int, width: int) -> list[int]:
+    """Return the factors of an image that is used as it is."""
+    return [1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...settings.fields import rule_of, setting, settings_of
@@ -154,6 +155,10 @@ class Data(Option):
         for name, entry in settings_of(type(self)).items():
             if rule_of(entry).path == "path" and getattr(self, name):
                 return str(getattr(self, name))
+        return None
+
+    def caches(self) -> Path | None:
+        """Return the folder of caches of decoded images, None for no cache."""
         return None
 
     def split_rule(self) -> str:

@@ -19,6 +19,8 @@ MEMORY_HELP = "size in GB (uint8) up to which images are kept in memory instead 
 DEFAULT_IMAGE_SIZE = 64
 # Settings that name a column of data.csv, and what stands for no column.
 COLUMNS, NO_COLUMN = ("csv_image", "csv_label", "csv_split", "csv_group"), "none"
+# Values of data.cache that are no folders.
+NO_CACHE, DISK_CACHE = "none", "disk"
 WORKERS_HELP = "processes that read images during training if they are not kept in memory; 0: none"
 
 
@@ -38,19 +40,44 @@ class _Files(Data):
         choices=("error", "skip"),
         resume="free",
     )
+    cache: str = setting(
+        NO_CACHE,
+        "decoded images in files that later runs read; disk: below ~/.cache/cnntrain/images; or a folder; "
+        "none: images are decoded in every run, beyond memory_limit_gb in every epoch",
+        resume="free",
+    )
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        if (folder := self.caches()) is not None and folder.exists() and not folder.is_dir():
+            yield f"data.cache={self.cache}: is a file; write a folder, disk or none"
+
+    def store_absolute_paths(self) -> None:
+        super().store_absolute_paths()
+        if self.cache not in (NO_CACHE, DISK_CACHE):
+            self.cache = str(expanded(self.cache).absolute())
+
+    def caches(self) -> Path | None:
+        from ..cache_folder import cache_folder
+
+        if self.cache == NO_CACHE:
+            return None
+        return cache_folder("images") if self.cache == DISK_CACHE else expanded(self.cache)
 
     def stored(self) -> Splits:
-        from ..image_loading import into_memory
-
         # Which images of a limited number are read depends on the seed.
-        return self.read() if self.limit else into_memory(self.read(), self.memory_limit_gb, self._skips())
+        return self.read() if self.limit else self._loaded(self.read())
 
     def divided(self, stored: Splits, seed: int) -> Splits:
-        from ..image_loading import into_memory, without_unreadable
+        from ..image_loading import without_unreadable
 
         # Images are left out after the splits are cut, which so do not depend on them.
-        divided = super().divided(stored, seed)
-        return without_unreadable(into_memory(divided, self.memory_limit_gb, self._skips()))
+        return without_unreadable(self._loaded(super().divided(stored, seed)))
+
+    def _loaded(self, splits: Splits) -> Splits:
+        from ..image_loading import into_memory
+
+        return into_memory(splits, self.memory_limit_gb, self._skips(), self.caches())
 
     def _skips(self) -> bool:
         return self.on_bad == "skip"
@@ -225,7 +252,7 @@ class Folder(_Files):
             part = read_part(self.path, split, *self._decoding())
         if part is None:
             return super().load_split(split, seed)
-        return part_into_memory(*part, self.memory_limit_gb, self._skips())
+        return part_into_memory(*part, self.memory_limit_gb, self._skips(), self.caches())
 
     def _decoding(self) -> tuple[int, str, int, int]:
         return self.image_size or DEFAULT_IMAGE_SIZE, self.resize, self.channels, self.workers
