@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import DataError
 from .image_set import FileImages, ImageSet, MemoryImages
 from .splits import SPLITS, Splits
+from .tar_member import content_of, size_of
 
 # Content up to this size is hashed as a whole, of more an even sample of images.
 MAX_BYTES = 1 << 28
@@ -86,9 +87,9 @@ def _hash(images: ImageSet, root: str) -> str:
     elif isinstance(images, FileImages):
         for path in images.paths:
             name = unicodedata.normalize("NFC", os.path.relpath(path, root))
-            digest.update(f"{name}\0{os.path.getsize(path)}\0".encode())
+            digest.update(f"{name}\0{size_of(path)}\0".encode())
         for index in sample:
-            digest.update(Path(images.paths[index]).read_bytes())
+            digest.update(content_of(images.paths[index]))
     return digest.hexdigest()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -15,6 +13,7 @@ from PIL.Image import Resampling, Transpose
 from torch import Tensor
 
 from ..errors import DataError
+from .tar_member import TarMember, check_regular, size_of, to_open
 
 # Images in which unused bits are looked for.
 SAMPLE = 20
@@ -103,7 +102,7 @@ def unused_bits(paths: list[str]) -> str | None:
     largest = 0
     for path in paths[:: max(1, len(paths) // SAMPLE)]:
         try:
-            with Image.open(path) as image:
+            with Image.open(to_open(path)) as image:
                 if image.mode.startswith("I"):
                     largest = max(largest, int(np.asarray(image).max()))
         except Exception:
@@ -128,7 +127,7 @@ def naming_damaged(path: str) -> Iterator[str]:
 def reason(path: str | BytesIO, error: Exception) -> str:
     """Return why a file could not be decoded, as text for an error message."""
     if isinstance(error, UnidentifiedImageError):
-        size = path.getbuffer().nbytes if isinstance(path, BytesIO) else os.path.getsize(path)
+        size = path.getbuffer().nbytes if isinstance(path, BytesIO) else size_of(path)
         return "is empty" if size == 0 else "is not an image of a known format"
     if isinstance(error, OSError) and error.strerror is not None:
         return f"cannot be read ({error.strerror})"
@@ -137,26 +136,14 @@ def reason(path: str | BytesIO, error: Exception) -> str:
     return f"cannot be decoded ({str(error) or type(error).__name__})"
 
 
-def file_content(path: str) -> bytes:
-    """Return the content of a regular file."""
-    _check_regular(path)
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def _check_regular(path: str) -> None:
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("it is no regular file")  # a pipe would be waited for
-
-
 def _read(path: str | BytesIO, least_side: int) -> Image.Image:
     """Return the image of a file upright, in mode L or RGB.
 
     A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where no side becomes shorter than `least_side`.
     """
-    if isinstance(path, str):
-        _check_regular(path)
-    with Image.open(path) as image:
+    if isinstance(path, str) and not isinstance(path, TarMember):
+        check_regular(path)
+    with Image.open(to_open(path)) as image:
         check_size(image)
         image.draft(None, (least_side, least_side))
         return _upright(image)

@@ -17,8 +17,9 @@ from tqdm import tqdm
 from ..output_streams import is_quiet
 from .cached_images import CachedImages, Decoding
 from .image_cache import Stamp
-from .image_decoding import DamagedImages, decode, file_content, naming_damaged
+from .image_decoding import DamagedImages, decode, naming_damaged
 from .reduced_images import EncodedImage, ReducedImage, unreduced
+from .tar_member import changed_at, content_of, size_of
 
 
 class ImageSet(ABC):
@@ -203,8 +204,7 @@ class FileImages(ImageSet):
         root, stamps = self.root or os.curdir, list[Stamp]()
         for path in self.paths:
             with naming_damaged(path):
-                state = os.stat(path)
-            stamps.append(Stamp(os.path.relpath(path, root), state.st_size, state.st_mtime_ns))
+                stamps.append(Stamp(os.path.relpath(path, root), size_of(path), changed_at(path)))
         return stamps
 
     def decoding(self) -> Decoding:
@@ -227,7 +227,7 @@ class FileImages(ImageSet):
     def opened(self, index: int) -> Iterator[EncodedImage]:
         """Yield one image at its own aspect ratio; raises DataError naming its file if it cannot be read."""
         with naming_damaged(self.paths[index]) as path:
-            yield EncodedImage(file_content(path), self.channels)
+            yield EncodedImage(content_of(path), self.channels)
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         for start in range(0, len(self), size):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ...data.image_set import FileImages, ImageSet, MemoryImages
 from ...data.splits import Splits
+from ...data.tar_member import content_of
 from ..check_result import CheckResult, warning
 from .image_names import ImageId, images_text, listed, source
 from .labels import label_text
@@ -34,7 +34,7 @@ def content_hashes(images: ImageSet) -> Iterator[bytes]:
     else:
         assert isinstance(images, FileImages)
         for path in images.paths:
-            yield hash_of(Path(path).read_bytes())
+            yield hash_of(content_of(path))
 
 
 def hash_of(content: Any) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from ...data.image_decoding import decode, reason
 from ...data.image_set import FileImages, ImageSet, MemoryImages
 from ...data.splits import Splits
+from ...data.tar_member import content_of, to_open
 from .copies import hash_of
 from .perceptual_hash import Hashes, perceptual_hash
 
@@ -129,10 +129,10 @@ def _of_file(path: str, channels: int) -> _Measured | str:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(to_open(path)) as image:
             stored = StoredForm(*image.size, image.mode, image.format or "")
         pixels = decode(path, (SIDE, SIDE, channels), "squash").numpy()
-        return _measured(pixels, hash_of(Path(path).read_bytes()), stored)
+        return _measured(pixels, hash_of(content_of(path)), stored)
     except Exception as error:  # Pillow raises almost any exception for a damaged file
         return reason(path, error)
 

@@ -116,7 +116,48 @@ class ImageNet(_Files):
 
 
 @dataclass
-class Folder(_Files):
+class OwnFiles(_Files):
+    """Settings common to images of your own."""
+
+    test_fraction: float = setting(
+        0.1,
+        "fraction of the images used for the test split if there are none; independent of the seed",
+        gt=0,
+        lt=1,
+    )
+    split_by: str = setting(
+        "hash",
+        "how test and validation images are chosen where there are none; hash: by a hash of each "
+        "file's path in the folder, and at least one of each class; an image that was trained on stays a "
+        "training image when the folder grows; name: likewise, whatever the classes; position: the exact "
+        "fraction of each class, drawn anew when the folder changes",
+        choices=("hash", "name", "position"),
+        former="position",
+    )
+    image_size: int | None = setting(
+        None,
+        "height and width to which all images are resized, in pixels; null: those with which the network's "
+        "pretrained weights were trained, else 64",
+        ge=1,
+    )
+    resize: str = setting("crop", RESIZE_HELP, choices=RESIZES)
+    channels: int = setting(3, "3: colour, 1: grey", choices=(1, 3))
+
+    def may_have_validation(self) -> bool:
+        return True
+
+    def default_augmentation(self) -> str:
+        return "crop_flip"
+
+    def split_rule(self) -> str:
+        return self.split_by
+
+    def _decoding(self) -> tuple[int, str, int, int]:
+        return self.image_size or DEFAULT_IMAGE_SIZE, self.resize, self.channels, self.workers
+
+
+@dataclass
+class Folder(OwnFiles):
     """Your own images: one folder per class, or train/, val/ and test/ with one folder per class in each; or
     a CSV file that lists them."""
 
@@ -162,29 +203,6 @@ class Folder(_Files):
         "as a whole; empty: of classes, by its usual names (group, patient, subject, video, …); none: no "
         "column",
     )
-    test_fraction: float = setting(
-        0.1,
-        "fraction of the images used for the test split if there is no test/; independent of the seed",
-        gt=0,
-        lt=1,
-    )
-    split_by: str = setting(
-        "hash",
-        "how test and validation images are chosen where there is no folder of them; hash: by a hash of each "
-        "file's path in the folder, and at least one of each class; an image that was trained on stays a "
-        "training image when the folder grows; name: likewise, whatever the classes; position: the exact "
-        "fraction of each class, drawn anew when the folder changes",
-        choices=("hash", "name", "position"),
-        former="position",
-    )
-    image_size: int | None = setting(
-        None,
-        "height and width to which all images are resized, in pixels; null: those with which the network's "
-        "pretrained weights were trained, else 64",
-        ge=1,
-    )
-    resize: str = setting("crop", RESIZE_HELP, choices=RESIZES)
-    channels: int = setting(3, "3: colour, 1: grey", choices=(1, 3))
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
@@ -225,12 +243,6 @@ class Folder(_Files):
         in_folder = Path(self.path) / self.csv
         return str(in_folder if self.path and in_folder.is_file() else self.csv)
 
-    def may_have_validation(self) -> bool:
-        return True
-
-    def default_augmentation(self) -> str:
-        return "crop_flip"
-
     def read(self) -> Splits:
         from ..image_folder import read_folder
         from ..labelled_images import read_labelled
@@ -254,9 +266,6 @@ class Folder(_Files):
             return super().load_split(split, seed)
         return part_into_memory(*part, self.memory_limit_gb, self._skips(), self.caches())
 
-    def _decoding(self) -> tuple[int, str, int, int]:
-        return self.image_size or DEFAULT_IMAGE_SIZE, self.resize, self.channels, self.workers
-
     def _columns(self) -> Columns:
         from ..table_columns import Columns
 
@@ -264,6 +273,3 @@ class Folder(_Files):
         if self.split_by != "hash":  # the other rules cut through groups
             group = None
         return Columns(self.csv_image, self.csv_label, split, group)
-
-    def split_rule(self) -> str:
-        return self.split_by
