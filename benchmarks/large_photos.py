@@ -116,6 +116,9 @@ STACKS: dict[str, Callable[[Path, int], Callable[[int], Iterable[Any]]]] = {
     "torchvision": torchvision_batches,
     "timm": timm_batches,
     "cnntrain, files": lambda photos, size: cnntrain_batches(photos, size, "data.memory_limit_gb=0"),
+    "cnntrain, cache": lambda photos, size: cnntrain_batches(
+        photos, size, "data.memory_limit_gb=100", f"data.cache={photos.parent / 'caches'}"
+    ),
     "cnntrain, memory": lambda photos, size: cnntrain_batches(photos, size, "data.memory_limit_gb=100"),
     "Pillow decoding alone": decoding_alone,
 }

@@ -114,6 +114,8 @@ def _data_notices(config: Config, splits: Splits, train: Batches) -> list[str]:
             name = {"train": "training", "val": "validation", "test": "test"}[split]
             more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
             notices.append(f"no images of {', '.join(missing[:10])}{more} in the {name} split")
+    if train.crops is not None and train.crops.cached is not None and train.crops.cached.problem is not None:
+        notices.append(f"data.cache: {train.crops.cached.problem}")
     workers = splits.train.workers if isinstance(splits.train, FileImages) else 0
     if workers > (cores := os.cpu_count() or 1):
         notices.append(f"data.workers={workers}: more processes than this machine's {cores} cores")

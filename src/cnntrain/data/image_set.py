@@ -219,7 +219,7 @@ class FileImages(ImageSet):
     def read(self, index: int) -> Tensor:
         """Return one image, uint8 (H, W, C); raises DataError naming its file if it cannot be read."""
         if self.cached is not None and (found := self.cached.find(index)) is not None:
-            return found.reduced(1)
+            return found.reduced(1).clone()  # memory of the cache cannot be written
         with naming_damaged(self.paths[index]) as path:
             return decode(path, self.shape, self.resize)
 

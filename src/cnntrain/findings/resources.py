@@ -32,7 +32,8 @@ def waiting_for_data(run: RunRecord) -> Finding | None:
     return Finding(
         "waiting for data",
         f"Training waits for images {waiting:.0%} of its time, as they are read from files. More processes "
-        "read faster (data.workers), and images in memory need not be read (data.memory_limit_gb).",
+        "read faster (data.workers); images in memory need not be read (data.memory_limit_gb), and those in "
+        "a cache are decoded already (data.cache=disk).",
         {"data_wait": waits, "workers": workers, "cores": cores},
         0.4,
         changes,
