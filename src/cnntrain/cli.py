@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config.command_line import CommandLine, parse
+from .config.started_together import as_started
 from .errors import ConfigError, DataError, Interrupted, UserError
 from .machine_errors import machine_error
 from .output_streams import check_output, quiet_output, tolerant_output
@@ -20,6 +21,7 @@ from .runs.file_names import CONFIG, ENSEMBLE, JOB, SWEEP_FILE
 from .settings.fields import problem, rule_of, settings_of, shorten
 from .settings.job_settings import Evaluate
 from .training.cpu_load import limit_spinning
+from .training.process_place import TORCH_LOG, place
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -39,12 +41,21 @@ def main(arguments: list[str] | None = None) -> int:
     limit_spinning()
     # Pictures are files; matplotlib fails when it is imported where this names a backend that it lacks.
     os.environ["MPLBACKEND"] = "agg"
+    if (here := place()) is None:
+        return _main_alone(arguments)
+    os.environ.setdefault(*TORCH_LOG)
+    from .jobs.ranks import run_with_others
+
+    return run_with_others(here, lambda: _main_alone(arguments))
+
+
+def _main_alone(arguments: list[str] | None) -> int:
     with tolerant_output():
         try:
             arguments = sys.argv[1:] if arguments is None else arguments
             if arguments and arguments[0] in COMMANDS:
                 return _run_command(*arguments)
-            return _main(parse(arguments))
+            return _main(as_started(parse(arguments), place()))
         except ConfigError as error:
             for line in error.problems:
                 _print_error(line)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from cnntrain.averaging.settings import Averaging, Ema, NoAverage
 from cnntrain.data.batches import Batch, Batches
 from cnntrain.data.image_set import MemoryImages
+from cnntrain.data.share import WHOLE, Share
 from cnntrain.errors import Diverged, Interrupted, Stopped
 from cnntrain.loss.class_losses import Softmax
 from cnntrain.metrics.accumulator import Metrics, Result
@@ -96,11 +97,11 @@ class Watched(Batches):
     before: Callable[[int], object] = staticmethod(lambda number: None)
     number = 0
 
-    def epoch(self, epoch: int, start: int, stop: int) -> Iterator[Batch]:
-        return self._watched(super().epoch(epoch, start, stop))
+    def epoch(self, epoch: int, start: int, stop: int, share: Share = WHOLE) -> Iterator[Batch]:
+        return self._watched(super().epoch(epoch, start, stop, share))
 
-    def in_order(self) -> Iterator[Batch]:
-        return self._watched(super().in_order())
+    def in_order(self, share: Share = WHOLE) -> Iterator[Batch]:
+        return self._watched(super().in_order(share))
 
     def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:

@@ -17,7 +17,7 @@ from ..instruments.histograms import Histograms
 from ..runs.checkpoint import State
 from ..runs.checkpoint_schema import check_structure
 from ..runs.file_names import HISTOGRAMS, LAST
-from ..runs.metrics_file import Recorder, remove_later_rows
+from ..runs.metrics_file import remove_later_rows
 from ..runs.run_folder import RunFolder
 from ..runs.run_progress import Progress
 from ..settings.config_tree import Config
@@ -131,7 +131,7 @@ def assemble(
     progress = Progress(**state["progress"]) if state is not None else Progress()
     steps_per_epoch = min(len(parts.train), config.trainer.max_steps_per_epoch or len(parts.train))
     interval = config.trainer.recording_interval(steps_per_epoch * config.trainer.epochs)
-    recorder = Recorder(folder.metrics, progress.rows, interval)
+    recorder = folder.recorder(progress.rows, interval)
     description = {
         "config": stored_config.to_yaml(config),
         "names": parts.splits.names,

@@ -37,7 +37,10 @@ class CustomTransform:
     called: Callable[..., Any]
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
-        with _global_generators(key.seed, "custom augmentation", key.epoch, key.step):
+        if key.part.start:  # a later part of a batch needs other random numbers than the first
+            rng = generator(key.seed, "custom augmentation", key.epoch, key.step, key.part.start)
+        purpose = ("custom augmentation", key.epoch, key.step, *([key.part.start] if key.part.start else []))
+        with _global_generators(key.seed, *purpose):
             returned = self.called(images, rng, **self.function.arguments)
         if problem := _problem(returned, images):
             raise self.function.wrong(problem)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 Policy = Callable[[Tensor], Tensor]
+# Pixels per side of an image that stands for others in drawing random numbers.
+SMALL = 8
 
 
 def randaugment(num_ops: int, magnitude: int) -> Policy:
@@ -26,9 +28,16 @@ def trivialaugment() -> Policy:
     return policy
 
 
-def apply_policy(images: Tensor, policy: Policy, seed: int) -> Tensor:
-    """Return images uint8 (N, H, W, C), transformed by the policy; a pure function of images and seed."""
+def apply_policy(images: Tensor, policy: Policy, seed: int, before: int = 0) -> Tensor:
+    """Return images uint8 (N, H, W, C), transformed by the policy; a pure function of its arguments.
+
+    before: number of images of the same batch that precede them. What is drawn for these does not depend on
+    their content, so a small image stands for each.
+    """
     # torchvision draws from torch's global generator, whose state is restored afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
+        small = torch.zeros(images.shape[3], SMALL, SMALL, dtype=images.dtype)
+        for _ in range(before):
+            policy(small)
         return torch.stack([policy(image.permute(2, 0, 1)).permute(1, 2, 0) for image in images])

@@ -22,19 +22,31 @@ from .policies import Policy, apply_policy
 
 @dataclass(frozen=True)
 class BatchKey:
-    """Inputs of the random numbers of a batch; indices: the positions (N,) of its images in the split."""
+    """Inputs of the random numbers of a batch; indices: the positions (N,) of its images in the split.
+
+    part: of the batch that is transformed. Random numbers are drawn for all N images.
+    """
 
     indices: Tensor
     seed: int
     epoch: int
     step: int
+    part: slice = field(default_factory=lambda: slice(None))
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.indices)
+
+    def of_part(self, device: torch.device, *drawn: Tensor) -> list[Tensor]:
+        """Return CPU tensors (…, N) for the part (…, n) on the images' device, copied asynchronously."""
+        return [tensor[..., self.part].to(device, non_blocking=True) for tensor in drawn]
 
 
 class Transform(Protocol):
     """A random transform of a batch of images."""
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
-        """Return transformed images; images: uint8 (N, H, W, C) on any device, rng: on the CPU."""
+        """Return transformed images; images: uint8 (n, H, W, C) on any device, rng: on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +55,22 @@ class Augment:
 
     transforms: Sequence[Transform]
 
-    def __call__(self, images: Tensor, indices: Tensor, seed: int, epoch: int, step: int) -> Tensor:
+    def __call__(
+        self,
+        images: Tensor,
+        indices: Tensor,
+        seed: int,
+        epoch: int,
+        step: int,
+        part: slice | None = None,
+    ) -> Tensor:
         """Return augmented images.
 
-        images: uint8 (N, H, W, C) on any device; indices: their positions (N,) in the split, on the CPU.
+        images: a part of a batch, uint8 (n, H, W, C) on any device; indices: the positions (N,) in the split
+        of the whole batch, on the CPU. The result is that part of the whole batch augmented.
         """
         rng = generator(seed, "augmentation", epoch, step)
-        key = BatchKey(indices, seed, epoch, step)
+        key = BatchKey(indices, seed, epoch, step, part or slice(None))
         for transform in self.transforms:
             images = transform(images, rng, key)
         return images
@@ -62,8 +83,8 @@ class PaddedCrop:
     padding: int
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
-        down, right = torch.randint(2 * self.padding + 1, (2, len(images)), generator=rng)
-        return geometry.crop(images, self.padding, *_to(images.device, down, right))
+        down, right = torch.randint(2 * self.padding + 1, (2, len(key)), generator=rng)
+        return geometry.crop(images, self.padding, *key.of_part(images.device, down, right))
 
 
 @dataclass(frozen=True)
@@ -73,10 +94,10 @@ class Crop:
     size: int
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
-        count, height, width, _ = images.shape
+        count, (height, width) = len(key), images.shape[1:3]
         down = torch.randint(height - self.size + 1, (count,), generator=rng)
         right = torch.randint(width - self.size + 1, (count,), generator=rng)
-        return geometry.windows(images, (self.size, self.size), *_to(images.device, down, right))
+        return geometry.windows(images, (self.size, self.size), *key.of_part(images.device, down, right))
 
 
 @dataclass(frozen=True)
@@ -92,7 +113,7 @@ class ResizedCropAndRotation:
     size: int | None
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
-        count, height, width, _ = images.shape
+        count, (height, width) = len(key), images.shape[1:3]
         size = (height, width) if self.size is None else (self.size, self.size)
         windows = torch.tensor([0.0, 0.0, height, width])[:, None].expand(4, count)
         angles = torch.zeros(count)
@@ -102,7 +123,7 @@ class ResizedCropAndRotation:
         if self.degrees:
             angles = (2 * torch.rand(count, generator=rng) - 1) * math.radians(self.degrees)
         finer = max(1, round(max(float(windows[2].max()) / size[0], float(windows[3].max()) / size[1])))
-        windows, angles = _to(images.device, windows, angles)
+        windows, angles = key.of_part(images.device, windows, angles)
         if self.degrees:
             return geometry.resample(images, windows, angles, size, finer)
         return geometry.resize_windows(images, windows, size)
@@ -113,8 +134,8 @@ class Flip:
     """A horizontal flip of each image with probability ½."""
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
-        chosen = torch.rand(len(images), generator=rng) < 0.5
-        return geometry.flip(images, *_to(images.device, chosen))
+        chosen = torch.rand(len(key), generator=rng) < 0.5
+        return geometry.flip(images, *key.of_part(images.device, chosen))
 
 
 @dataclass(frozen=True)
@@ -123,7 +144,7 @@ class AlternatingFlip:
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
         chosen = random_bits(key.seed, "alternating flip", key.indices) ^ bool(key.epoch % 2)
-        return geometry.flip(images, *_to(images.device, chosen))
+        return geometry.flip(images, *key.of_part(images.device, chosen))
 
 
 @dataclass(frozen=True)
@@ -133,7 +154,8 @@ class RandomPolicy:
     policy: Policy
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
-        return apply_policy(images, self.policy, derive(key.seed, "policy", key.epoch, key.step))
+        seed = derive(key.seed, "policy", key.epoch, key.step)
+        return apply_policy(images, self.policy, seed, before=key.part.start or 0)
 
 
 @dataclass(frozen=True)
@@ -151,11 +173,11 @@ class ColorJitter:
     axes: Tensor | None = field(default=None, compare=False)
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
-        count, device = len(images), images.device
+        count, device = len(key), images.device
 
         def factors(strength: float) -> Tensor:
             low = max(0.0, 1 - strength)
-            (drawn,) = _to(device, low + (1 + strength - low) * torch.rand(count, generator=rng))
+            (drawn,) = key.of_part(device, low + (1 + strength - low) * torch.rand(count, generator=rng))
             return drawn
 
         values = images.float()
@@ -167,12 +189,12 @@ class ColorJitter:
             values = color.saturation(values, factors(self.saturation))
         if self.hue:
             hue_shifts = (2 * torch.rand(count, generator=rng) - 1) * self.hue
-            values = color.hue(values, *_to(device, hue_shifts))
+            values = color.hue(values, *key.of_part(device, hue_shifts))
         if self.lighting:
             assert self.axes is not None
             multipliers = self.lighting * torch.randn(count, 3, generator=rng)
-            (shifts,) = _to(device, multipliers @ self.axes.T)
-            values = values + shifts[:, None, None, :]
+            (shifts,) = key.of_part(device, (multipliers @ self.axes.T).T)
+            values = values + shifts.T[:, None, None, :]
         return values.round_().clamp_(0, 255).to(images.dtype)
 
 
@@ -188,13 +210,13 @@ class RandomErasing:
     areas: tuple[float, float]
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
-        count, height, width, _ = images.shape
+        count, (height, width) = len(key), images.shape[1:3]
         size, largest = (height, width), (height - 1, width - 1)
         draws = geometry.draw_boxes(rng, count)
         (top, left, rows, columns), fits = geometry.boxes(draws, size, self.areas, ERASE_RATIOS, largest)
         boxes = torch.stack([top * fits, left * fits, rows.clamp(max=height), columns.clamp(max=width)])
         chosen = torch.rand(count, generator=rng) < self.probability
-        return erase(images, *_to(images.device, boxes * chosen))
+        return erase(images, *key.of_part(images.device, boxes * chosen))
 
 
 @dataclass(frozen=True)
@@ -204,13 +226,8 @@ class Cutout:
     side: int
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
-        count, height, width, _ = images.shape
+        count, (height, width) = len(key), images.shape[1:3]
         rows = torch.randint(height, (count,), generator=rng) - self.side // 2
         columns = torch.randint(width, (count,), generator=rng) - self.side // 2
         sides = torch.full((count,), self.side)
-        return erase(images, *_to(images.device, torch.stack([rows, columns, sides, sides])))
-
-
-def _to(device: torch.device, *tensors: Tensor) -> list[Tensor]:
-    """Return CPU tensors on the images' device, copied asynchronously."""
-    return [tensor.to(device, non_blocking=True) for tensor in tensors]
+        return erase(images, *key.of_part(images.device, torch.stack([rows, columns, sides, sides])))

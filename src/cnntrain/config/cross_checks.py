@@ -124,6 +124,18 @@ def _batch_size(config: Config) -> Iterator[str]:
         yield from batch_size_problems(config, images)
 
 
+def _processes(config: Config) -> Iterator[str]:
+    """Yield an error where a batch has fewer images than there are processes."""
+    data, trainer = config.data, config.trainer
+    if trainer.processes == 1 or data.batch_size == "auto":
+        return
+    if data.batch_size < trainer.processes:
+        yield (
+            f"trainer.processes={trainer.processes}: a batch has data.batch_size={data.batch_size} images, "
+            "fewer than one for each; write a larger batch, or fewer processes"
+        )
+
+
 def _crop_size(config: Config) -> Iterator[str]:
     crop_size = getattr(config.augmentation, "crop_size", None)
     if crop_size is None:
@@ -278,6 +290,7 @@ CROSS_CHECKS = (
     _validation,
     _best_by,
     _batch_size,
+    _processes,
     _crop_size,
     _network,
     _trained_weights,

@@ -16,6 +16,7 @@ from .batch_size import batches_per_epoch
 from .file_crops import FileCrops
 from .image_set import FileImages, ImageSet, MemoryImages
 from .readers import Readers, usable_workers
+from .share import WHOLE, Share
 
 Batch = tuple[Tensor, Tensor]
 
@@ -56,20 +57,25 @@ class Batches:
         """Return the number of batches per epoch."""
         return batches_per_epoch(len(self.images), self.batch_size, self.drop_last)
 
-    def epoch(self, epoch: int, start: int, stop: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int, stop: int, share: Share = WHOLE) -> Iterator[Batch]:
         """Yield (images, labels) of the steps `start` … `stop` - 1 of `epoch`, in its random order.
 
         Images are uint8 (B, H, W, C), augmented. Each epoch has a different order, which also decides what
-        drop_last leaves out.
+        drop_last leaves out. Of several processes, each gets the images of its own share of the batch, the
+        same as if all were augmented at once, and the labels of the whole batch.
         """
         order = torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))
         count, used = len(self), len(self) * self.batch_size if self.drop_last else len(self.images)
         indices = [order[i * used // count : (i + 1) * used // count] for i in range(start, min(stop, count))]
-        read = self._read(indices) if self.crops is None else self._read_crops(indices, epoch, start)
-        for step, (index, (images, labels)) in enumerate(zip(indices, read, strict=True), start):
+        own = [share.of(len(index)) for index in indices]
+        if self.crops is None:
+            read = self._read([index[part] for index, part in zip(indices, own, strict=True)])
+        else:
+            read = self._read_crops(indices, own, epoch, start)
+        for step, (index, part, (images, labels)) in enumerate(zip(indices, own, read, strict=True), start):
             if self.augment is not None:
-                images = self.augment(images, index, self.seed, epoch, step)
-            yield images, labels
+                images = self.augment(images, index, self.seed, epoch, step, part)
+            yield images, labels if share == WHOLE else self.images.labels[index].to(self.device)
 
     def augmented(self, indices: Tensor, epoch: int, step: int) -> Tensor:
         """Return the images at these indices as they would be in a batch of them in this step."""
@@ -81,9 +87,13 @@ class Batches:
             return images
         return self.augment(images, indices, self.seed, epoch, step)
 
-    def in_order(self) -> Iterator[Batch]:
-        """Yield all images once, in the split's order; the last batch may be smaller."""
-        yield from self._read(list(torch.split(torch.arange(len(self.images)), self.batch_size)))
+    def in_order(self, share: Share = WHOLE) -> Iterator[Batch]:
+        """Yield all images once, in the split's order; the last batch may be smaller.
+
+        Of several processes, each gets its share of the batches.
+        """
+        batches = list(torch.split(torch.arange(len(self.images)), self.batch_size))
+        yield from self._read(batches[share.of(len(batches))])
 
     def _read(self, indices: list[Tensor]) -> Iterator[Batch]:
         if self._stored is not None:
@@ -99,18 +109,18 @@ class Batches:
             workers = usable_workers(self.images, self.batch_size)
             yield from self._by_readers(_Decoded(self.images), [index.tolist() for index in indices], workers)
 
-    def _read_crops(self, indices: list[Tensor], epoch: int, start: int) -> Iterator[Batch]:
-        """Yield (crops, labels) of the steps from `start` on, by the random numbers of each step."""
+    def _read_crops(self, indices: list[Tensor], own: list[slice], epoch: int, start: int) -> Iterator[Batch]:
+        """Yield (crops, labels) of parts of the steps from `start` on, by the random numbers of each step."""
         assert self.crops is not None
         labels, side = self.images.labels, self.crops.crop.size
         if self.crops.is_decoded and self.device.type == "cpu":  # where workers would take cores
-            for step, index in enumerate(indices, start):
-                yield self.crops.batch(index, self.seed, epoch, step), labels[index]
+            for step, (index, part) in enumerate(zip(indices, own, strict=True), start):
+                yield self.crops.batch(index, self.seed, epoch, step, part), labels[index[part]]
             return
         keys = []
-        for step, index in enumerate(indices, start):
+        for step, (index, part) in enumerate(zip(indices, own, strict=True), start):
             draws = self.crops.crop.draws(len(index), self.seed, epoch, step)
-            keys.append(list(zip(index.tolist(), draws, strict=True)))
+            keys.append(list(zip(index.tolist(), draws, strict=True))[part])
         workers = usable_workers(self.crops.files, self.batch_size, side)
         yield from self._by_readers(_Cropped(self.crops, labels), keys, workers)
 

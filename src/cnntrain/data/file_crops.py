@@ -50,10 +50,14 @@ class FileCrops:
         with self._image(index) as image:
             return self.crop(image, draws)
 
-    def batch(self, indices: Tensor, seed: int, epoch: int, step: int) -> Tensor:
-        """Return the crops uint8 (N, size, size, C) of a batch; raises DataError where a file is damaged."""
+    def batch(self, indices: Tensor, seed: int, epoch: int, step: int, part: slice | None = None) -> Tensor:
+        """Return the crops uint8 (N, size, size, C) of a batch, or of a part of it.
+
+        Raises DataError where a file is damaged.
+        """
         draws = self.crop.draws(len(indices), seed, epoch, step)
-        return torch.stack([self.read(i, draw) for i, draw in zip(indices.tolist(), draws, strict=True)])
+        chosen = list(zip(indices.tolist(), draws, strict=True))[part or slice(None)]
+        return torch.stack([self.read(index, draw) for index, draw in chosen])
 
     def description(self) -> str:
         """Return where the images are, for the first lines of a run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -50,6 +51,14 @@ class SplitInstrument:
         """Return the context in which the network is evaluated."""
         raise NotImplementedError
 
+    def counted(self) -> Any:
+        """Return what was counted in the last evaluation: in one of several processes, of its part."""
+        raise NotImplementedError
+
+    def count_together(self, parts: Sequence[Any]) -> None:
+        """Replace it by what the processes have counted, in the order of their parts."""
+        raise NotImplementedError
+
     def row(self) -> Row:
         """Return the results of the last evaluation by name; waits for the device."""
         raise NotImplementedError
@@ -77,6 +86,15 @@ class Instruments:
     def around_split(self) -> AbstractContextManager[object]:
         """Return the context in which an evaluation is measured."""
         return _all(one.around_split for one in self._of_splits)
+
+    def counted(self) -> list[Any]:
+        """Return what the instruments of splits have counted, for `count_together`."""
+        return [one.counted() for one in self._of_splits]
+
+    def count_together(self, parts: Sequence[list[Any]]) -> None:
+        """Let the instruments of splits take what those of several processes have counted."""
+        for number, one in enumerate(self._of_splits):
+            one.count_together([part[number] for part in parts])
 
     def step_row(self) -> Row:
         """Return the results of the last recorded step by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -31,6 +32,17 @@ class UnitActivity(SplitInstrument):
         self._zero.clear()
         self._saturated.clear()
         return watching(self._network, self._count)
+
+    def counted(self) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
+        return self._zero, self._saturated
+
+    def count_together(self, parts: Sequence[tuple[dict[str, Tensor], dict[str, list[Tensor]]]]) -> None:
+        self._zero, self._saturated = {}, {}
+        for zero, saturated in parts:
+            for name, units in zero.items():
+                self._zero[name] = self._zero[name] & units if name in self._zero else units
+            for name, fractions in saturated.items():
+                self._saturated.setdefault(name, []).extend(fractions)
 
     def row(self) -> Row:
         """Return the fractions of dead units of rectified layers and of saturated activations of others."""

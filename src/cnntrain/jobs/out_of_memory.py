@@ -26,6 +26,10 @@ def train_within_memory(
             return
         except StepOutOfMemory as error:
             step, images = assembled.trainer.step, assembled.trainer.train_batches.batch_size
+            if step.group.size > 1:
+                raise StepOutOfMemory(
+                    f"{error}; with several processes no batch is divided: raise trainer.accumulate_steps"
+                ) from error
             if not step.can_divide(images):
                 parts = step.accumulate_steps * step.parts_per_batch
                 raise StepOutOfMemory(

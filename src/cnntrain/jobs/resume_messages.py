@@ -48,6 +48,11 @@ def notices_on_resuming(
             f"warning   metrics.jsonl has {trainer.recorder.rows} of the {progress.rows} rows written before "
             "the checkpoint; the others are missing"
         )
+    if config.trainer.processes != before.trainer.processes:
+        notices.append(
+            f"notice    trainer.processes={config.trainer.processes}, before "
+            f"{before.trainer.processes}: goes on as it would have to rounding, not to the bit"
+        )
     if progress.step and config.trainer.epochs != before.trainer.epochs:
         old_schedule = before.schedule.build(trainer.steps_per_epoch, before.trainer.epochs)
         optimizers = trainer.step.update.optimizers

@@ -16,19 +16,23 @@ from ..runs.atomic_write import write_text
 from ..runs.run_folder import RunFolder, run_override
 from ..runs.status import DIVERGED, FAILED, INTERRUPTED
 from ..training.hooks import Hooks
+from ..training.process_group import LostProcess
 from ..user_code import place_in_users_code
+from .processes import Processes
 
 
 @dataclass
 class Outcome:
     """Whether how a run ends is recorded: not where it was refused before anything of it was changed.
 
-    hooks: those of the run, None before they are made; they and its loggers end when its outcome is recorded.
+    hooks: those of the run, None before they are made; they, its loggers and its other processes end when its
+    outcome is recorded.
     """
 
     is_recorded: bool = False
     hooks: Hooks | None = None
     loggers: RunLoggers = field(default_factory=RunLoggers)
+    processes: Processes = field(default_factory=Processes)
 
 
 @contextmanager
@@ -53,6 +57,7 @@ def recorded_outcome(folder: RunFolder) -> Iterator[Outcome]:
         raise
     finally:
         outcome.loggers.end()
+        outcome.processes.end()
 
 
 def _end_hooks(outcome: Outcome, folder: RunFolder) -> None:
@@ -89,7 +94,7 @@ def _recorded_in(folder: RunFolder, outcome: Outcome) -> Iterator[None]:
             ) from error
         if outcome.is_recorded:
             record_outcome(folder, FAILED, str(in_words))
-            if isinstance(in_words, DataError | ReaderDied) and folder.checkpoints.exist():
+            if isinstance(in_words, DataError | ReaderDied | LostProcess) and folder.checkpoints.exist():
                 print_last(f"continue  {_continue_command(folder)}")
         if in_words is error:
             raise

@@ -98,7 +98,8 @@ def _prepare(sweep: CheckedSweep, folder: SweepFolder) -> int:
                 raise DataError(f"{folder.path}: holds a run; name another folder for a sweep")
             if any(folder.path.glob(f"*/{file_names.CONFIG}")):
                 raise DataError(f"{folder.path}: holds runs that are not of this sweep; name another folder")
-            threads = sweep.base.trainer.threads or max(1, torch.get_num_threads() // sweep.search.workers)
+            processes: int = sweep.search.workers * sweep.base.trainer.processes
+            threads: int = sweep.base.trainer.threads or max(1, torch.get_num_threads() // processes)
             stored_sweep.write(folder.path, stored_sweep.stored(sweep, threads))
             print(f"sweep     {folder.path}", flush=True)
             return threads

@@ -34,12 +34,12 @@ from ..runs.run_progress import Progress
 from ..runs.signals import StopSignals
 from ..runs.status import DIVERGED, FINISHED, PAUSED, STOPPED
 from ..settings.config_tree import Config
-from ..training.evaluate_split import evaluate_split
 from ..training.hooks import Hooks
 from ..training.stop_rule import NEVER, StopRule
 from ..training.trainer import Trainer
 from .kept_model import how_it_is_kept, keep_model, refuse_continuing
 from .out_of_memory import train_within_memory
+from .processes import evaluate_together
 from .resume_messages import how_to_train_longer, notices_on_resuming
 from .run_outcome import Outcome, record_outcome, recorded_outcome, remove_error
 from .run_summary import run_summary, summary_line, summary_table
@@ -157,6 +157,7 @@ def _run(
     """Train from a checkpoint's state, or from the start; before: the configuration so far of the run."""
     started = time.perf_counter()
     outcome.hooks = Hooks(config.trainer.hooks) if config.trainer.hooks else None
+    outcome.processes.start(config)
     with StopSignals().caught() as signals:
         splits = in_search.splits
         if state is None and config.trainer.budget_minutes is not None:
@@ -172,6 +173,7 @@ def _run(
             trained = signals.received is None
             if trained:
                 _start_listeners(config, folder, assembled.trainer, outcome)
+                outcome.processes.begin(config, assembled, str(folder.path), in_search.stop_rule)
                 pictures += _train(config, folder, assembled, signals, in_search.stop_rule)
         finally:
             assembled.trainer.recorder.close()
@@ -255,8 +257,7 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     if config.trainer.test:
         batches = evaluation_batches(assembled.parts.splits.test, assembled.parts.config, step.compute)
         started = time.perf_counter()
-        evaluation = evaluate_split(step.network, step.preprocess, step.criterion, batches, step.compute)
-        test = evaluation.row("test")
+        test = evaluate_together(step, batches).row("test")
         progress.wall_seconds += time.perf_counter() - started
     summary = run_summary(config, assembled, FINISHED, test)
     pictures += draw_end(folder.path, config, assembled) if config.trainer.pictures else []

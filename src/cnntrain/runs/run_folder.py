@@ -16,7 +16,7 @@ from . import file_names
 from .atomic_write import PARTIAL_FILES, write_text
 from .checkpoint import Checkpoints
 from .folder_lock import FolderLock
-from .metrics_file import finite
+from .metrics_file import Recorder, finite
 
 
 class RunFolder:
@@ -33,6 +33,10 @@ class RunFolder:
         self._discarded = False
         # What lay in the folder of a new run before it, and is not the run's to remove.
         self.others: set[str] = set()
+
+    def recorder(self, keep_rows: int, every_steps: int) -> Recorder:
+        """Return what writes metrics.jsonl, of which the first `keep_rows` rows are kept."""
+        return Recorder(self.metrics, keep_rows, every_steps)
 
     def read_summary(self) -> dict[str, Any] | None:
         """Return the summary, or None if the run has not written one; raises DataError."""

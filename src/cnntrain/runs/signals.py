@@ -30,6 +30,10 @@ class StopSignals:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             raise interrupted_by(number, "stopped immediately; the last checkpoint is intact")
+        self.receive(number)
+
+    def receive(self, number: int) -> None:
+        """Store a stop signal, that of this process or of one with which it trains together."""
         self.number = number
         self.received = interrupted_by(number, "stopped after saving")
 

@@ -142,6 +142,14 @@ def bf16_unit(device: torch.device) -> str | None:
 
 
 _threads_at_start: int | None = None
+# Processes of one run that share the cores of this machine.
+_processes = 1
+
+
+def share_cores(processes: int) -> None:
+    """Let `free_threads` divide the cores among so many processes of a run on this machine."""
+    global _processes
+    _processes = processes
 
 
 def free_threads() -> int:
@@ -156,7 +164,7 @@ def free_threads() -> int:
     if threads_of_environment() is not None:
         return _threads_at_start
     free = round((os.cpu_count() or 1) - LOAD.cores_of_others())
-    return max(1, min(_threads_at_start, free))
+    return max(1, min(_threads_at_start, free) // _processes)
 
 
 def _device(name: str) -> torch.device:

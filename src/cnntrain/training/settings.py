@@ -13,6 +13,7 @@ from ..settings.accelerators import cuda_devices, has_mps
 from ..settings.fields import fixed, setting, shorten
 from ..settings.option import Notice, Option
 from .cpu_load import THREADS, threads_of_environment
+from .process_place import place
 
 # Updates between rows of metrics.jsonl, and rows of a run that is too short to have so many otherwise.
 RECORD_EVERY, LEAST_ROWS = 50, 60
@@ -49,6 +50,19 @@ class Trainer(Option):
         "number of threads",
         ge=1,
         le=1024,
+    )
+    processes: int = setting(
+        1,
+        "processes that train the network together on this machine, on a GPU each or on a share of the "
+        "cores: each takes its part of every batch; torchrun decides it where it starts the program",
+        ge=1,
+        le=1024,
+        resume="free",
+    )
+    sync_batch_norm: bool = setting(
+        False,
+        "with several processes, take the statistics of batch normalization from the whole batch; false: "
+        "each process takes those of its own part, and their running statistics are averaged",
     )
     accumulate_steps: int = setting(
         1,
@@ -179,6 +193,7 @@ class Trainer(Option):
 
     def problems(self) -> Iterator[str]:
         yield from self._device_problems()
+        yield from self._process_problems()
         if self.budget_minutes is not None and self.max_minutes is not None:
             yield (
                 f"trainer.max_minutes={self.max_minutes:g}: stops in the middle of a schedule that "
@@ -192,6 +207,31 @@ class Trainer(Option):
         compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "g++")
         if self.compile and shutil.which(compiler) is None:
             yield f"trainer.compile=true: needs the C++ compiler {compiler}; install it, or write false"
+
+    def _process_problems(self) -> Iterator[str]:
+        count = self.processes
+        if count == 1:
+            if self.sync_batch_norm:
+                yield "trainer.sync_batch_norm=true: has no effect on one process; add trainer.processes=2"
+            return
+        here = place()
+        on_machine = count if here is None else here.local_size
+        kind, _, index = self.device.partition(":")
+        if index or kind == "mps":
+            yield (
+                f"trainer.device={self.device}: is one device, of trainer.processes={count}; write cuda (one "
+                "for each), or cpu"
+            )
+        elif kind != "cpu" and (devices := cuda_devices()):
+            if on_machine > devices:
+                yield f"trainer.processes={count}: this machine has {devices} CUDA devices; write {devices}"
+        elif on_machine > (cores := os.cpu_count() or 1):
+            yield Notice(f"trainer.processes={count}: this machine has {cores} cores, which they share")
+        if self.budget_minutes is not None:
+            yield (
+                f"trainer.budget_minutes={self.budget_minutes:g}: is measured on one process; write "
+                "trainer.epochs, or trainer.max_minutes"
+            )
 
     def _device_problems(self) -> Iterator[str]:
         kind, _, index = self.device.partition(":")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from torch import nn
 
 from ..data.batches import Batches
-from ..errors import Diverged
+from ..errors import Diverged, Interrupted
 from ..model.fine_tuning import training_mode
 from ..runs.checkpoint import Checkpoints, State
 from ..runs.metrics_file import Recorder, Row
@@ -20,6 +20,7 @@ from .epoch_line import print_epoch
 from .evaluate_split import Evaluation, evaluate_split
 from .metrics_rows import EpochMeans, epoch_row, step_row
 from .nonfinite import NonFinite
+from .process_group import ProcessGroup
 from .progress_bar import progress_bar, show_on_bar
 from .settings import Trainer as Settings
 from .stop_rule import NEVER, StopRule
@@ -67,6 +68,11 @@ class Trainer:
         return self.step.network
 
     @property
+    def group(self) -> ProcessGroup:
+        """The processes that train the network together."""
+        return self.step.group
+
+    @property
     def metric_name(self) -> str:
         """The name of the primary metric."""
         return self.step.criterion.primary_metric_name
@@ -94,7 +100,7 @@ class Trainer:
                 self.step.head_warm_up.begin_epoch(progress.epoch)
                 training_mode(self.network)
                 batches = self.train_batches.epoch(
-                    progress.epoch, progress.step_in_epoch, self.steps_per_epoch
+                    progress.epoch, progress.step_in_epoch, self.steps_per_epoch, self.group.share
                 )
                 with progress_bar(progress, self.steps_per_epoch, settings.epochs) as bar:
                     for images, labels in self._throughput.waiting_for(batches):
@@ -135,6 +141,7 @@ class Trainer:
         progress.after_epoch()
         with step.update.instruments.around_split():
             validation = self.validate()
+        self._count_together()
         averaged = evaluate_average(
             step, self.train_batches, progress.epoch, self.steps_per_epoch, self.validate
         )
@@ -156,29 +163,41 @@ class Trainer:
         print_epoch(row, self.metric_name, self.best_by, self.settings.epochs, is_best)
         self._throughput.start(progress)
 
+    def _count_together(self) -> None:
+        """Let the instruments of the first process have what those of all have counted."""
+        if self.group.size > 1:
+            instruments = self.step.update.instruments
+            parts = self.group.gather([instruments.counted()])
+            instruments.count_together(parts or [instruments.counted()])
+
     def validate(self) -> Evaluation | None:
         """Return loss and metrics over the validation split, None if there is none."""
         if self.val_batches is None:
             return None
         step = self.step
-        return evaluate_split(step.network, step.preprocess, step.criterion, self.val_batches, step.compute)
+        return evaluate_split(
+            step.network, step.preprocess, step.criterion, self.val_batches, step.compute, group=self.group
+        )
 
     def save(self) -> None:
         """Write the newest checkpoint: everything the next step depends on."""
+        if not self.group.is_first:
+            return
         self.step.update.skipped.check()
         self._checkpoint_timer.saved(self.progress)
         self.recorder.sync()
         self.progress.rows = self.recorder.rows
+        self.checkpoints.save_last(self.state())
+
+    def state(self) -> State:
+        """Return everything the next step depends on."""
         average = self.step.average
-        self.checkpoints.save_last(
-            self.trained_state()
-            | {
-                "update": self.step.update.state_dict(),
-                "average": None if average is None else average.state_dict(),
-                "progress": asdict(self.progress),
-                "sums": self.means.sums.cpu(),
-            }
-        )
+        return self.trained_state() | {
+            "update": self.step.update.state_dict(),
+            "average": None if average is None else average.state_dict(),
+            "progress": asdict(self.progress),
+            "sums": self.means.sums.cpu(),
+        }
 
     def trained_state(self) -> State:
         """Return the state for prediction: configuration, names, weights, preprocessing, label statistics."""
@@ -197,8 +216,17 @@ class Trainer:
         self.means.sums = state["sums"].to(self.step.compute.device)
 
     def _reason_to_stop(self, signals: StopSignals) -> BaseException | None:
-        """Return a signal, what a hook has raised, or that time is up; None to go on."""
-        return signals.received or self.recorder.failure or self._checkpoint_timer.time_is_up()
+        """Return a signal, what a hook has raised, or that time is up; None to go on.
+
+        All processes of a group return one where any of them has a signal, or the first another reason.
+        """
+        other = self.recorder.failure or self._checkpoint_timer.time_is_up() if self.group.is_first else None
+        if self.group.size == 1:
+            return signals.received or other
+        found = self.group.largest(signals.number + 1 if signals.received else int(other is not None))
+        if found > 1 and signals.received is None:
+            signals.receive(found - 1)
+        return signals.received or other or (Interrupted("", 0) if found else None)
 
     def _check_last_loss(self) -> None:
         """Raise Diverged if training ended with a finite loss far above that of its first step."""

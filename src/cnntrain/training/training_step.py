@@ -22,6 +22,7 @@ from ..runs.checkpoint import State
 from ..runs.checkpoint_schema import check_structure
 from ..seeding import seed_torch
 from .device import Compute
+from .process_group import ALONE, ProcessGroup
 from .weight_update import Update, UpdateResult
 
 
@@ -48,7 +49,9 @@ class TrainingStep:
     The batch is split into `accumulate_steps` parts whose gradients are averaged. The result is that of one
     batch except where a batch is used as a whole: batch normalization takes the statistics of each part, and
     mixup and CutMix draw a mixing coefficient for each part. parts_per_batch: into how many smaller ones each
-    part is divided, where memory is too small for it.
+    part is divided, where memory is too small for it. group: the processes among which a batch is divided
+    before, each share being used as a whole in the same way; gradients, loss and metric are those of the
+    whole batch in each of them.
     """
 
     def __init__(
@@ -78,12 +81,14 @@ class TrainingStep:
         self.head_warm_up = HeadWarmUp(network, head_epochs)
         # Set for a run that is distilled from another.
         self.teacher: Teacher | None = None
+        self.group: ProcessGroup = ALONE
         self._forward = torch.compile(network) if compile else network
 
     def run(self, step: int, images: Tensor, labels: Tensor, recording: bool) -> StepResult:
-        """Perform the update that follows `step` updates; images (B, H, W, C) uint8, labels (B, …).
+        """Perform the update that follows `step` updates; images (b, H, W, C) uint8, labels (B, …).
 
-        recording: whether the instruments measure it, for a record. Raises NonFinite and StepOutOfMemory.
+        images: the group's share of the batch, labels: of the whole batch. recording: whether the instruments
+        measure it, for a record. Raises NonFinite and StepOutOfMemory.
         """
         metric_sums: list[Tensor] = []
 
@@ -123,15 +128,16 @@ class TrainingStep:
 
     def _backward(self, step: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Accumulate the gradients of a batch's data loss; return it and the sum of the primary metric."""
-        seed_torch(self.seed, "step", step)
+        seed_torch(self.seed, "step", step, *self.group.seed_parts)
         loss_sum = torch.zeros((), device=self.compute.device)
         metric_sum = torch.zeros((), device=self.compute.device)
         count = self.accumulate_steps * self.parts_per_batch
-        parts = list(zip(images.chunk(count), labels.chunk(count), strict=True))
+        own = labels[self.group.share.of(len(labels))]
+        parts = list(zip(images.chunk(count), own.chunk(count), strict=True))
         # A part counts by the weight of its labels, as within one batch, where classes have weights.
-        weights = [self.criterion.weight(part_labels) for _, part_labels in parts]
-        total = sum(weights)
-        for number, (part, part_labels) in enumerate(parts):
+        whole = [part_labels for _, part_labels in parts] if self.group.size == 1 else [labels]
+        total = sum(self.criterion.weight(some) for some in whole)
+        for number, (part, part_labels) in enumerate(parts, self.group.rank * count):
             inputs = self.preprocess(part)
             mixing = (part_labels, self.regularization, self.seed, step, number)
             mixed = mix(inputs, *mixing)
@@ -140,7 +146,7 @@ class TrainingStep:
                 outputs = self._forward(inputs)
             scores = outputs if isinstance(outputs, Tensor) else outputs[0]
             loss = total_data_loss(self.network, outputs, partial(mixed.loss, self.criterion))
-            loss = loss * (weights[number] / total)
+            loss = loss * (self.criterion.weight(part_labels) / total)
             if self.teacher is not None:
                 with self.compute.autocast():
                     targets = self.teacher.targets(mix(self.teacher.preprocess(part), *mixing).inputs)
@@ -149,6 +155,9 @@ class TrainingStep:
             torch.autograd.backward(self.update.scaler.scale(loss))
             loss_sum += loss.detach()
             metric_sum += self.criterion.primary_metric(scores.detach(), mixed.dominant_labels()).sum()
+        gradients = [weight.grad for weight in self.update.weights if weight.grad is not None]
+        self.group.add_up([loss_sum, metric_sum, *gradients])
+        self.group.average_batch_norm(self.network)
         return loss_sum, metric_sum
 
 

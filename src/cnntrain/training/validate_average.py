@@ -49,8 +49,9 @@ def evaluate_average(
 @torch.no_grad()
 def _forward_batches(step: TrainingStep, train: Batches, epoch: int, stop: int) -> None:
     """Forward the first `stop` training batches of the epoch just completed, whose index is epoch - 1."""
-    seed_torch(step.seed, "batch norm of the average", epoch)
-    for images, _ in train.epoch(epoch - 1, 0, stop):
+    seed_torch(step.seed, "batch norm of the average", epoch, *step.group.seed_parts)
+    for images, _ in train.epoch(epoch - 1, 0, stop, step.group.share):
         for part in images.chunk(step.accumulate_steps * step.parts_per_batch):
             with step.compute.autocast():
                 step.network(step.preprocess(part))
+    step.group.average_batch_norm(step.network)
