@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from ..runs.metrics_file import Row
+
+# Called with a list of one value in each process, it returns the values of all in the first, [] in others.
+Gather = Callable[[list[Any]], list[Any]]
 
 
 class Instrument:
     """A measurement of single updates; its results stay on the device until `row` reads them.
 
     It changes neither weights nor gradients nor random numbers: training is the same to the bit without it.
+    of_part: whether it measures the part of a batch that one of several processes has.
     """
+
+    of_part: ClassVar[bool] = False
 
     def due(self, step: int, recording: bool) -> bool:
         """Return whether the update after `step` updates is measured; by default, if it is recorded."""
@@ -29,6 +35,14 @@ class Instrument:
     def around_update(self) -> AbstractContextManager[object]:
         """Return the context in which the weights are updated; gradients include penalties, unclipped."""
         return nullcontext()
+
+    def measured(self) -> Any:
+        """Return what was measured in the last step, if it is of a part."""
+        raise NotImplementedError
+
+    def join(self, parts: Sequence[Any]) -> None:
+        """Replace it by what all processes have measured, in the order of their parts."""
+        raise NotImplementedError
 
     def row(self) -> Row:
         """Return the results of the last measured step for metrics.jsonl; waits for the device."""
@@ -51,12 +65,12 @@ class SplitInstrument:
         """Return the context in which the network is evaluated."""
         raise NotImplementedError
 
-    def counted(self) -> Any:
-        """Return what was counted in the last evaluation: in one of several processes, of its part."""
+    def measured(self) -> Any:
+        """Return what was measured in the last evaluation, in one of several processes of its part."""
         raise NotImplementedError
 
-    def count_together(self, parts: Sequence[Any]) -> None:
-        """Replace it by what the processes have counted, in the order of their parts."""
+    def join(self, parts: Sequence[Any]) -> None:
+        """Replace it by what all processes have measured, in the order of their parts."""
         raise NotImplementedError
 
     def row(self) -> Row:
@@ -87,14 +101,13 @@ class Instruments:
         """Return the context in which an evaluation is measured."""
         return _all(one.around_split for one in self._of_splits)
 
-    def counted(self) -> list[Any]:
-        """Return what the instruments of splits have counted, for `count_together`."""
-        return [one.counted() for one in self._of_splits]
+    def join_step(self, gather: Gather) -> None:
+        """Let the first of several processes have what all have measured of parts of a step."""
+        _join([one for one in self._of_steps if one.of_part], gather)
 
-    def count_together(self, parts: Sequence[list[Any]]) -> None:
-        """Let the instruments of splits take what those of several processes have counted."""
-        for number, one in enumerate(self._of_splits):
-            one.count_together([part[number] for part in parts])
+    def join_split(self, gather: Gather) -> None:
+        """Let the first of several processes have what all have measured of parts of a split."""
+        _join(self._of_splits, gather)
 
     def step_row(self) -> Row:
         """Return the results of the last recorded step by name."""
@@ -103,6 +116,13 @@ class Instruments:
     def split_row(self) -> Row:
         """Return the results of the last evaluation by name."""
         return {name: value for instrument in self._of_splits for name, value in instrument.row().items()}
+
+
+def _join(instruments: Sequence[Instrument | SplitInstrument], gather: Gather) -> None:
+    parts = gather([[one.measured() for one in instruments]])
+    if len(parts) > 1:
+        for number, one in enumerate(instruments):
+            one.join([part[number] for part in parts])
 
 
 @contextmanager

@@ -33,10 +33,10 @@ class UnitActivity(SplitInstrument):
         self._saturated.clear()
         return watching(self._network, self._count)
 
-    def counted(self) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
+    def measured(self) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
         return self._zero, self._saturated
 
-    def count_together(self, parts: Sequence[tuple[dict[str, Tensor], dict[str, list[Tensor]]]]) -> None:
+    def join(self, parts: Sequence[tuple[dict[str, Tensor], dict[str, list[Tensor]]]]) -> None:
         self._zero, self._saturated = {}, {}
         for zero, saturated in parts:
             for name, units in zero.items():

@@ -11,12 +11,10 @@ from typing import Any
 
 import torch
 
-from ..assemble.parts import evaluation_batches
+from ..assemble.parts import build_instruments, evaluation_batches
 from ..assemble.run import assemble
 from ..config import stored_config
 from ..errors import Interrupted, UserError, first_line
-from ..instruments.instrument import Instruments
-from ..instruments.unit_activity import UnitActivity
 from ..machine_errors import machine_error
 from ..output_streams import quiet_output
 from ..runs.checkpoint import Checkpoints, State
@@ -104,8 +102,8 @@ def _train(group: SeveralProcesses, here: Place, signals: StopSignals) -> None:
     config = replace(given, trainer=replace(given.trainer, instruments=False))
     assembled = assemble(config, _UnwrittenFolder(Path(work["folder"])), work["state"])
     step = assembled.trainer.step
-    if given.trainer.instruments:  # of steps, rank 0 measures its own part alone
-        step.update.instruments = Instruments(of_splits=[UnitActivity(step.network)])
+    if given.trainer.instruments:  # without those that write files
+        step.update.instruments = build_instruments(step.network)
     train_with(group, config, assembled)
     assembled.trainer.train(signals, work["stop_rule"])
     if config.trainer.test:

@@ -149,8 +149,8 @@ class SeveralProcesses(ProcessGroup):
 
         gathered: list[Any] | None = [None] * self.size if self.is_first else None
         with self._watched():
-            dist.gather_object(values, gathered, dst=0)
-        return [value for part in gathered or [] for value in part]
+            dist.gather_object(_packed(values), gathered, dst=0)
+        return [value for part in gathered or [] for value in _unpacked(part)]
 
     def largest(self, number: int) -> int:
         import torch.distributed as dist

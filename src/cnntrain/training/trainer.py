@@ -126,6 +126,7 @@ class Trainer:
     def record(self, result: StepResult) -> Row:
         """Write and return the record of the step just done; raises NonFinite if updates were skipped."""
         self.step.update.skipped.check()
+        self.step.update.instruments.join_step(self.group.gather)
         rate = self._throughput.since_record(self.progress.images)
         row = step_row(self.step, result, self.progress, self.steps_per_epoch, self.means, rate)
         if self.progress.step == 1:
@@ -141,7 +142,7 @@ class Trainer:
         progress.after_epoch()
         with step.update.instruments.around_split():
             validation = self.validate()
-        self._count_together()
+            step.update.instruments.join_split(self.group.gather)
         averaged = evaluate_average(
             step, self.train_batches, progress.epoch, self.steps_per_epoch, self.validate
         )
@@ -162,13 +163,6 @@ class Trainer:
         is_best = progress.best_epoch == progress.epoch
         print_epoch(row, self.metric_name, self.best_by, self.settings.epochs, is_best)
         self._throughput.start(progress)
-
-    def _count_together(self) -> None:
-        """Let the instruments of the first process have what those of all have counted."""
-        if self.group.size > 1:
-            instruments = self.step.update.instruments
-            parts = self.group.gather([instruments.counted()])
-            instruments.count_together(parts or [instruments.counted()])
 
     def validate(self) -> Evaluation | None:
         """Return loss and metrics over the validation split, None if there is none."""
