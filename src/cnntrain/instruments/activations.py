@@ -35,6 +35,8 @@ class Activations(Instrument):
         return self._images, self._results
 
     def join(self, parts: Sequence[tuple[int, dict[str, Tensor]]]) -> None:
+        if not self._results:
+            return
         images = sum(count for count, _ in parts)
         weights = torch.tensor([count / images for count, _ in parts])
         names = parts[0][1].keys()

@@ -8,6 +8,7 @@ for which nothing here does anything.
 from __future__ import annotations
 
 import io
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -101,10 +102,11 @@ class SeveralProcesses(ProcessGroup):
                 if self._watch.gone() is not None:
                     raise RuntimeError
                 time.sleep(LOOK)
-            store = self.meeting.store
+            store, hook = self.meeting.store, sys.excepthook
             dist.init_process_group(
                 backend, store=store, rank=self.rank, world_size=self.size, timeout=PATIENCE
             )
+            sys.excepthook = hook  # torch's would put the rank before each line of a traceback
         self._entered = True
 
     def leave(self) -> bool:

@@ -212,7 +212,7 @@ class Trainer(Option):
         count = self.processes
         if count == 1:
             if self.sync_batch_norm:
-                yield "trainer.sync_batch_norm=true: has no effect on one process; add trainer.processes=2"
+                yield Notice("trainer.sync_batch_norm=true: has no effect with trainer.processes=1")
             return
         here = place()
         on_machine = count if here is None else here.local_size
