@@ -96,3 +96,26 @@ def test_a_grouped_convolution_equals_two_convolutions_of_half_the_channels(choo
         )
     ]
     torch.testing.assert_close(unit.conv(maps), torch.cat(halves, 1))
+
+
+def test_the_whitened_convnet_equals_its_layers_written_out(choose: Any) -> None:
+    torch.manual_seed(0)
+    ours = choose("model", "whitened_convnet").build(3, 10, (32, 32), None).eval()
+    with_random_norms(ours)
+    images = torch.randn(2, 3, 32, 32)
+    weights = dict(ours.named_parameters()) | dict(ours.named_buffers())
+
+    def norm_and_gelu(maps: torch.Tensor, name: str) -> torch.Tensor:
+        norm = (weights[f"features.norm{name}.{part}"] for part in ("running_mean", "running_var", "weight"))
+        bias = weights[f"features.norm{name}.bias"]
+        return nn.functional.gelu(nn.functional.batch_norm(maps, *norm, bias))
+
+    maps = nn.functional.conv2d(images, weights["features.whiten.weight"], weights["features.whiten.bias"])
+    maps = nn.functional.gelu(maps)
+    for block in (1, 2, 3):
+        first, second = (weights[f"features.conv{block}_{index}.weight"] for index in (1, 2))
+        maps = nn.functional.max_pool2d(nn.functional.conv2d(maps, first, padding=1), 2)
+        maps = norm_and_gelu(maps, f"{block}_1")
+        maps = norm_and_gelu(nn.functional.conv2d(maps, second, padding=1), f"{block}_2")
+    assert maps.shape == (2, 256, 3, 3)
+    torch.testing.assert_close(ours(images), maps.amax((2, 3)) @ weights["head.output.weight"].T)

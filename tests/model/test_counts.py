@@ -66,6 +66,8 @@ CIFAR = {
     "plain20": 269_722,
     "plain56": 853_018,
     "nin": 966_986,
+    # "1.97 million" in the paper, whitening filters and frozen scales included.
+    "whitened_convnet": 1_972_792,
 }
 
 # The residual networks for 32x32 with projections where shapes differ.

@@ -258,6 +258,8 @@ def test_response_norm_of_any_number_of_channels_equals_torchs(size: int) -> Non
         ("sigmoid", torch.sigmoid),
         ("leaky_relu", F.leaky_relu),
         ("elu", F.elu),
+        ("gelu", lambda values: values * torch.special.ndtr(values)),
+        ("silu", lambda values: values * torch.sigmoid(values)),
         ("scaled_tanh", lambda values: 1.7159 * torch.tanh(2 * values / 3)),
         ("maxout", lambda values: values.unfold(1, 2, 2).amax(-1)),
     ],

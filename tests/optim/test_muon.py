@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnntrain.errors import ConfigError, DataError
-from cnntrain.optim.muon import orthogonalized
-from cnntrain.optim.settings import AdamW, Muon, Sgd
+from cnntrain.optim.muon import NewtonSchulz
+from cnntrain.optim.settings import NEWTON_SCHULZ, AdamW, Muon, Nesterov, Sgd
 from cnntrain.runs.optimizer_state import check_optimizer
+
+
+def orthogonalized(matrix: Tensor, iterations: int) -> Tensor:
+    return NewtonSchulz(iterations, *NEWTON_SCHULZ).orthogonalized(matrix)
 
 
 @pytest.mark.parametrize("shape", [(16, 27), (64, 27), (32, 32)])
@@ -68,7 +72,10 @@ def test_updates_of_filters_equal_the_formula() -> None:
     torch.testing.assert_close(filters, expected)
 
 
-@pytest.mark.parametrize(("rest", "option"), [("adamw", AdamW(lr=0.003)), ("sgd", Sgd(lr=0.003))])
+@pytest.mark.parametrize(
+    ("rest", "option"),
+    [("adamw", AdamW(lr=0.003)), ("sgd", Sgd(lr=0.003)), ("nesterov", Nesterov(lr=0.003))],
+)
 def test_other_weights_use_the_optimizer_rest_at_its_own_learning_rate(
     rest: str, option: Sgd | AdamW
 ) -> None:
@@ -199,3 +206,42 @@ def test_a_stored_state_is_checked_part_by_part(bias: bool) -> None:
         damaged = state | {part: state[part] | {"param_groups": []}}
         with pytest.raises(DataError, match=rf"last\.pt: optimizer\.{part}\.param_groups must be a list"):
             check_optimizer(damaged, optimizer, "optimizer", "last.pt", True, None)
+
+
+def test_filters_of_one_shape_are_updated_together_as_one_by_one() -> None:
+    torch.manual_seed(0)
+    weights = [nn.Parameter(torch.randn(4, 3, 3, 3)) for _ in range(3)]
+    alone = [nn.Parameter(weight.detach().clone()) for weight in weights]
+    gradients = [torch.randn_like(weight) for weight in weights]
+    optimizers = [Muon(lr=0.1).build([*weights], False)]
+    optimizers += [Muon(lr=0.1).build([weight], False) for weight in alone]
+    for weight, other, gradient in zip(weights, alone, gradients, strict=True):
+        weight.grad, other.grad = gradient, gradient.clone()
+    for optimizer in optimizers:
+        optimizer.step()
+    for weight, other in zip(weights, alone, strict=True):
+        torch.testing.assert_close(weight, other)
+
+
+def test_an_iteration_applies_its_polynomial_to_the_singular_values() -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(5, 7, dtype=torch.float64).float()
+    a, b, c = 2.0, -1.5, 0.5
+    left, values, right = torch.linalg.svd(matrix / matrix.norm(), full_matrices=False)
+    for _ in range(2):
+        values = a * values + b * values**3 + c * values**5
+    update = NewtonSchulz(2, a, b, c).orthogonalized(matrix)
+    torch.testing.assert_close(update, left * values @ right)
+
+
+def test_weights_are_scaled_to_norm_root_filters_in_every_second_update() -> None:
+    filters = nn.Conv2d(2, 9, 3, bias=False)
+    optimizer = Muon(lr=1e-12, normalize_every=2, momentum=0.0).build(weights_of(filters), False)
+    norms = []
+    for step in range(4):
+        with torch.no_grad():
+            filters.weight.mul_(2 if step else 1)
+        set_gradients(filters, step)
+        optimizer.step()
+        norms.append(float(filters.weight.detach().norm()))
+    assert norms == pytest.approx([3, 6, 3, 6], rel=1e-5)

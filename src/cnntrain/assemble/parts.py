@@ -28,7 +28,7 @@ from ..metrics import AUTO
 from ..optim.optimizer_stages import LR_SCALE, OptimizerStages
 from ..preprocessing.preprocess import Preprocess
 from ..runs.run_folder import RunFolder
-from ..seeding import seed_torch
+from ..seeding import generator, seed_torch
 from ..settings.config_tree import Config
 from ..settings.network_input import NetworkInput
 from ..settings.option import Notice
@@ -130,10 +130,30 @@ def build_network(
         raise ConfigError(problems)
     seed_torch(config.seed, "initialization")
     network = config.model.build(channels, criterion.outputs, size, config.regularization.dropout)
-    criterion.adapt_network(network)
-    config.regularization.modify(network)
+    adapt_network(config, criterion, network)
     source = read_source_run(config.initialization.source_run())
     return network, config.initialization.apply(network, config.model.nonlinearity(), source)
+
+
+def adapt_network(config: Config, criterion: Criterion, network: nn.Module) -> None:
+    """Change a network, new or to be restored, as groups other than the model ask for."""
+    criterion.adapt_network(network)
+    config.regularization.modify(network)
+    config.model.adapt_norms(network)
+    config.initialization.freeze(network)
+
+
+def fit_initialization(
+    config: Config, network: nn.Module, preprocess: Preprocess, train: ImageSet
+) -> list[str]:
+    """Set the initial weights that depend on training images, and return messages to print."""
+    count = min(config.initialization.images_needed(), len(train))
+    if not count:
+        return []
+    order = torch.randperm(len(train), generator=generator(config.seed, "whitening"))
+    images = torch.cat(list(train.subset(order[:count].sort().values).chunks(count)))
+    messages: list[str] = config.initialization.fit(network, preprocess(images))
+    return messages
 
 
 def read_source_run(folder: str | None) -> SourceRun | None:
@@ -176,6 +196,7 @@ def build_step(
         config.trainer.accumulate_steps,
         config.trainer.compile,
         config.model.head_epochs,
+        config.initialization.timed_bias(network, steps_per_epoch),
     )
 
 

@@ -20,7 +20,7 @@ from ..runs.checkpoint_schema import check_structure, reading
 from ..settings.config_tree import Config
 from ..settings.fields import format_value
 from ..settings.network_input import NetworkInput
-from .parts import build_criterion
+from .parts import adapt_network, build_criterion
 
 
 def check_configuration(config: Config, state: State, run: Path) -> None:
@@ -49,8 +49,7 @@ def rebuild_network(config: Config, criterion: Criterion, network_input: Network
     network: nn.Module = config.model.rebuild(
         network_input.channels, criterion.outputs, network_input.size, config.regularization.dropout
     )
-    criterion.adapt_network(network)
-    config.regularization.modify(network)
+    adapt_network(config, criterion, network)
     return network
 
 

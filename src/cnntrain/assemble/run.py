@@ -33,6 +33,7 @@ from .parts import (
     check_splits,
     checked_network_input,
     evaluation_batches,
+    fit_initialization,
     training_batches,
 )
 from .restore import check_data, rebuild_network, restore_criterion, restore_preprocessing
@@ -93,6 +94,7 @@ def build_parts(
         criterion = build_criterion(config, splits.names, statistics)
         network, network_messages = build_network(config, criterion, network_input)
         preprocess, data_messages = config.preprocessing.fit(splits.train, network_input)
+        network_messages += fit_initialization(config, network, preprocess, splits.train)
     else:
         criterion = restore_criterion(config, splits.names, state, source)
         network, network_messages = rebuild_network(config, criterion, network_input), []

@@ -15,13 +15,29 @@ MAX_ATTEMPTS = 10
 CROP_RATIOS = (3 / 4, 4 / 3)
 
 
-def crop(images: Tensor, padding: int, down: Tensor, right: Tensor) -> Tensor:
-    """Return a crop of each zero-padded image at an individual position, of the image's size.
+def crop(images: Tensor, padding: int, down: Tensor, right: Tensor, fill: str = "zeros") -> Tensor:
+    """Return a crop of each padded image at an individual position, of the image's size.
 
-    images (N, H, W, C); down, right (N,) in 0 … 2·padding.
+    images (N, H, W, C); down, right (N,) in 0 … 2·padding. fill: "zeros", or "reflect", which mirrors the
+    image at its border pixels, of which it needs more than `padding`.
     """
-    padded = F.pad(images, (0, 0, padding, padding, padding, padding))
+    if fill == "reflect":
+        padded = reflected(images, padding)
+    else:
+        padded = F.pad(images, (0, 0, padding, padding, padding, padding))
     return windows(padded, (images.shape[1], images.shape[2]), down, right)
+
+
+def reflected(images: Tensor, padding: int) -> Tensor:
+    """Return images (N, H, W, C) padded by their mirror images; torch's reflection pads no integers."""
+    _, height, width, _ = images.shape
+    rows, columns = (_reflected_indices(side, padding, images.device) for side in (height, width))
+    return images.index_select(1, rows).index_select(2, columns)
+
+
+def _reflected_indices(side: int, padding: int, device: torch.device) -> Tensor:
+    positions = torch.arange(-padding, side + padding, device=device).abs()
+    return positions - 2 * (positions - (side - 1)).clamp(min=0)
 
 
 def windows(images: Tensor, size: tuple[int, int], down: Tensor, right: Tensor) -> Tensor:

@@ -84,6 +84,11 @@ class Transforms(Augmentation):
         "shorter side, or 0 with crop_size",
         ge=0,
     )
+    crop_fill: str = setting(
+        "zeros",
+        "crop_padding: what is outside of the image; zeros: black; reflect: the image mirrored at its border",
+        choices=("zeros", "reflect"),
+    )
     crop_size: int | None = setting(
         None,
         "side in pixels of a random square crop of the image, in evaluation a center crop, which the network "
@@ -162,6 +167,9 @@ class Transforms(Augmentation):
         if self.crop_from != default_of(settings_of(type(self))["crop_from"]) and self.min_area is None:
             crop_from = f"augmentation.crop_from={self.crop_from}"
             lines.append(Notice(f"{crop_from}: has no effect without augmentation.min_area"))
+        if self.crop_fill != default_of(settings_of(type(self))["crop_fill"]) and self.crop_padding == 0:
+            fill = f"augmentation.crop_fill={self.crop_fill}"
+            lines.append(Notice(f"{fill}: has no effect without augmentation.crop_padding"))
         if self.flip and self.alternating_flip:
             lines.append(
                 "augmentation.alternating_flip=true: augmentation.flip=true flips at random; "
@@ -207,6 +215,11 @@ class Transforms(Augmentation):
                 f"augmentation.crop_padding={self.crop_padding}: larger than the images ({side} pixels), so "
                 f"that most crops are padding; write {max(1, side // 8)}"
             )
+        if self.crop_fill == "reflect" and (self.crop_padding or 0) >= side:
+            lines.append(
+                f"augmentation.crop_padding={self.crop_padding}: at most {side - 1} pixels can be reflected; "
+                f"write {max(1, side // 8)}"
+            )
         for name, accepted in (
             ("contrast", (1, 3)),
             ("saturation", (3,)),
@@ -250,7 +263,7 @@ class Transforms(Augmentation):
         if padding is None:
             padding = max(1, min(image[:2]) // 8) if self.crop_size is None else 0
         if padding:
-            yield transforms.PaddedCrop(padding)
+            yield transforms.PaddedCrop(padding, self.crop_fill)
         if self.crop_size is not None and self.min_area is None:
             yield transforms.Crop(self.crop_size)
         if self.min_area is not None or self.rotation_degrees:

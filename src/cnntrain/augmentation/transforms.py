@@ -78,13 +78,15 @@ class Augment:
 
 @dataclass(frozen=True)
 class PaddedCrop:
-    """A random crop of the image's own size from the zero-padded image."""
+    """A random crop of the image's own size from the padded image; fill: "zeros" or "reflect"."""
 
     padding: int
+    fill: str = "zeros"
 
     def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
         down, right = torch.randint(2 * self.padding + 1, (2, len(key)), generator=rng)
-        return geometry.crop(images, self.padding, *key.of_part(images.device, down, right))
+        down, right = key.of_part(images.device, down, right)
+        return geometry.crop(images, self.padding, down, right, self.fill)
 
 
 @dataclass(frozen=True)

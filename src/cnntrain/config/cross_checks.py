@@ -87,6 +87,17 @@ def epochs_problems(config: Config) -> Iterator[str]:
     head, epochs = config.model.head_epochs, config.trainer.epochs
     if head and head >= epochs:
         yield f"model.head_epochs={head}: write fewer than the run has (trainer.epochs={epochs})"
+    bias_epochs = getattr(config.initialization, "bias_epochs", None)
+    if bias_epochs is not None and bias_epochs >= epochs:
+        yield (
+            f"initialization.bias_epochs={bias_epochs:g}: write fewer than the run has "
+            f"(trainer.epochs={epochs}), or null"
+        )
+    if bias_epochs is not None and head:
+        yield (
+            f"model.head_epochs={head}: trains the head alone in epochs that initialization.bias_epochs="
+            f"{bias_epochs:g} counts, too; write initialization.bias_epochs=null"
+        )
 
 
 def _epochs(config: Config) -> Iterator[str]:

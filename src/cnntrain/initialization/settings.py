@@ -11,9 +11,10 @@ from ..settings.network_input import TrainedInput
 from ..settings.option import Option
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from .from_run import SourceRun
+    from .whitening import TimedBias
 
 BIAS_HELP = "constant initial value of biases, 0 or small, such as 0.01 (I5)"
 
@@ -37,6 +38,24 @@ class Initialization(Option):
         Returns messages for the user.
         """
         raise NotImplementedError
+
+    def freeze(self, network: nn.Module) -> None:
+        """Freeze the weights of a new or continued network that are never trained."""
+
+    def images_needed(self) -> int:
+        """Return how many training images `fit` takes, 0 where it takes none."""
+        return 0
+
+    def fit(self, network: nn.Module, inputs: Tensor) -> list[str]:
+        """Set weights by training images (N, channels, H, W) as the network receives them; after `apply`.
+
+        Returns messages for the user; raises ConfigError where the network has no such weights.
+        """
+        return []
+
+    def timed_bias(self, network: nn.Module, steps_per_epoch: int) -> TimedBias | None:
+        """Return the bias that is trained in the first steps alone, None if there is none."""
+        return None
 
 
 @dataclass
@@ -202,3 +221,67 @@ class FromRun(Initialization):
 
         assert source is not None
         return copy_layers(network, source, self.layers, identity=self.new == "identity")
+
+
+@dataclass
+class Whitening(Initialization):
+    """First filters that decorrelate the values of image patches, other convolutions near the identity (I7).
+
+    A patch's inner products with the principal axes of the training patches, each divided by the deviation
+    along its axis, have variance 1 and no correlation (Coates & Ng 2011; as the first layer of a network
+    Page 2019, Jordan 2024). The first convolution has each axis and its negative, which a rectifier needs to
+    keep both signs; filters beyond them keep the network's own initialization.
+    """
+
+    name: str = fixed("whitening")
+    images: int = setting(5000, "training images whose patches are whitened, drawn by the seed", ge=1)
+    epsilon: float = setting(
+        5e-4, "added to the mean square along each axis before the division by its root", gt=0
+    )
+    frozen: bool = setting(True, "keep the whitening filters; false: train them like all others")
+    bias_epochs: float | None = setting(
+        None,
+        "epochs in which the bias of the first convolution is trained, later steps being faster; null: all",
+        ge=0,
+    )
+    identity: bool = setting(
+        True,
+        "of every other convolution, make the first filters, one for each input, the identity (Dirac); the "
+        "others keep the network's own initialization",
+    )
+
+    def problems(self) -> Iterator[str]:
+        if self.bias_epochs is not None and not self.frozen:
+            yield (
+                f"initialization.bias_epochs={self.bias_epochs:g}: steps are faster without the bias only if "
+                "the filters are not trained either; write null, or initialization.frozen=true"
+            )
+
+    def apply(self, network: nn.Module, activation: str, source: SourceRun | None = None) -> list[str]:
+        from .whitening import make_identities
+
+        if self.identity:
+            make_identities(network)
+        return []
+
+    def freeze(self, network: nn.Module) -> None:
+        from .whitening import freeze_first_layer
+
+        if self.frozen:
+            freeze_first_layer(network, self.bias_epochs == 0)
+
+    def images_needed(self) -> int:
+        return self.images
+
+    def fit(self, network: nn.Module, inputs: Tensor) -> list[str]:
+        from .whitening import whiten_first_layer
+
+        return whiten_first_layer(network, inputs, self.epsilon)
+
+    def timed_bias(self, network: nn.Module, steps_per_epoch: int) -> TimedBias | None:
+        from .whitening import TimedBias, first_convolution
+
+        bias = first_convolution(network).bias
+        if not self.bias_epochs or bias is None:
+            return None
+        return TimedBias(bias, round(self.bias_epochs * steps_per_epoch))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-RECTIFIERS = ("relu", "leaky_relu", "elu", "maxout")
+RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "maxout")
 # Standard deviation of the last layer's weights in the default initialization.
 LAST_LAYER_STD = 0.01
 # Pads a row of weight indices for a unit with fewer weights than others.
@@ -65,6 +65,8 @@ GAINS = {
     "relu": 2.0,
     "leaky_relu": 2 / (1 + 0.01**2),
     "elu": _elu_gain(),  # 1.5505
+    "gelu": 1 / (1 / 3 + 1 / (2 * math.pi * math.sqrt(3))),  # 2.3517
+    "silu": 2.81076,  # by numerical integration
     "maxout": 1.0,  # E[max²] + E[min²] = 2 for two pieces, and by symmetry each is 1
     "tanh": (5 / 3) ** 2,
     "scaled_tanh": 1.33257,  # by numerical integration

@@ -139,6 +139,10 @@ def _rewrite(modules: list[nn.Module], head: list[nn.Module], state: _MapState) 
     for module in modules:
         if isinstance(module, nn.Sequential):
             _rewrite(list(module), head, state)
+        elif isinstance(module, nn.AdaptiveMaxPool2d):
+            assert module.output_size == 1
+            head.append(nn.MaxPool2d(state.size, stride=1))
+            state.size = (1, 1)
         elif isinstance(module, nn.AdaptiveAvgPool2d):
             _pool(module, head, state)
         elif isinstance(module, nn.Linear):

@@ -198,6 +198,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "leaky_relu": lambda: nn.LeakyReLU(0.01, inplace=True),
     "elu": lambda: nn.ELU(inplace=True),
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
     "maxout": Maxout,
 }
 

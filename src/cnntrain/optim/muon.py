@@ -1,13 +1,14 @@
 """Muon: momentum, orthogonalized by Newton-Schulz iterations (O6).
 
-Keller Jordan et al.: Muon, an optimizer for hidden layers in neural networks, 2024. The polynomial and its
-three coefficients are from that work: p(s) = a·s + b·s³ + c·s⁵ brings every singular value s in (0, 1] into
-about [0.7, 1.2] within five iterations, which is sufficient.
+Keller Jordan et al.: Muon, an optimizer for hidden layers in neural networks, 2024. With that work's
+coefficients, p(s) = a·s + b·s³ + c·s⁵ brings every singular value s in (0, 1] into about [0.7, 1.2] within
+five iterations, which is sufficient. Filters of one shape are orthogonalized together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,16 +20,43 @@ from ..without_compiler import make_step
 from .found_inf import keep_if_skipped
 from .optimizer_stages import LR_SCALE
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 FILTERS, REST = "filters", "rest"
+# Key in a parameter group: the updates of its filters, counted where weights are normalized every few.
+UPDATES = "updates"
+
+
+@dataclass(frozen=True)
+class NewtonSchulz:
+    """Iterations of p(s) = a·s + b·s³ + c·s⁵ on the singular values s of a matrix."""
+
+    iterations: int
+    a: float
+    b: float
+    c: float
+
+    def orthogonalized(self, matrices: Tensor) -> Tensor:
+        """Return approximately U·Vᵀ, for U·S·Vᵀ of each matrix (…, rows, columns)."""
+        # On CUDA, bfloat16 is twice as fast and precise enough: iterations correct earlier rounding errors.
+        dtype = torch.bfloat16 if matrices.is_cuda else torch.float32
+        result = matrices.reshape(-1, *matrices.shape[-2:]).to(dtype)
+        result = result / (torch.linalg.matrix_norm(result, keepdim=True) + 1e-7)
+        is_tall = result.shape[1] > result.shape[2]
+        if is_tall:
+            result = result.mT
+        for _ in range(self.iterations):
+            square = result @ result.mT
+            polynomial = torch.baddbmm(square, square, square, beta=self.b, alpha=self.c)
+            result = torch.baddbmm(result, polynomial, result, beta=self.a)
+        return (result.mT if is_tall else result).to(matrices.dtype).reshape(matrices.shape)
 
 
 class Muon(Optimizer):
     """Orthogonalized momentum for filters (four-dimensional weights), another optimizer for all others.
 
     w -= lr·max(1, rows/columns)^½·orthogonal(momentum), with matrices of shape (filters, inputs·F·F). The
-    factor makes the size of the change of a layer's output independent of the shape of its weights. Raises
-    ConfigError if no weight is four-dimensional.
+    factor makes the size of the change of a layer's output independent of the shape of its weights.
+    normalize_every: the updates after which each layer's weights are scaled to norm √filters, before the next
+    update; None for never. Raises ConfigError if no weight is four-dimensional.
     """
 
     def __init__(
@@ -37,9 +65,10 @@ class Muon(Optimizer):
         lr: float,
         momentum: float,
         nesterov: bool,
-        iterations: int,
+        newton_schulz: NewtonSchulz,
         build_rest: Callable[[list[dict[str, Any]]], Optimizer],
         rest_scale: float,
+        normalize_every: int | None = None,
     ):
         groups = []
         for group in parameter_groups(weights):
@@ -51,7 +80,11 @@ class Muon(Optimizer):
         if not any(group["kind"] == FILTERS for group in groups):
             raise ConfigError(["optim=muon: the network has no convolutional layer; write optim=adamw"])
         super().__init__(groups, {"lr": lr, "momentum": momentum, "nesterov": nesterov})
-        self.iterations = iterations
+        self.newton_schulz = newton_schulz
+        self.normalize_every = normalize_every
+        if normalize_every is not None:
+            for group in self.param_groups:
+                group[UPDATES] = 0
         rest_groups = [{"params": g["params"]} for g in self.param_groups if g["kind"] == REST]
         self.rest = build_rest(rest_groups) if rest_groups else None
 
@@ -74,19 +107,35 @@ class Muon(Optimizer):
             make_step(self.rest)
 
     def _update_filters(self, group: dict[str, Any]) -> None:
+        by_shape: dict[torch.Size, list[Tensor]] = {}
         for weight in group["params"]:
-            if weight.grad is None:
-                continue
-            state = self.state[weight]
+            if weight.grad is not None:
+                by_shape.setdefault(weight.shape, []).append(weight)
+        normalizing = self.normalize_every is not None and group[UPDATES] % self.normalize_every == 0
+        for weights in by_shape.values():
+            self._update_alike(weights, group, normalizing)
+        if self.normalize_every is not None:
+            group[UPDATES] += 1
+
+    def _update_alike(self, weights: list[Tensor], group: dict[str, Any], normalizing: bool) -> None:
+        """Update filters of one shape, whose matrices are orthogonalized together."""
+        changes, velocities = [], []
+        for weight in weights:
+            gradient, state = weight.grad, self.state[weight]
+            assert gradient is not None
             if not state:
                 state["velocity"] = torch.zeros_like(weight)
-            velocity = state["velocity"] * group["momentum"] + weight.grad
-            change = weight.grad.add(velocity, alpha=group["momentum"]) if group["nesterov"] else velocity
-            matrix = change.flatten(1)
-            factor = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-            update = orthogonalized(matrix, self.iterations).view_as(weight)
-            new = weight - group["lr"] * factor * update
+            velocity = state["velocity"] * group["momentum"] + gradient
+            change = gradient.add(velocity, alpha=group["momentum"]) if group["nesterov"] else velocity
+            velocities.append(velocity)
+            changes.append(change.flatten(1))
+        factor = max(1.0, changes[0].shape[0] / changes[0].shape[1]) ** 0.5
+        updates = self.newton_schulz.orthogonalized(torch.stack(changes))
+        for weight, velocity, update in zip(weights, velocities, updates, strict=True):
+            old = weight * (len(weight) ** 0.5 / weight.norm().clamp(min=1e-7)) if normalizing else weight
+            new = old - group["lr"] * factor * update.view_as(weight)
             weight.copy_(keep_if_skipped(self.found_inf, new, weight))
+            state = self.state[weight]
             state["velocity"].copy_(keep_if_skipped(self.found_inf, velocity, state["velocity"]))
 
     def state_dict(self) -> dict[str, Any]:
@@ -112,20 +161,3 @@ def parameter_groups(weights: list[Tensor] | list[dict[str, Any]]) -> list[dict[
     if weights and isinstance(weights[0], Tensor):
         return [{"params": list(weights)}]
     return [group for group in weights if isinstance(group, dict)]
-
-
-def orthogonalized(matrix: Tensor, iterations: int) -> Tensor:
-    """Return approximately U·Vᵀ, for the singular value decomposition U·S·Vᵀ of a matrix (rows, columns)."""
-    # On CUDA, bfloat16 is twice as fast and precise enough: iterations correct earlier rounding errors.
-    dtype = torch.bfloat16 if matrix.is_cuda else torch.float32
-    result = matrix.to(dtype)
-    result = result / (result.norm() + 1e-7)
-    is_tall = matrix.shape[0] > matrix.shape[1]
-    if is_tall:
-        result = result.T
-    a, b, c = COEFFICIENTS
-    for _ in range(iterations):
-        square = result @ result.T
-        polynomial = torch.addmm(square, square, square, beta=b, alpha=c)
-        result = torch.addmm(result, polynomial, result, beta=a)
-    return (result.T if is_tall else result).to(matrix.dtype)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Weights = list[Tensor] | list[dict[str, Any]]
 
 
+# The polynomial of Jordan et al. 2024, whose slope at 0 is large: p(s) = a·s + b·s³ + c·s⁵.
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 FINAL_MOMENTUM_HELP = "momentum at the end of a linear increase, such as 0.5 → 0.99; null: constant (O3)"
 MOMENTUM_EPOCHS_HELP = "epochs until final_momentum is reached; null: the whole run"
 
@@ -202,26 +204,57 @@ class Muon(Optim):
     momentum: float = setting(0.95, "momentum coefficient of the convolutions", ge=0, lt=1)
     nesterov: bool = setting(True, "use Nesterov momentum, as optim=nesterov does")
     iterations: int = setting(5, "Newton-Schulz iterations that orthogonalize an update", ge=1)
-    rest: str = setting("adamw", "optimizer of all other weights", choices=("sgd", "adamw"))
+    coefficients: list[float] = setting(
+        list(NEWTON_SCHULZ),
+        "a, b and c of an iteration's polynomial a·s + b·s³ + c·s⁵ of the singular values s",
+        length=3,
+    )
+    normalize_every: int | None = setting(
+        None,
+        "updates after which the weights of each convolution are scaled to norm √filters, which fixes the "
+        "relative size of an update in networks with batch norm; null: never",
+        ge=1,
+    )
+    rest: str = setting("adamw", "optimizer of all other weights", choices=("sgd", "nesterov", "adamw"))
     rest_lr: float = setting(
         0.001,
         "learning rate of all other weights, scaled by the same schedule; 0.05 is good for sgd",
         gt=0,
     )
+    rest_momentum: float | None = setting(
+        None, "momentum coefficient of rest=sgd and nesterov; null: 0.9", gt=0, lt=1
+    )
+
+    def problems(self) -> Iterator[str]:
+        if self.rest == "adamw" and self.rest_momentum is not None:
+            yield (
+                f"optim.rest_momentum={self.rest_momentum:g}: has no effect with optim.rest=adamw; "
+                "write null, or optim.rest=nesterov"
+            )
 
     def build(self, weights: Weights, fused: bool) -> Optimizer:
         from .muon import Muon as MuonOptimizer
+        from .muon import NewtonSchulz
 
-        rest = Sgd(lr=self.rest_lr) if self.rest == "sgd" else AdamW(lr=self.rest_lr)
+        rest = self._rest()
         return MuonOptimizer(
             weights,
             self.lr,
             self.momentum,
             self.nesterov,
-            self.iterations,
+            NewtonSchulz(self.iterations, *self.coefficients),
             lambda others: rest.build(others, fused),
             self.rest_lr / self.lr,
+            self.normalize_every,
         )
+
+    def _rest(self) -> Optim:
+        """Return the optimizer of the weights that are no filters."""
+        if self.rest == "adamw":
+            return AdamW(lr=self.rest_lr)
+        option = Nesterov if self.rest == "nesterov" else Sgd
+        momentum = option().momentum if self.rest_momentum is None else self.rest_momentum
+        return option(lr=self.rest_lr, momentum=momentum)
 
 
 @dataclass

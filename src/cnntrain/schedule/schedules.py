@@ -101,6 +101,12 @@ def cosine(steps: int, warmup: int, final: float) -> Shape:
     return factor
 
 
+def linear(steps: int, warmup: int, final: float) -> Shape:
+    """Return a linear fall from 1 at the end of the warm-up to `final` after `steps` steps."""
+    length = max(1, steps - warmup)
+    return lambda step: 1 + (final - 1) * min(1.0, (step - warmup) / length)
+
+
 def triangle(steps: int, warmup: int, peak: float, initial: float, final: float) -> Shape:
     """Return a linear rise from `initial` to 1, then a linear fall to `final`.
 

@@ -166,6 +166,19 @@ class Cosine(Schedule):
 
 
 @dataclass
+class Linear(Schedule):
+    """A linear decrease from lr after the warm-up to `final`·lr at the end (O10)."""
+
+    name: str = fixed("linear")
+    final: float = setting(0.0, "final learning rate as a fraction of optim.lr", ge=0, le=1)
+
+    def shape(self, steps_per_epoch: int, steps: int, warmup: int) -> Callable[[int], float]:
+        from . import schedules
+
+        return schedules.linear(steps, warmup, self.final)
+
+
+@dataclass
 class OneCycle(Schedule):
     """One cycle: linear increase to lr at the fraction `peak` of the run, then linear decrease (Smith 2018;
     O10)."""

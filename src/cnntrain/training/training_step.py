@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..averaging.average import Average
+from ..initialization.whitening import TimedBias
 from ..loss.criterion import Criterion
 from ..machine_errors import OutOfMemory, is_out_of_memory, machine_error
 from ..model.fine_tuning import HeadWarmUp
@@ -67,6 +68,7 @@ class TrainingStep:
         accumulate_steps: int = 1,
         compile: bool = False,
         head_epochs: int = 0,
+        timed_bias: TimedBias | None = None,
     ):
         self.network = network
         self.preprocess = preprocess
@@ -79,6 +81,7 @@ class TrainingStep:
         self.accumulate_steps = accumulate_steps
         self.parts_per_batch = 1
         self.head_warm_up = HeadWarmUp(network, head_epochs)
+        self.timed_bias = timed_bias
         # Set for a run that is distilled from another.
         self.teacher: Teacher | None = None
         self.group: ProcessGroup = ALONE
@@ -91,6 +94,8 @@ class TrainingStep:
         measure it, for a record. Raises NonFinite and StepOutOfMemory.
         """
         metric_sums: list[Tensor] = []
+        if self.timed_bias is not None:
+            self.timed_bias.begin_step(step)
 
         def backward() -> Tensor:
             data_loss, metric_sum = self._backward(step, images, labels)

@@ -13,7 +13,7 @@ from ...settings.option import Option
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-ACTIVATIONS = ("relu", "tanh", "scaled_tanh", "sigmoid", "leaky_relu", "elu", "maxout")
+ACTIVATIONS = ("relu", "tanh", "scaled_tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu", "maxout")
 NORMALIZATIONS = ("none", "batch", "lrn")
 POOLINGS = ("max", "average", "l2")
 FORMS = ("auto", "small", "imagenet")
@@ -67,6 +67,17 @@ class Model(Option):
         ge=0,
     )
 
+    norm_momentum: float | None = setting(
+        None,
+        "share of a batch in the running statistics of batch norms; null: the network's, most often 0.1; "
+        "larger in short runs, whose last batches alone are those of the trained network",
+        gt=0,
+        le=1,
+    )
+    norm_scale: bool = setting(
+        True, "train the scales of batch norms; false: they stay 1, and biases alone are trained"
+    )
+
     def min_size(self, image_size: tuple[int, int]) -> int:
         """Return the smallest height and width that the form used for images of (height, width) accepts."""
         raise NotImplementedError
@@ -103,6 +114,12 @@ class Model(Option):
     ) -> nn.Module:
         """Return the network of `build` without reading or downloading weights, which the caller loads."""
         return self.build(in_channels, classes, image_size, dropout)
+
+    def adapt_norms(self, network: nn.Module) -> None:
+        """Apply `norm_momentum` and `norm_scale` to a network; raises ConfigError if it has no batch norm."""
+        from ..batch_norms import adapt_norms
+
+        adapt_norms(network, self.norm_momentum, self.norm_scale)
 
     def trained_input(self) -> TrainedInput | None:
         """Return the input with which the chosen pretrained weights were trained, None without any."""
