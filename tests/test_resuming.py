@@ -297,3 +297,25 @@ def test_a_continued_run_is_refused_and_noticed_as_a_new_one(
     assert "trainer.keep_epochs=9: keeps nothing of a run of trainer.epochs=2" in capsys.readouterr().out
     assert main(["lr_range", "run=run", "lr_range.smallest=1", "lr_range.largest=0.5"]) == 2
     assert "lr_range.smallest=1: must be less than lr_range.largest=0.5" in capsys.readouterr().err
+
+
+def test_a_run_of_a_part_of_an_epoch_interrupted_after_each_step_equals_an_uninterrupted_one(
+    tmp_path: Path,
+) -> None:
+    """All that changes within a run by the step: image sizes, the bias of the first layer, the rate."""
+    overrides = [
+        *("data=synthetic", "data.image_size=16", "data.train_images=60", "data.test_images=20"),
+        *("model=whitened_convnet", "model.width=0.125", "model.norm_scale=false", "data.batch_size=18"),
+        *("initialization=whitening", "initialization.bias_epochs=0.7", "schedule=linear"),
+        *("optim=muon", "optim.normalize_every=3", "optim.rest=nesterov", "averaging=ema"),
+        *("trainer.initial_size=12", "trainer.epochs=1.4", "trainer.record_every_steps=1"),
+    ]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main([f"hydra.run.dir={whole}", *overrides]) == 0
+    assert [row["step"] for row in rows(whole) if "lr" not in row] == [3, 5]
+    assert main([f"hydra.run.dir={parts}", *overrides, "trainer.max_minutes=1e-5"]) == 0
+    for _ in range(4):
+        assert main([f"run={parts}", "trainer.max_minutes=1e-5"]) == 0
+    assert main([f"run={parts}", "trainer.max_minutes=null"]) == 0
+    assert json.loads((parts / "summary.json").read_text())["status"] == "finished"
+    assert_same_run(whole, parts)

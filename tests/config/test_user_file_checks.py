@@ -123,7 +123,7 @@ INVALID_FILES = [
     ("optim", b"defaults: [adam, _self_]\nlr: 0.1\nlr: 0.2\n", ["line 3", "lr", "twice"]),
     ("optim", b"defaults: [adam, _self_]\nlearning_rate: 0.1\n", ["optim.learning_rate", "lr, betas, eps"]),
     ("optim", b"defaults: [adam, _self_]\nlr: [0.1, 0.2]\n", ["optim.lr", "number > 0"]),
-    ("trainer", b'defaults: [default, _self_]\nepochs: "ten"\n', ["trainer.epochs", '"ten"', "whole number"]),
+    ("trainer", b'defaults: [default, _self_]\nepochs: "ten"\n', ["trainer.epochs", '"ten"', "number"]),
     ("optim", b"", ["empty", "defaults: [NAME, _self_]", "adagrad"]),
     ("optim", b"# only a comment\n", ["empty"]),
     ("optim", b"defaults: [adam, _self_]\nlr: 0.1 # \xff\xfe\n", ["not UTF-8"]),

@@ -15,7 +15,6 @@ from ..settings.config_tree import Config
 from ..settings.fields import describe_changes
 from ..settings.network_input import NetworkInput
 from ..training.training_step import TrainingStep
-from .parts import count_parameters
 
 
 def first_lines(
@@ -41,7 +40,7 @@ def first_lines(
         *_cache_lines(splits),
         *([f"crops     {train.crops.description()}"] if train.crops is not None else []),
         *data_messages,
-        f"network   {describe_changes(config.model)}: {count_parameters(network)} parameters",
+        f"network   {describe_changes(config.model)}: {step.update.parameter_count()} parameters",
         *network_messages,
         *_fine_tuning(config, network),
         *_optimizer_changes(step.update.optimizers, steps_per_epoch),

@@ -33,6 +33,7 @@ from ..settings.config_tree import Config
 from ..settings.network_input import NetworkInput
 from ..settings.option import Notice
 from ..training.device import Compute
+from ..training.image_sizes import ImageSizes, check_accepted
 from ..training.training_step import TrainingStep
 from ..training.weight_update import Update
 from .undefined_metrics import undefined
@@ -197,7 +198,32 @@ def build_step(
         config.trainer.compile,
         config.model.head_epochs,
         config.initialization.timed_bias(network, steps_per_epoch),
+        build_image_sizes(config, network, preprocess, steps_per_epoch),
     )
+
+
+def build_image_sizes(
+    config: Config, network: nn.Module, preprocess: Preprocess, steps_per_epoch: int
+) -> ImageSizes | None:
+    """Return the sizes of training images over the run, None where all steps have the network's own size.
+
+    Raises ConfigError where the network does not accept the smallest of them.
+    """
+    trainer = config.trainer
+    if trainer.initial_size is None:
+        return None
+    channels, height, width = preprocess.output_shape
+    if trainer.initial_size >= min(height, width):
+        raise ConfigError(
+            [
+                f"trainer.initial_size={trainer.initial_size}: the network's images are {height}x{width}; "
+                f"write at most {min(height, width) - 1}, or null"
+            ]
+        )
+    until = round(trainer.full_size_from * trainer.total_steps(steps_per_epoch))
+    sizes = ImageSizes(trainer.initial_size, (height, width), until)
+    check_accepted(network, channels, sizes.size(0))
+    return sizes
 
 
 def build_instruments(network: nn.Module) -> Instruments:
@@ -213,11 +239,6 @@ def build_optimizers(
     epochs = config.trainer.epochs
     stages = config.optim.stages(weights, fused, steps_per_epoch, epochs)
     return OptimizerStages(stages, config.schedule.build(steps_per_epoch, epochs))
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Return the number of trainable parameters."""
-    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
 
 
 def _parameter_groups(groups: list[tuple[list[Tensor], float]]) -> list[Tensor] | list[dict[str, Any]]:

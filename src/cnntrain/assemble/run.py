@@ -132,7 +132,7 @@ def assemble(
         check_structure(state["sums"], torch.zeros(4), "sums", source)
     progress = Progress(**state["progress"]) if state is not None else Progress()
     steps_per_epoch = min(len(parts.train), config.trainer.max_steps_per_epoch or len(parts.train))
-    interval = config.trainer.recording_interval(steps_per_epoch * config.trainer.epochs)
+    interval = config.trainer.recording_interval(config.trainer.total_steps(steps_per_epoch))
     recorder = folder.recorder(progress.rows, interval)
     description = {
         "config": stored_config.to_yaml(config),

@@ -28,7 +28,7 @@ class Averaging(Option):
     two at the best epoch becomes the run's network.
     """
 
-    def build(self, weights: Iterable[Tensor], steps_per_epoch: int, epochs: int) -> Average | None:
+    def build(self, weights: Iterable[Tensor], steps_per_epoch: int, epochs: float) -> Average | None:
         """Return the running average of these weights during a run, or None."""
         raise NotImplementedError
 
@@ -39,7 +39,7 @@ class NoAverage(Averaging):
 
     name: str = fixed("none")
 
-    def build(self, weights: Iterable[Tensor], steps_per_epoch: int, epochs: int) -> Average | None:
+    def build(self, weights: Iterable[Tensor], steps_per_epoch: int, epochs: float) -> Average | None:
         return None
 
 
@@ -57,7 +57,7 @@ class Ema(Averaging):
     )
     batch_norm_batches: int = setting(50, BATCH_NORM_HELP, ge=0)
 
-    def build(self, weights: Iterable[Tensor], steps_per_epoch: int, epochs: int) -> Average:
+    def build(self, weights: Iterable[Tensor], steps_per_epoch: int, epochs: float) -> Average:
         from .average import Exponential
 
         return Exponential(weights, self.batch_norm_batches, self.decay)
@@ -72,7 +72,7 @@ class Swa(Averaging):
     start: float = setting(0.75, "fraction of the run after which weights are averaged", ge=0, lt=1)
     batch_norm_batches: int = setting(50, BATCH_NORM_HELP, ge=0)
 
-    def build(self, weights: Iterable[Tensor], steps_per_epoch: int, epochs: int) -> Average:
+    def build(self, weights: Iterable[Tensor], steps_per_epoch: int, epochs: float) -> Average:
         from .average import Mean
 
         return Mean(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from ..metrics import AUTO, selectable
@@ -87,6 +88,11 @@ def epochs_problems(config: Config) -> Iterator[str]:
     head, epochs = config.model.head_epochs, config.trainer.epochs
     if head and head >= epochs:
         yield f"model.head_epochs={head}: write fewer than the run has (trainer.epochs={epochs})"
+    if epochs % 1 and config.averaging.name == "swa":
+        yield (
+            f"trainer.epochs={epochs}: averaging=swa averages the weights at the ends of whole epochs; "
+            f"write trainer.epochs={math.ceil(epochs)}, or averaging=ema"
+        )
     bias_epochs = getattr(config.initialization, "bias_epochs", None)
     if bias_epochs is not None and bias_epochs >= epochs:
         yield (

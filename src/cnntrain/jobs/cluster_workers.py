@@ -44,7 +44,7 @@ def run_on_cluster(sweep: CheckedSweep, folder: SweepFolder, engine: Engine) -> 
     worker = [sys.executable, "-m", "cnntrain", "-m", f"run={path}"]
     overrides = ["search.launcher=local", "search.workers=1", "search.report=false"]
     print(engine.start([*worker, *overrides], path), flush=True)
-    plan = sweep.search.plan(sweep.space, sweep.base.trainer.epochs, sweep.base.seed)
+    plan = sweep.search.plan(sweep.space, sweep.base.trainer.epochs_counted(), sweep.base.seed)
     with StopSignals().caught() as signals:
         while signals.received is None:
             alive = engine.alive()  # before the look at the folder, which they may have changed since

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..assemble.run import Assembled
+from ..errors import ConfigError
 from ..metrics import DISPLAY
 from ..runs.run_folder import run_override
 from ..runs.run_progress import Progress
@@ -13,11 +14,26 @@ from ..settings.config_tree import Config
 from .out_of_memory import division_line
 
 
+def check_no_part_of_an_epoch(path: Path, progress: Progress, before: Config, config: Config) -> None:
+    """Raise ConfigError where a run that ended within an epoch is to be trained for more of them."""
+    if config.trainer.epochs != before.trainer.epochs and progress.epoch > before.trainer.epochs:
+        raise ConfigError(
+            [
+                f"trainer.epochs={config.trainer.epochs}: the run in {path} ended within an epoch "
+                f"(trainer.epochs={before.trainer.epochs}) and cannot be trained longer; start a new run, or "
+                f"initialization=from_run initialization.run={path}"
+            ]
+        )
+
+
 def how_to_train_longer(
     path: Path, progress: Progress, before: Config, config: Config, summary: dict[str, Any] | None
 ) -> str:
     """Return the message on a finished run: why it ended, and the command that trains it longer."""
     trainer, epochs = config.trainer, progress.epoch
+    if epochs > trainer.epochs:
+        ended = f"this run is finished ({trainer.epochs} epochs) and ended within an epoch"
+        return f"{path}: {ended}; to train longer, start a new run"
     changes, reason = [], f"this run is finished ({epochs} epochs)"
     if progress.out_of_patience(trainer.early_stopping_epochs):
         changes.append("trainer.early_stopping_epochs=null")

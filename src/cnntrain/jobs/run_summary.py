@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from ..assemble.parts import count_parameters
 from ..assemble.run import Assembled
 from ..metrics import DISPLAY, format_metric, printed
 from ..settings.config_tree import Config
@@ -34,7 +33,7 @@ def run_summary(
         **test,
         "batch_size": assembled.parts.config.data.batch_size,
         **({"parts_per_batch": step.parts_per_batch} if step.parts_per_batch > 1 else {}),
-        "parameters": count_parameters(step.network),
+        "parameters": step.update.parameter_count(),
         "wall_seconds": round(progress.wall_seconds, 3),
         "images_per_second": round(progress.images / max(progress.training_seconds, 1e-9), 1),
         **memory_row(step.compute.device),

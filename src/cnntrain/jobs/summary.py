@@ -53,7 +53,7 @@ def _write(costs: NetworkCosts, folder: RunFolder, config: Config) -> None:
     print_result(f"{folder.path}: {summary_table.one_line(costs)}")
 
 
-def _schedule(config: Config) -> tuple[OptimizerStages, int, int]:
+def _schedule(config: Config) -> tuple[OptimizerStages, int, float]:
     """Return the optimizers of a run with their schedule, the steps per epoch and the epochs."""
     images, steps = training_images(config), STEPS_PER_EPOCH_IF_UNKNOWN
     if images is not None:

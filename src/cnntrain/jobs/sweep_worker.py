@@ -50,7 +50,7 @@ class SweepWorker:
         self.search = sweep.search
         self.folder = folder
         self.threads = threads
-        self.plan = self.search.plan(sweep.space, sweep.base.trainer.epochs, sweep.base.seed)
+        self.plan = self.search.plan(sweep.space, sweep.base.trainer.epochs_counted(), sweep.base.seed)
         self.running: dict[str, JobProcess] = {}
         # For the job that is likely to be the next, started while others are trained.
         self._prepared: JobProcess | None = None

@@ -40,7 +40,7 @@ from ..training.trainer import Trainer
 from .kept_model import how_it_is_kept, keep_model, refuse_continuing
 from .out_of_memory import train_within_memory
 from .processes import evaluate_together
-from .resume_messages import how_to_train_longer, notices_on_resuming
+from .resume_messages import check_no_part_of_an_epoch, how_to_train_longer, notices_on_resuming
 from .run_outcome import Outcome, record_outcome, recorded_outcome, remove_error
 from .run_summary import run_summary, summary_line, summary_table
 
@@ -97,6 +97,7 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
             state, warning = folder.checkpoints.load_last()
             check_configuration(before, state, path)
             progress = Progress(**state["progress"])
+            check_no_part_of_an_epoch(path, progress, before, config)
             if _is_finished(summary, progress, config):
                 _log_finished(folder, before, config)
                 if config.trainer.keep == "model":

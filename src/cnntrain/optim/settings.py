@@ -36,7 +36,7 @@ class Optim(Option):
 
     lr: float = setting(0.01, "learning rate, before the schedule scales it", gt=0)
 
-    def epochs_problems(self, epochs: int) -> Iterator[str]:
+    def epochs_problems(self, epochs: float) -> Iterator[str]:
         """Yield an error for each setting that does not fit a run of `epochs`."""
         return iter(())
 
@@ -51,7 +51,7 @@ class Optim(Option):
         """Return whether every step needs all training images."""
         return False
 
-    def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: int) -> list[Stage]:
+    def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: float) -> list[Stage]:
         """Return the optimizers of a run in order, each with the step from which it is used (O11)."""
         from .optimizer_stages import Stage
 
@@ -80,7 +80,7 @@ class Sgd(Optim):
                 "write optim.final_momentum=0.99"
             )
 
-    def epochs_problems(self, epochs: int) -> Iterator[str]:
+    def epochs_problems(self, epochs: float) -> Iterator[str]:
         if self.momentum_epochs is not None and self.momentum_epochs > epochs:
             yield (
                 f"optim.momentum_epochs={self.momentum_epochs:g}: longer than the run "
@@ -92,11 +92,11 @@ class Sgd(Optim):
 
         return SGD(weights, lr=self.lr, momentum=self.momentum, fused=fused)
 
-    def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: int) -> list[Stage]:
+    def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: float) -> list[Stage]:
         (stage,) = super().stages(weights, fused, steps_per_epoch, epochs)
         return [replace(stage, momentum=self._momentum(steps_per_epoch, epochs))]
 
-    def _momentum(self, steps_per_epoch: int, epochs: int) -> Callable[[int], float] | None:
+    def _momentum(self, steps_per_epoch: int, epochs: float) -> Callable[[int], float] | None:
         from ..schedule.schedules import rising
 
         if self.final_momentum is None:
@@ -321,14 +321,14 @@ class Switch(Optim):
         if self.first == self.then:
             yield f"optim.then={self.then}: is the first optimizer too; write another, or optim={self.then}"
 
-    def epochs_problems(self, epochs: int) -> Iterator[str]:
+    def epochs_problems(self, epochs: float) -> Iterator[str]:
         if self.switch_epoch is not None and self.switch_epoch >= epochs:
             yield (
                 f"optim.switch_epoch={self.switch_epoch:g}: is not before the end of the run "
                 f"(trainer.epochs={epochs})"
             )
 
-    def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: int) -> list[Stage]:
+    def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: float) -> list[Stage]:
         at = epochs / 2 if self.switch_epoch is None else self.switch_epoch
         stages = []
         for step, name, lr in ((0, self.first, self.lr), (at * steps_per_epoch, self.then, self.then_lr)):
@@ -367,7 +367,7 @@ class Custom(Optim):
 
         return custom_optimizer(self._user_function(), weights, self.lr, self.closure)
 
-    def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: int) -> list[Stage]:
+    def stages(self, weights: Weights, fused: bool, steps_per_epoch: int, epochs: float) -> list[Stage]:
         (stage,) = super().stages(weights, fused, steps_per_epoch, epochs)
         return [replace(stage, any_state=True)]
 

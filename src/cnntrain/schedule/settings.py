@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..settings.fields import fixed, setting
 from ..settings.option import Notice, Option
+from ..settings.run_length import total_steps
 
 if TYPE_CHECKING:
     from ..user_code import UserFunction
@@ -32,25 +33,25 @@ class Schedule(Option):
         ge=0,
     )
 
-    def epochs_problems(self, epochs: int) -> Iterator[str]:
+    def epochs_problems(self, epochs: float) -> Iterator[str]:
         """Yield an error, or a `Notice`, for each setting that does not fit a run of `epochs`."""
         if self.warmup_epochs is not None and self.warmup_epochs >= epochs:
             longer = "longer than" if self.warmup_epochs > epochs else "as long as"
             yield f"schedule.warmup_epochs={self.warmup_epochs:g}: {longer} the run (trainer.epochs={epochs})"
 
-    def warmup_steps(self, steps_per_epoch: int, epochs: int) -> int:
+    def warmup_steps(self, steps_per_epoch: int, epochs: float) -> int:
         """Return the number of warm-up steps."""
         return round(self._warmup_epochs(epochs) * steps_per_epoch)
 
-    def _warmup_epochs(self, epochs: int) -> float:
+    def _warmup_epochs(self, epochs: float) -> float:
         return epochs / 10 if self.warmup_epochs is None else self.warmup_epochs
 
-    def build(self, steps_per_epoch: int, epochs: int) -> ScheduleFactor:
+    def build(self, steps_per_epoch: int, epochs: float) -> ScheduleFactor:
         """Return the schedule, step → factor on the learning rate, with steps counted from 0."""
         from . import schedules
 
         warmup = self.warmup_steps(steps_per_epoch, epochs)
-        shape = self.shape(steps_per_epoch, steps_per_epoch * epochs, warmup)
+        shape = self.shape(steps_per_epoch, total_steps(steps_per_epoch, epochs), warmup)
         return schedules.Schedule(shape, warmup)
 
     def shape(self, steps_per_epoch: int, steps: int, warmup: int) -> Callable[[int], float]:
@@ -93,7 +94,7 @@ class Step(Schedule):
             other = f"schedule.every_epochs={self.every_epochs:g} is set too"
             yield f"{self._override()}: {other}; keep one of the two"
 
-    def epochs_problems(self, epochs: int) -> Iterator[str]:
+    def epochs_problems(self, epochs: float) -> Iterator[str]:
         yield from super().epochs_problems(epochs)
         late = [entry for entry in self.milestones or [] if entry >= epochs]
         if late:
@@ -211,13 +212,13 @@ class Plateau(Schedule):
     factor: float = setting(0.5, "factor on the learning rate", gt=0, lt=1)
     patience_epochs: int = setting(3, "epochs without a better validation metric before a reduction", ge=1)
 
-    def epochs_problems(self, epochs: int) -> Iterator[str]:
+    def epochs_problems(self, epochs: float) -> Iterator[str]:
         yield from super().epochs_problems(epochs)
         if self.patience_epochs >= epochs - 1:
             patience = f"schedule.patience_epochs={self.patience_epochs}"
             yield Notice(f"{patience}: no reduction comes before the end (trainer.epochs={epochs})")
 
-    def build(self, steps_per_epoch: int, epochs: int) -> PlateauFactor:
+    def build(self, steps_per_epoch: int, epochs: float) -> PlateauFactor:
         """Return the schedule, whose `after_epoch` lowers the factor depending on the validation errors."""
         from . import schedules
 

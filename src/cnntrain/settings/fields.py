@@ -115,7 +115,9 @@ def is_free_text(option: type, name: str) -> bool:
 def describe_type(annotation: Any) -> str:
     """Return the name of a type in messages, such as "whole number or null"."""
     if _is_union(annotation):
-        return " or ".join(describe_type(part) for part in typing.get_args(annotation))
+        parts = typing.get_args(annotation)
+        described = [part for part in parts if not (part is int and float in parts)]
+        return " or ".join(describe_type(part) for part in described)
     origin = typing.get_origin(annotation)
     if origin is list:
         (item,) = typing.get_args(annotation)

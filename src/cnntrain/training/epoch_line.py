@@ -8,7 +8,7 @@ from ..metrics import DISPLAY, format_metric, format_number
 from ..runs.metrics_file import Row
 
 
-def print_epoch(row: Row, metric_name: str, best_by: str, epochs: int, is_best: bool) -> None:
+def print_epoch(row: Row, metric_name: str, best_by: str, epochs: float, is_best: bool) -> None:
     """Print the line of an epoch's record; a star marks the best epoch so far.
 
     metric_name: the primary metric. best_by: that by which the best epoch is chosen; if it is another one, it

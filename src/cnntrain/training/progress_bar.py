@@ -12,7 +12,7 @@ from ..runs.metrics_file import Row
 from ..runs.run_progress import Progress
 
 
-def progress_bar(progress: Progress, steps_per_epoch: int, epochs: int) -> tqdm[Any]:
+def progress_bar(progress: Progress, steps_per_epoch: int, epochs: float) -> tqdm[Any]:
     """Return the progress bar of the current epoch, shown only if standard error is a terminal.
 
     None is shown inside `quiet_output`.

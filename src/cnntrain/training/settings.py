@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 
 from ..metrics import AUTO, SELECTABLE
 from ..settings.accelerators import cuda_devices, has_mps
-from ..settings.fields import fixed, setting, shorten
+from ..settings.fields import default_of, fixed, setting, settings_of, shorten
 from ..settings.option import Notice, Option
+from ..settings.run_length import total_steps
 from .cpu_load import THREADS, threads_of_environment
 from .process_place import place
 
@@ -24,7 +26,12 @@ class Trainer(Option):
     """Settings of the training loop: duration, device, precision and checkpoints."""
 
     name: str = fixed("loop")
-    epochs: int = setting(20, "passes over the training split; set by budget_minutes, if that is given", ge=1)
+    epochs: int | float = setting(
+        20,
+        "passes over the training split, the last of which may be a part of one, as in 7.6; set by "
+        "budget_minutes, if that is given",
+        ge=1,
+    )
     budget_minutes: float | None = setting(
         None,
         "train as many epochs as fit into this time, by the time of the first updates, and lay the schedule "
@@ -69,6 +76,19 @@ class Trainer(Option):
         "batches whose gradients are averaged for one update: more images with the same memory; batch "
         "normalization takes its statistics from each batch alone",
         ge=1,
+    )
+    initial_size: int | None = setting(
+        None,
+        "shorter side in pixels to which training images are reduced in the first steps, which cost less; "
+        "for networks that take images of several sizes; null: all steps at the network's own size",
+        ge=1,
+    )
+    full_size_from: float = setting(
+        0.5,
+        "initial_size: fraction of the run after which images have the network's own size; until then the "
+        "side rises in steps of 4 pixels",
+        gt=0,
+        lt=1,
     )
     # With 2, even VGG-19, the deepest plain network, trains at sgd's default rate; most gradients are below.
     max_grad_norm: float | None = setting(
@@ -167,6 +187,14 @@ class Trainer(Option):
         """Return the metric by which the best epoch is chosen, for a loss with this primary metric."""
         return primary_metric if self.best_by == AUTO else self.best_by
 
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Return the updates of the whole run, rounded up where the last epoch is a part of one."""
+        return total_steps(steps_per_epoch, self.epochs)
+
+    def epochs_counted(self) -> int:
+        """Return the epochs of the whole run, a part of one counted as one."""
+        return math.ceil(self.epochs)
+
     def recording_interval(self, steps: int) -> int:
         """Return the updates between rows of metrics.jsonl in a run of so many updates."""
         if self.record_every_steps is not None:
@@ -194,6 +222,10 @@ class Trainer(Option):
     def problems(self) -> Iterator[str]:
         yield from self._device_problems()
         yield from self._process_problems()
+        full_size_from = default_of(settings_of(Trainer)["full_size_from"])
+        if self.initial_size is None and self.full_size_from != full_size_from:
+            given = f"trainer.full_size_from={self.full_size_from:g}"
+            yield f"{given}: has no effect without trainer.initial_size"
         if self.budget_minutes is not None and self.max_minutes is not None:
             yield (
                 f"trainer.max_minutes={self.max_minutes:g}: stops in the middle of a schedule that "

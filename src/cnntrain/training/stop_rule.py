@@ -23,7 +23,7 @@ class StopRule:
     epochs: int | None = None
     hopeless: bool = False
 
-    def check(self, progress: Progress, last_epoch: int) -> None:
+    def check(self, progress: Progress, last_epoch: float) -> None:
         """Raise Stopped if a run of `last_epoch` epochs is to be trained no further."""
         if self.epochs is not None and self.epochs <= progress.epoch < last_epoch:
             raise Stopped(f"paused after epoch {progress.epoch} of {last_epoch}", may_go_on=True)

@@ -99,10 +99,11 @@ class Trainer:
                 stop_rule.check(progress, settings.epochs)
                 self.step.head_warm_up.begin_epoch(progress.epoch)
                 training_mode(self.network)
+                stop = self._steps_in_epoch()
                 batches = self.train_batches.epoch(
-                    progress.epoch, progress.step_in_epoch, self.steps_per_epoch, self.group.share
+                    progress.epoch, progress.step_in_epoch, stop, self.group.share
                 )
-                with progress_bar(progress, self.steps_per_epoch, settings.epochs) as bar:
+                with progress_bar(progress, stop, settings.epochs) as bar:
                     for images, labels in self._throughput.waiting_for(batches):
                         recording = self.recorder.due(progress.step)
                         result = self.step.run(progress.step, images, labels, recording)
@@ -208,6 +209,11 @@ class Trainer:
         self.progress.rows = self.recorder.rows
         self.step.parts_per_batch = self.progress.parts_per_batch
         self.means.sums = state["sums"].to(self.step.compute.device)
+
+    def _steps_in_epoch(self) -> int:
+        """Return the steps of the current epoch, fewer than usual where the run ends within it."""
+        before = self.progress.epoch * self.steps_per_epoch
+        return min(self.steps_per_epoch, self.settings.total_steps(self.steps_per_epoch) - before)
 
     def _reason_to_stop(self, signals: StopSignals) -> BaseException | None:
         """Return a signal, what a hook has raised, or that time is up; None to go on.

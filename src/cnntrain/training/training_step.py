@@ -23,6 +23,7 @@ from ..runs.checkpoint import State
 from ..runs.checkpoint_schema import check_structure
 from ..seeding import seed_torch
 from .device import Compute
+from .image_sizes import ImageSizes
 from .process_group import ALONE, ProcessGroup
 from .weight_update import Update, UpdateResult
 
@@ -69,6 +70,7 @@ class TrainingStep:
         compile: bool = False,
         head_epochs: int = 0,
         timed_bias: TimedBias | None = None,
+        image_sizes: ImageSizes | None = None,
     ):
         self.network = network
         self.preprocess = preprocess
@@ -82,6 +84,7 @@ class TrainingStep:
         self.parts_per_batch = 1
         self.head_warm_up = HeadWarmUp(network, head_epochs)
         self.timed_bias = timed_bias
+        self.image_sizes = image_sizes
         # Set for a run that is distilled from another.
         self.teacher: Teacher | None = None
         self.group: ProcessGroup = ALONE
@@ -144,6 +147,8 @@ class TrainingStep:
         total = sum(self.criterion.weight(some) for some in whole)
         for number, (part, part_labels) in enumerate(parts, self.group.rank * count):
             inputs = self.preprocess(part)
+            if self.image_sizes is not None:
+                inputs = self.image_sizes.resized(inputs, step)
             mixing = (part_labels, self.regularization, self.seed, step, number)
             mixed = mix(inputs, *mixing)
             inputs = add_noise(mixed.inputs, self.regularization.input_noise)

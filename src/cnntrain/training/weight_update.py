@@ -55,6 +55,10 @@ class Update:
         self._fp16 = fp16
         self.skipped = SkippedUpdates(device, fp16)
 
+    def parameter_count(self) -> int:
+        """Return the number of trained parameters, those that are frozen at some steps included."""
+        return sum(weight.numel() for weight in self.weights)
+
     def apply(self, step: int, backward: Callable[[], Tensor], recording: bool) -> UpdateResult:
         """Update the weights, or skip the update if loss or gradient is not finite.
 

@@ -14,6 +14,7 @@ from ...optim.optimizer_stages import OptimizerStages
 from ...preprocessing.settings import Projection
 from ...runs.file_names import IMAGES, PREPROCESSING, SCHEDULE
 from ...settings.config_tree import Config
+from ...settings.run_length import total_steps
 from .decision_boundary import draw_boundary
 from .filters import draw_filters
 from .image_grid import save_sheet
@@ -60,10 +61,11 @@ def draw_schedule(folder: Path, config: Config, assembled: Assembled) -> list[st
 
 
 def draw_optimizer_schedule(
-    path: Path, optimizers: OptimizerStages, steps_per_epoch: int, epochs: int
+    path: Path, optimizers: OptimizerStages, steps_per_epoch: int, epochs: float
 ) -> None:
     """Draw learning rate and momentum of every update; a plateau schedule is drawn without reductions."""
-    steps = range(0, steps_per_epoch * epochs, max(1, steps_per_epoch * epochs // MAX_POINTS))
+    total = total_steps(steps_per_epoch, epochs)
+    steps = range(0, total, max(1, total // MAX_POINTS))
     momenta = [momentum for step in steps if (momentum := optimizers.momentum(step)) is not None]
     draw_rates(
         path,
