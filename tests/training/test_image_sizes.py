@@ -33,16 +33,10 @@ def test_a_network_made_for_one_size_and_sides_that_are_not_smaller_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    for overrides, reason in (
-        (
-            ["trainer.initial_size=6", "model=mlp"],
-            "trainer.initial_size=6: the network takes no images of 6x6",
-        ),
-        (
-            ["trainer.initial_size=8", "model=linear"],
-            "the network's images are 8x8; write at most 7, or null",
-        ),
+    for size, reason in (
+        (6, "trainer.initial_size=6: the network takes no images of 6x6"),
+        (8, "the network's images are 8x8; write at most 7, or null"),
     ):
-        assert main([f"hydra.run.dir={folder}", *overrides]) == 2
+        assert main([f"hydra.run.dir={folder}", "model=mlp", f"trainer.initial_size={size}"]) == 2
         assert reason in capsys.readouterr().err
         assert not folder.exists()

@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 import cnntrain
 from cnntrain.cli import main
-from cnntrain.training.test_time_augmentation import mirrored, shifted, ten_crops
+from cnntrain.training.test_time_augmentation import (
+    MIRROR_SHIFTS_COUNTS,
+    mirrored,
+    mirrored_shifts,
+    shifted,
+    ten_crops,
+)
 
 
 def random_images() -> torch.Tensor:
@@ -46,6 +53,17 @@ def test_shifts_move_the_image_and_fill_with_black() -> None:
     assert torch.equal(views[8][:, :-2, :-2], originals[:, 2:, 2:])
 
 
+def test_mirrored_shifts_are_those_of_torchs_reflection_and_the_image_counts_as_much() -> None:
+    originals = random_images()
+    padded = F.pad(originals.permute(0, 3, 1, 2).float(), (1, 1, 1, 1), "reflect").permute(0, 2, 3, 1)
+    shifts = [padded[:, :12, :10], padded[:, 2:, 2:]]
+    expected = [view for one in (originals.float(), *shifts) for view in (one, one.flip(2))]
+    views = mirrored_shifts(originals, 1)
+    assert [view.dtype for view in views] == [torch.uint8] * 6
+    assert all(torch.equal(view.float(), other) for view, other in zip(views, expected, strict=True))
+    assert sum(MIRROR_SHIFTS_COUNTS[:2]) == sum(MIRROR_SHIFTS_COUNTS[2:])
+
+
 def test_mirroring_twice_is_the_identity() -> None:
     originals = random_images()
     assert torch.equal(mirrored(mirrored(originals)[1])[1], originals)
@@ -59,13 +77,17 @@ def test_metrics_of_averaged_views_are_reported_beside_the_plain_ones(
     loss = {"classes": "softmax", "attributes": "attribute_logistic", "values": "l2"}[target]
     overrides = [f"data.target={target}", f"loss={loss}", "trainer.epochs=2", "trainer.precision=fp32"]
     assert main(["hydra.run.dir=run", *overrides]) == 0
-    assert main(["run=run", "job=evaluate", "evaluate.views=shifts", "evaluate.shift=1"]) == 0
+    views = "shifts" if target == "classes" else "mirror_shifts"
+    assert main(["run=run", "job=evaluate", f"evaluate.views={views}", "evaluate.shift=1"]) == 0
     result = json.loads(Path("run/evaluate-digits-test.json").read_text())
     # The expected result, from predictions of shifted images.
     trained = cnntrain.load("run")
     test = trained.config.data.load(0).test
     originals = next(test.chunks(1000))
-    predicted = torch.stack([trained.predict(view) for view in shifted(originals, 1)]).mean(0)
+    made = shifted(originals, 1) if views == "shifts" else mirrored_shifts(originals, 1)
+    counts = torch.ones(9) if views == "shifts" else torch.tensor([2.0, 2, 1, 1, 1, 1])
+    predictions = torch.stack([trained.predict(view) for view in made])
+    predicted = (counts[:, None, None] * predictions).sum(0) / counts.sum()
     expected = {
         "classes": lambda: (predicted.argmax(1) == test.labels).double().mean(),
         "attributes": lambda: ((predicted > 0.5) == (test.labels > 0.5)).double().mean(),

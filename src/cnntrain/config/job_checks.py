@@ -42,8 +42,11 @@ def job_problems(config: Config, stored: Config | None = None) -> Iterator[str]:
         value = getattr(config.evaluate, name)
         if value is not None and not config.evaluate.dense:
             yield f"evaluate.{name}={value}: applies to dense evaluation only; add evaluate.dense=true"
-    if config.evaluate.shift is not None and config.evaluate.views != "shifts":
-        yield f"evaluate.shift={config.evaluate.shift}: applies to evaluate.views=shifts only; write null"
+    if config.evaluate.shift is not None and config.evaluate.views not in ("shifts", "mirror_shifts"):
+        yield (
+            f"evaluate.shift={config.evaluate.shift}: applies to evaluate.views=shifts and mirror_shifts "
+            "only; write null"
+        )
     if config.evaluate.dense and config.evaluate.views != "none":
         yield f"evaluate.views={config.evaluate.views}: cannot be combined with evaluate.dense=true; keep one"
     if config.evaluate.dense and config.loss.name == "hierarchical_softmax":

@@ -55,12 +55,16 @@ class Evaluate:
         "none",
         "average predictions over several views of each image, in addition to the plain evaluation; mirror: "
         "the image and its mirror image; shifts: 9 shifts by -shift, 0 and shift pixels in both directions; "
+        "mirror_shifts: the image, shifted along a diagonal in both directions, and all mirrored; "
         "ten_crops: corners and center, each also mirrored, as in AlexNet (E7)",
-        choices=("none", "mirror", "shifts", "ten_crops"),
+        choices=("none", "mirror", "shifts", "mirror_shifts", "ten_crops"),
         resume="free",
     )
     shift: int | None = setting(
-        None, "views=shifts: shift in pixels; null: 1/16 of the shorter side", ge=1, resume="free"
+        None,
+        "views=shifts and mirror_shifts: shift in pixels; null: 1/16 of the shorter side",
+        ge=1,
+        resume="free",
     )
     dense: bool = setting(
         False,

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..augmentation.geometry import reflected
 from ..data.batches import Batches
 from ..errors import ConfigError
 from ..loss.criterion import Criterion
@@ -16,16 +17,22 @@ from ..settings.job_settings import Evaluate
 from ..settings.network_input import NetworkInput
 from .device import Compute
 
+# How often each of `mirrored_shifts` counts: the shifted ones together as much as the others.
+MIRROR_SHIFTS_COUNTS = (2, 2, 1, 1, 1, 1)
 # Fraction of each side that the ten crops have if training used no crops: 224 of 256.
 CROP_FRACTION = 7 / 8
 
 
 @dataclass(frozen=True)
 class Views:
-    """A function from a batch (N, H, W, C) to the list of its views, and their description."""
+    """A function from a batch (N, H, W, C) to the list of its views, and their description.
+
+    counts: how often each view counts, None for once.
+    """
 
     make: Callable[[Tensor], list[Tensor]]
     description: str
+    counts: tuple[int, ...] | None = None
 
 
 def build_views(settings: Evaluate, network_input: NetworkInput) -> Views | None:
@@ -47,6 +54,11 @@ def build_views(settings: Evaluate, network_input: NetworkInput) -> Views | None
         "shifts": Views(
             lambda images: shifted(images, shift), f"9 views: shifted by {shift} pixels in each direction"
         ),
+        "mirror_shifts": Views(
+            lambda images: mirrored_shifts(images, shift),
+            f"6 views: the image, shifted by {shift} pixels along a diagonal both ways, and mirrored",
+            MIRROR_SHIFTS_COUNTS,
+        ),
         "ten_crops": Views(
             lambda images: ten_crops(images, crop, None if network_input.crop else (height, width)),
             f"10 views: corners and center of {crop[0]}x{crop[1]}, and mirrored",
@@ -65,6 +77,17 @@ def shifted(images: Tensor, shift: int) -> list[Tensor]:
     padded = F.pad(images, (0, 0, shift, shift, shift, shift))
     offsets = (0, shift, 2 * shift)
     return [padded[:, top : top + height, left : left + width] for top in offsets for left in offsets]
+
+
+def mirrored_shifts(images: Tensor, shift: int) -> list[Tensor]:
+    """Return the images, shifted down and right, shifted up and left, each followed by its mirror image.
+
+    What is shifted in is the reflection of the image at its border (Jordan 2024, multi-crop evaluation).
+    """
+    height, width = images.shape[1:3]
+    padded = reflected(images, shift)
+    ends = [padded[:, top : top + height, top : top + width] for top in (0, 2 * shift)]
+    return [view for one in (images, *ends) for view in mirrored(one)]
 
 
 def ten_crops(images: Tensor, crop: tuple[int, int], size: tuple[int, int] | None) -> list[Tensor]:
@@ -93,10 +116,10 @@ def evaluate_views(
     network.eval()
     metrics = criterion.metrics()
     for images, labels in batches.in_order():
-        scores = []
-        for view in views.make(images):
+        scores, made = [], views.make(images)
+        for view, count in zip(made, views.counts or [1] * len(made), strict=True):
             inputs = preprocess(view)
             with compute.autocast():
-                scores.append(network(inputs).float())
+                scores += [network(inputs).float()] * count
         metrics.add(criterion.combine(scores), labels)
     return metrics.result().values
