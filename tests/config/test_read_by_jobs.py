@@ -40,6 +40,7 @@ NEEDED = {
     "check": {"data", "preprocessing", "model", "initialization", "loss", "optim"},
     "lr_range": {"data", "augmentation", "model", "loss", "optim", "trainer.max_grad_norm"},
     "summary": {"data", "model", "optim", "schedule", "trainer.epochs"},
+    "profile": {"data", "augmentation", "model", "optim", "averaging", "trainer.max_grad_norm"},
     "head": {"data", "preprocessing", "model", "initialization"},
     "optimizers": {"trainer.quiet"},
     "ensemble": {"trainer.quiet"},

@@ -14,9 +14,10 @@ from ..data.batches import Batches
 from ..data.fingerprint import fingerprint
 from ..data.splits import Splits
 from ..instruments.histograms import Histograms
+from ..instruments.trace import Trace, first_step
 from ..runs.checkpoint import State
 from ..runs.checkpoint_schema import check_structure
-from ..runs.file_names import HISTOGRAMS, LAST
+from ..runs.file_names import HISTOGRAMS, LAST, TRACE
 from ..runs.metrics_file import remove_later_rows
 from ..runs.run_folder import RunFolder
 from ..runs.run_progress import Progress
@@ -154,4 +155,9 @@ def assemble(
         remove_later_rows(histograms, progress.step)
         instrument = Histograms(parts.step.network, histograms, trainer.steps_per_epoch)
         parts.step.update.instruments.add(instrument)
+    if config.trainer.profile:
+        left_in_epoch = trainer.steps_per_epoch - progress.step_in_epoch
+        trace = Trace(folder.path / TRACE, first_step(progress.step, left_in_epoch))
+        parts.step.update.instruments.add(trace)
+        parts.step.update.instruments.around_part = trace.around_part
     return Assembled(trainer, parts)

@@ -26,6 +26,12 @@ READ: dict[str, tuple[str, ...]] = {
     "data": (*INPUTS, "trainer.accumulate_steps", "trainer.quiet"),
     "check": STEP,
     "lr_range": (*STEP, "trainer.compile"),
+    "profile": (
+        *(*STEP, "schedule", "averaging", "trainer.compile", "trainer.epochs"),
+        *("trainer.max_steps_per_epoch", "trainer.instruments", "trainer.keep_epochs", "trainer.best_by"),
+        *("trainer.record_every_steps", "trainer.checkpoint_every_steps"),
+        "trainer.checkpoint_every_minutes",
+    ),
     "summary": (
         *(*NETWORK, "augmentation", "regularization", "optim", "schedule", "averaging", *DEVICE),
         *("trainer.accumulate_steps", "trainer.max_grad_norm", "trainer.epochs"),

@@ -444,6 +444,8 @@ KINDS: dict[type[nn.Module], Callable[[Any], str]] = {
     nn.GroupNorm: lambda module: "group norm",
     nn.MultiheadAttention: lambda module: f"attention, {module.num_heads} heads",
     nn.PReLU: lambda module: "PReLU",
+    nn.ReLU: lambda module: "ReLU",
+    nn.SiLU: lambda module: "SiLU",
 }
 
 

@@ -13,6 +13,18 @@ from ..runs.metrics_file import Row
 
 # Called with a list of one value in each process, it returns the values of all in the first, [] in others.
 Gather = Callable[[list[Any]], list[Any]]
+# The parts of training that can be followed by name (`Instruments.around_part`).
+DATA, PREPROCESSING, FORWARD, LOSS, BACKWARD = "data", "preprocessing", "forward", "loss", "backward"
+UPDATE, EVALUATE, CHECKPOINT = "update", "evaluate", "checkpoint"
+AroundPart = Callable[[str], AbstractContextManager[object]]
+
+
+def not_followed(part: str) -> AbstractContextManager[object]:
+    """Return the context around a part of training that nobody follows."""
+    return _NOT_FOLLOWED
+
+
+_NOT_FOLLOWED = nullcontext()
 
 
 class Instrument:
@@ -79,11 +91,15 @@ class SplitInstrument:
 
 
 class Instruments:
-    """The instruments of a run: those of steps, and those of each epoch's validation."""
+    """The instruments of a run: those of steps, and those of each epoch's validation.
+
+    around_part: returns the context in which a part of training takes place, such as FORWARD.
+    """
 
     def __init__(self, of_steps: Sequence[Instrument] = (), of_splits: Sequence[SplitInstrument] = ()):
         self._of_steps = list(of_steps)
         self._of_splits = of_splits
+        self.around_part: AroundPart = not_followed
 
     def add(self, instrument: Instrument) -> None:
         """Add an instrument of steps."""

@@ -75,6 +75,10 @@ def _start(config: Config, folder: Path, named_by_user: bool) -> Path | None:
         from .ensemble import make_ensemble
 
         make_ensemble(config, None, folder, named_by_user)
+    elif config.job == "profile":
+        from .profile import profile
+
+        profile(config, folder, named_by_user)
     elif config.job == "summary":
         from .summary import summarize
 
@@ -132,6 +136,10 @@ def _start_on_run(folder: Path, stored: Config, config: Config) -> None:
         from .publish import publish
 
         publish(folder, config)
+    elif config.job == "profile":
+        from .profile import profile_run
+
+        profile_run(folder, stored, config)
     elif config.job == "summary":
         from .summary import summarize_run
 

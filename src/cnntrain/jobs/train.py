@@ -268,7 +268,8 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
         _report(config, assembled, folder)
     files = ["config.yaml", "metrics.jsonl", "summary.json", "checkpoints/", *pictures]
     files += [file_names.FINDINGS, file_names.REPORT] if config.trainer.report else []
-    files += [name for name in (file_names.CHECK, file_names.UNREADABLE) if (folder.path / name).is_file()]
+    optional = (file_names.CHECK, file_names.UNREADABLE, file_names.TRACE)
+    files += [name for name in optional if (folder.path / name).is_file()]
     files += [file_names.HISTOGRAMS] if config.trainer.instruments else []
     files += [f"{file_names.TENSORBOARD}/"] if "tensorboard" in config.logger.sinks() else []
     print(f"{folder.path}: {', '.join(files)}", flush=True)

@@ -19,6 +19,7 @@ HISTOGRAMS = "histograms.jsonl"
 # In a folder that job=publish wrote, beside CONFIG.
 MODEL = "model.safetensors"
 BENCHMARK = "benchmark.json"
+PROFILE, PROFILE_PICTURE, TRACE = "profile.json", "profile.png", "trace.json.gz"
 # In the folder of an ensemble.
 ENSEMBLE = "ensemble.json"
 FINDINGS, EVIDENCE, REPORT = "findings.json", "evidence.json", "report.html"

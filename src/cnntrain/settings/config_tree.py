@@ -19,6 +19,7 @@ from .job_settings import (
     LrRange,
     Optimizers,
     Predict,
+    Profile,
     Publish,
     Report,
     Summary,
@@ -71,6 +72,7 @@ class Config:
     export: Export = field(default_factory=Export)
     benchmark: Benchmark = field(default_factory=Benchmark)
     publish: Publish = field(default_factory=Publish)
+    profile: Profile = field(default_factory=Profile)
 
 
 # The package of each group's options, in the order of the tree.

@@ -21,6 +21,7 @@ JOBS = {
     "publish": "put a run's best network with its model card on the Hugging Face hub, or into a folder",
     "leaderboard": "rank the jobs of a sweep, while it runs or afterwards: job=leaderboard run=SWEEP",
     "summary": "print a network's parameters, operations and memory, layer by layer, before training",
+    "profile": "where the time of an epoch goes, by part and by layer, against what the machine can do",
     "optimizers": "compare optimizers on two test functions, a bowl and a saddle: pictures and a summary",
 }
 
@@ -350,6 +351,21 @@ class Publish:
     )
 
 
+@dataclass
+class Profile:
+    """Settings of job=profile."""
+
+    seconds: float = setting(
+        10.0,
+        "about how long steps of training are timed, from which those of the epoch are reckoned",
+        gt=0,
+        resume="free",
+    )
+    layers: int = setting(
+        12, "how many of the slowest layers have a row of their own in the table", ge=1, resume="free"
+    )
+
+
 # The settings of each job, a node of the tree with the job's name.
 JOB_SETTINGS: dict[str, type] = {
     "evaluate": Evaluate,
@@ -364,4 +380,5 @@ JOB_SETTINGS: dict[str, type] = {
     "export": Export,
     "benchmark": Benchmark,
     "publish": Publish,
+    "profile": Profile,
 }

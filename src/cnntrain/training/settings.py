@@ -152,6 +152,12 @@ class Trainer(Option):
         "once an epoch at most, and dead and saturated units in validation",
         resume="free",
     )
+    profile: bool = setting(
+        False,
+        "trace a few updates and the first evaluation, operation by operation, into trace.json.gz, which "
+        "ui.perfetto.dev opens; job=profile says in a table where the time goes",
+        resume="free",
+    )
     report: bool = setting(
         True,
         "after training, say in words what went wrong or could be better (findings.json), and draw the run "

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from ..instruments.instrument import DATA, AroundPart, not_followed
 from ..runs.metrics_file import Row
 from ..runs.run_progress import Progress
 
@@ -30,13 +31,14 @@ class Throughput:
         self._epoch_images = self._record_images = progress.images
         self._waited = 0.0
 
-    def waiting_for(self, batches: Iterable[T]) -> Iterator[T]:
+    def waiting_for(self, batches: Iterable[T], around_part: AroundPart = not_followed) -> Iterator[T]:
         """Yield the batches; the time until each is there is that of waiting for data."""
         iterator = iter(batches)
         while True:
             started = time.perf_counter()
             try:
-                batch = next(iterator)
+                with around_part(DATA):
+                    batch = next(iterator)
             except StopIteration:
                 return
             self._waited += time.perf_counter() - started

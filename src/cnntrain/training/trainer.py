@@ -9,6 +9,7 @@ from torch import nn
 
 from ..data.batches import Batches
 from ..errors import Diverged, Interrupted
+from ..instruments.instrument import CHECKPOINT, EVALUATE
 from ..model.fine_tuning import training_mode
 from ..runs.checkpoint import Checkpoints, State
 from ..runs.metrics_file import Recorder, Row
@@ -90,6 +91,7 @@ class Trainer:
         stop_rule: that of a search, which may end the run before an epoch (Stopped).
         """
         progress, settings = self.progress, self.settings
+        around_part = self.step.update.instruments.around_part
         self._checkpoint_timer.start()
         self._throughput.start(progress)
         if progress.step == 0:
@@ -104,7 +106,7 @@ class Trainer:
                     progress.epoch, progress.step_in_epoch, stop, self.group.share
                 )
                 with progress_bar(progress, stop, settings.epochs) as bar:
-                    for images, labels in self._throughput.waiting_for(batches):
+                    for images, labels in self._throughput.waiting_for(batches, around_part):
                         recording = self.recorder.due(progress.step)
                         result = self.step.run(progress.step, images, labels, recording)
                         self.means.add(result)
@@ -156,9 +158,10 @@ class Trainer:
         step.update.optimizers.schedule.after_epoch(
             None if validation is None else validation.error(self.best_by)
         )
-        keep_best(progress, self.checkpoints, self.trained_state(), validation, averaged, self.best_by)
-        if self.settings.keep_epochs is not None and progress.epoch % self.settings.keep_epochs == 0:
-            self.checkpoints.save_epoch(self.trained_state(), progress.epoch)
+        with step.update.instruments.around_part(CHECKPOINT):
+            keep_best(progress, self.checkpoints, self.trained_state(), validation, averaged, self.best_by)
+            if self.settings.keep_epochs is not None and progress.epoch % self.settings.keep_epochs == 0:
+                self.checkpoints.save_epoch(self.trained_state(), progress.epoch)
         progress.stopped_early = progress.out_of_patience(self.settings.early_stopping_epochs)
         self.save()
         is_best = progress.best_epoch == progress.epoch
@@ -170,9 +173,15 @@ class Trainer:
         if self.val_batches is None:
             return None
         step = self.step
-        return evaluate_split(
-            step.network, step.preprocess, step.criterion, self.val_batches, step.compute, group=self.group
-        )
+        with step.update.instruments.around_part(EVALUATE):
+            return evaluate_split(
+                step.network,
+                step.preprocess,
+                step.criterion,
+                self.val_batches,
+                step.compute,
+                group=self.group,
+            )
 
     def save(self) -> None:
         """Write the newest checkpoint: everything the next step depends on."""
@@ -182,7 +191,8 @@ class Trainer:
         self._checkpoint_timer.saved(self.progress)
         self.recorder.sync()
         self.progress.rows = self.recorder.rows
-        self.checkpoints.save_last(self.state())
+        with self.step.update.instruments.around_part(CHECKPOINT):
+            self.checkpoints.save_last(self.state())
 
     def state(self) -> State:
         """Return everything the next step depends on."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..averaging.average import Average
 from ..initialization.whitening import TimedBias
+from ..instruments.instrument import BACKWARD, FORWARD, LOSS, PREPROCESSING, UPDATE
 from ..loss.criterion import Criterion
 from ..machine_errors import OutOfMemory, is_out_of_memory, machine_error
 from ..model.fine_tuning import HeadWarmUp
@@ -114,7 +115,8 @@ class TrainingStep:
                 raise StepOutOfMemory(str(machine_error(error, in_line_search))) from error
             raise
         if self.average is not None:
-            self.average.after_step(step + 1)
+            with self.update.instruments.around_part(UPDATE):
+                self.average.after_step(step + 1)
         # A line search evaluates the loss several times, first at the weights before the step.
         return StepResult(result, metric_sums[0], len(labels))
 
@@ -145,26 +147,31 @@ class TrainingStep:
         # A part counts by the weight of its labels, as within one batch, where classes have weights.
         whole = [part_labels for _, part_labels in parts] if self.group.size == 1 else [labels]
         total = sum(self.criterion.weight(some) for some in whole)
+        around_part = self.update.instruments.around_part
         for number, (part, part_labels) in enumerate(parts, self.group.rank * count):
-            inputs = self.preprocess(part)
-            if self.image_sizes is not None:
-                inputs = self.image_sizes.resized(inputs, step)
-            mixing = (part_labels, self.regularization, self.seed, step, number)
-            mixed = mix(inputs, *mixing)
-            inputs = add_noise(mixed.inputs, self.regularization.input_noise)
-            with self.compute.autocast():
+            with around_part(PREPROCESSING):
+                inputs = self.preprocess(part)
+                if self.image_sizes is not None:
+                    inputs = self.image_sizes.resized(inputs, step)
+                mixing = (part_labels, self.regularization, self.seed, step, number)
+                mixed = mix(inputs, *mixing)
+                inputs = add_noise(mixed.inputs, self.regularization.input_noise)
+            with self.compute.autocast(), around_part(FORWARD):
                 outputs = self._forward(inputs)
             scores = outputs if isinstance(outputs, Tensor) else outputs[0]
-            loss = total_data_loss(self.network, outputs, partial(mixed.loss, self.criterion))
+            with around_part(LOSS):
+                loss = total_data_loss(self.network, outputs, partial(mixed.loss, self.criterion))
             loss = loss * (self.criterion.weight(part_labels) / total)
             if self.teacher is not None:
                 with self.compute.autocast():
                     targets = self.teacher.targets(mix(self.teacher.preprocess(part), *mixing).inputs)
                 imitation = total_data_loss(self.network, outputs, partial(self.teacher.loss, targets))
                 loss = self.teacher.blend(loss, imitation * (len(part) / len(labels)))
-            torch.autograd.backward(self.update.scaler.scale(loss))
-            loss_sum += loss.detach()
-            metric_sum += self.criterion.primary_metric(scores.detach(), mixed.dominant_labels()).sum()
+            with around_part(BACKWARD):
+                torch.autograd.backward(self.update.scaler.scale(loss))
+            with around_part(LOSS):
+                loss_sum += loss.detach()
+                metric_sum += self.criterion.primary_metric(scores.detach(), mixed.dominant_labels()).sum()
         gradients = [weight.grad for weight in self.update.weights if weight.grad is not None]
         self.group.add_up([loss_sum, metric_sum, *gradients])
         self.group.average_batch_norm(self.network)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import DataError
-from ..instruments.instrument import Instruments
+from ..instruments.instrument import UPDATE, Instruments
 from ..optim.optimizer_stages import LR_SCALE, OptimizerStages, Stage
 from ..regularization.penalties import WeightRegularization
 from ..runs.checkpoint_schema import check_structure
@@ -70,6 +70,18 @@ class Update:
         stage = self.optimizers.stage(step)
         self._set_groups(stage, step)
         data_loss = backward()
+        with self.instruments.around_part(UPDATE):
+            return self._apply(stage, step, data_loss, backward, recording)
+
+    def _apply(
+        self,
+        stage: Stage,
+        step: int,
+        data_loss: Tensor,
+        backward: Callable[[], Tensor],
+        recording: bool,
+    ) -> UpdateResult:
+        """Update the weights by the gradients of the data loss."""
         result = self._with_penalty(stage.optimizer, data_loss)
         finite = self.skipped.finite(step, result.loss, result.grad_norm)
         with self.instruments.around_update(step, recording):

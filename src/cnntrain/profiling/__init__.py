@@ -1,0 +1,1 @@
+"""Where the time of training goes, against what the machine can do."""

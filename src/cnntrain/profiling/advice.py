@@ -1,0 +1,99 @@
+"""Advice on a profile: what takes much of the time, and the override to try."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ..assemble.run import Parts
+from ..data.image_set import FileImages
+from ..instruments.instrument import CHECKPOINT, DATA, EVALUATE, UPDATE
+from ..training.device import bf16_unit
+from .epoch_profile import EpochProfile
+from .measure import AUGMENTATION, RECORDS
+
+# Shares of an epoch from which a part is worth a sentence.
+MUCH_DATA, MUCH_RECORDS, MUCH_EVALUATION, MUCH_SAVING, MUCH_UPDATE = 0.1, 0.05, 0.2, 0.1, 0.2
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What takes much time, and the overrides to try; results: whether they change what is trained."""
+
+    reason: str
+    override: str
+    results: bool = False
+
+    def sentence(self) -> str:
+        """Return it as a line."""
+        return f"{self.reason}: {self.override}{' (trains another network)' if self.results else ''}"
+
+
+def advice(profile: EpochProfile, parts: Parts) -> list[Advice]:
+    """Return what to try for each part that takes more of the time than it need."""
+    return [
+        *_data(profile, parts),
+        *_after_steps(profile, parts),
+        *_update(profile, parts),
+        *_device(parts),
+    ]
+
+
+def _data(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
+    share, images, cores = profile.share(DATA), parts.splits.train, os.cpu_count() or 1
+    if share > MUCH_DATA and isinstance(images, FileImages):
+        waits = f"training waits for images {share:.0%} of the time"
+        if images.workers < cores:
+            yield Advice(f"{waits}, {images.workers} processes read them", f"data.workers={cores}")
+        else:
+            limit = 2 * parts.config.data.memory_limit_gb
+            yield Advice(f"{waits}; keep more in memory", f"data.memory_limit_gb={limit:g}")
+    share = profile.share(AUGMENTATION)
+    if share > MUCH_DATA:
+        yield Advice(f"augmentation takes {share:.0%}", "augmentation=crop_flip", results=True)
+
+
+def _after_steps(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
+    trainer, counts = parts.config.trainer, profile.counts
+    share = profile.share(RECORDS)
+    if share > MUCH_RECORDS and counts.records:
+        every = 4 * trainer.recording_interval(counts.steps * trainer.epochs)
+        yield Advice(f"records take {share:.0%}", f"trainer.record_every_steps={every}")
+        if trainer.instruments:
+            yield Advice("most of a record is what instruments measure", "trainer.instruments=false")
+    share = profile.share(EVALUATE)
+    if share > MUCH_EVALUATION:
+        smaller = parts.config.data.val_fraction / 2
+        yield Advice(
+            f"evaluating {counts.val_images} images after each epoch takes {share:.0%}",
+            f"data.val_fraction={smaller:g}" if smaller else "data.limit=…",
+            results=True,
+        )
+    share = profile.share(CHECKPOINT)
+    if share > MUCH_SAVING and counts.checkpoints:
+        yield Advice(f"checkpoints take {share:.0%}", "trainer.checkpoint_every_steps=null")
+
+
+def _update(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
+    share = profile.share(UPDATE)
+    if share > MUCH_UPDATE:
+        size = 2 * parts.config.data.batch_size
+        yield Advice(
+            f"updates of the weights take {share:.0%}; larger batches need fewer",
+            f"data.batch_size={size}",
+            results=True,
+        )
+
+
+def _device(parts: Parts) -> Iterator[Advice]:
+    compute, trainer = parts.compute, parts.config.trainer
+    if compute.precision == "fp32" and (unit := bf16_unit(compute.device)) is not None:
+        yield Advice(f"this machine has a unit for bfloat16 ({unit})", "trainer.precision=bf16")
+    threads, cores = torch.get_num_threads(), os.cpu_count() or 1
+    if compute.device.type == "cpu" and threads < cores:
+        yield Advice(f"{threads} of {cores} cores are used", f"trainer.threads={cores}")
+    if not trainer.channels_last:
+        yield Advice("convolutions are faster in channels-last format", "trainer.channels_last=true")
