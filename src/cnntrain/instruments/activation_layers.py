@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,9 +69,13 @@ def in_memory_order(output: Tensor) -> Tensor:
 
 
 def saturated_fraction(module: nn.Module, output: Tensor) -> Tensor:
-    """Return the fraction of activations at which tanh or sigmoid has less than FLAT of its largest slope."""
+    """Return the fraction of activations at which tanh or sigmoid has less than FLAT of its largest slope.
+
+    The slope is 1 - t², with t the output brought to the range of tanh, so that this is |t| beyond a bound.
+    """
     if isinstance(module, nn.Sigmoid):
-        slope = 4 * output * (1 - output)
+        distance = (2 * output - 1).abs_()
     else:
-        slope = 1 - (output / (AMPLITUDE if isinstance(module, ScaledTanh) else 1.0)).square()
-    return (slope < FLAT).float().mean()
+        distance = (output / AMPLITUDE).abs_() if isinstance(module, ScaledTanh) else output.abs()
+    # 1 beyond the bound, else 0: to add and to round down takes a third of the time of a comparison.
+    return distance.add_(1 - math.sqrt(1 - FLAT)).floor_().mean()
