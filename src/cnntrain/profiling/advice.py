@@ -63,7 +63,7 @@ def _after_steps(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
         every = 4 * trainer.recording_interval(counts.steps * trainer.epochs)
         yield Advice(f"records take {share:.0%}", f"trainer.record_every_steps={every}")
         if trainer.instruments:
-            yield Advice("most of a record is what instruments measure", "trainer.instruments=false")
+            yield Advice("records are shorter without instruments", "trainer.instruments=false")
     share = profile.share(EVALUATE)
     if share > MUCH_EVALUATION:
         smaller = parts.config.data.val_fraction / 2

@@ -29,6 +29,10 @@ class MachineSpeed:
     flops: float
     bytes: float
 
+    def or_faster(self, other: MachineSpeed) -> MachineSpeed:
+        """Return the faster of two measurements of each."""
+        return MachineSpeed(max(self.flops, other.flops), max(self.bytes, other.bytes))
+
 
 def machine_speed(compute: Compute, clock: Clock) -> MachineSpeed:
     """Time the device of a run, with the number of threads that torch has now."""

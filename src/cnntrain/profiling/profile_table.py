@@ -64,8 +64,8 @@ def lines(profile: EpochProfile, found: list[Advice], most_layers: int) -> list[
             "",
             "of product: operations a second over those of the matrix product; of copy: bytes of inputs and "
             "outputs a second over those of the copy.",
-            f"Hooks make a step {profile.hooks:.1%} longer; without their own time, which is in no part, "
-            f"{profile.distortion:+.1%}.",
+            f"A step with the hooks of layers took {1 + profile.hooks:.2f} times as long as without, "
+            f"{1 + profile.distortion:.2f} times less their own time, which is in no part.",
         ]
     return [*text, "", *(f"try       {one.sentence()}" for one in found)]
 

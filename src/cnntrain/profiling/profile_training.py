@@ -38,16 +38,19 @@ def profile_training(
         parts.step.teacher, _ = load_teacher(config, names, network_input, parts.compute)
     speed = machine_speed(parts.compute, clock)
     with tempfile.TemporaryDirectory(dir=folder) as written:
-        trainer = _trainer(config, parts, Path(written))
+        trainer = new_trainer(config, parts, Path(written))
         try:
             measured = measure(trainer, seconds, clock, by_layer=not config.trainer.compile)
         finally:
             trainer.recorder.close()
+    # Twice, as other programs may use the machine.
+    speed = speed.or_faster(machine_speed(parts.compute, clock))
     counts = _counts(config, parts, trainer, measured.seconds_per_step())
     return epoch_profile(measured, counts, parts.step.network, _multiply_adds(parts), speed)
 
 
-def _trainer(config: Config, parts: Parts, folder: Path) -> Trainer:
+def new_trainer(config: Config, parts: Parts, folder: Path) -> Trainer:
+    """Return a trainer of the parts of a run, whose records and checkpoints are written into a folder."""
     checkpoints = Checkpoints(folder)
     recorder = Recorder(folder / "metrics.jsonl", 0, every_steps=1)
     val = parts.val
