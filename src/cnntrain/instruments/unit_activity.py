@@ -65,4 +65,4 @@ class UnitActivity(SplitInstrument):
             zero = zero_units(output)
             self._zero[name] = zero if name not in self._zero else self._zero[name] & zero
         elif isinstance(module, SATURATING):
-            self._saturated.setdefault(name, []).append(saturated_fraction(module, output.float()))
+            self._saturated.setdefault(name, []).append(saturated_fraction(module, output))
