@@ -195,7 +195,7 @@ def build_step(
         compute,
         config.seed,
         config.trainer.accumulate_steps,
-        config.trainer.compile,
+        config.trainer.compile is True,
         config.model.head_epochs,
         config.initialization.timed_bias(network, steps_per_epoch),
         build_image_sizes(config, network, preprocess, steps_per_epoch),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,16 +112,31 @@ def build_parts(
     return Parts(config, compute, splits, data, network_input, train, val, step, messages)
 
 
+def _with_compile(config: Config, state: State | None, chosen: bool) -> Config:
+    """Return the configuration with true or false in place of trainer.compile=auto.
+
+    state: the checkpoint that a run continues from, which holds its choice; chosen: that of a new run.
+    """
+    if config.trainer.compile != "auto":
+        return config
+    compiles = chosen if state is None else bool(state.get("compile"))
+    return replace(config, trainer=replace(config.trainer, compile=compiles))
+
+
 def assemble(
-    config: Config, folder: RunFolder, state: State | None, splits: Splits | None = None
+    config: Config,
+    folder: RunFolder,
+    state: State | None,
+    splits: Splits | None = None,
+    compiles: bool = False,
 ) -> Assembled:
     """Build all parts of a run; `state` is the checkpoint that it continues from, None for a new run.
 
-    splits: those of the data if they are loaded already.
+    splits: those of the data if they are loaded already. compiles: what trainer.compile=auto is in a new run.
     Raises ConfigError if settings do not fit the data, DataError if the data cannot be used.
     """
     source = str(folder.checkpoints.folder / LAST)
-    parts = build_parts(config, state, folder.path, source, splits)
+    parts = build_parts(_with_compile(config, state, compiles), state, folder.path, source, splits)
     if state is not None:
         check_teacher(config, state)
     if config.regularization.teacher is not None:
@@ -143,6 +158,7 @@ def assemble(
         "precision": parts.compute.precision,
         "threads": torch.get_num_threads(),
         "batch_size": parts.config.data.batch_size,
+        "compile": parts.config.trainer.compile,
         "teacher": teacher_digest(config),
     }
     trainer = Trainer(

@@ -92,7 +92,7 @@ def within_budget(config: Config, splits: Splits, folder: Path, started: float) 
 def _measured(parts: Parts, folder: Path, seconds: float) -> Durations:
     """Return the durations of a run whose parts are trained for about so many seconds."""
     step, splits = parts.step, parts.splits
-    update = _seconds_per_update(parts, seconds)
+    update = seconds_per_update(parts, seconds)
     images = splits.val if len(splits.val) else splits.train
     some = images.subset(torch.arange(min(EVALUATED, len(images))))
     batches = Batches(some, parts.config.data.batch_size, parts.compute.device)
@@ -107,7 +107,7 @@ def _measured(parts: Parts, folder: Path, seconds: float) -> Durations:
     return Durations(update, (evaluated - started) / len(some), saved - evaluated)
 
 
-def _seconds_per_update(parts: Parts, seconds: float) -> float:
+def seconds_per_update(parts: Parts, seconds: float) -> float:
     """Return the mean duration of the updates that fit into so many seconds, after the first."""
     number, from_start = 0, time.perf_counter()
     for epoch in itertools.count():

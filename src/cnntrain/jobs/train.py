@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..assemble.compile_choice import choose_compile
 from ..assemble.parts import evaluation_batches
 from ..assemble.restore import check_configuration
 from ..assemble.run import Assembled, assemble
@@ -160,13 +161,8 @@ def _run(
     outcome.hooks = Hooks(config.trainer.hooks) if config.trainer.hooks else None
     outcome.processes.start(config)
     with StopSignals().caught() as signals:
-        splits = in_search.splits
-        if state is None and config.trainer.budget_minutes is not None:
-            splits = config.data.load(config.seed)
-            config, line = within_budget(config, splits, folder.path, started)
-            write_text(folder.config, stored_config.to_yaml(config))
-            print_labelled([line])
-        assembled = assemble(config, folder, state, splits)
+        config, splits, compiles = _decided(config, in_search.splits, folder, state, started)
+        assembled = assemble(config, folder, state, splits, compiles)
         outcome.is_recorded = True
         try:
             _begin(config, folder, assembled, state, before)
@@ -181,6 +177,29 @@ def _run(
     if signals.received is not None:
         raise signals.received if trained else interrupted_by(signals.number, "stopped before training")
     _finish(config, folder, assembled, pictures)
+
+
+def _decided(
+    config: Config, splits: Splits | None, folder: RunFolder, state: State | None, started: float
+) -> tuple[Config, Splits | None, bool]:
+    """Return what the first updates of a new run decide, by their time, and print it.
+
+    The configuration with the number of epochs, the splits if they were loaded for it, and whether the
+    network is compiled if that is open. started: when the run began, by time.perf_counter.
+    """
+    compiles = False
+    if state is not None:
+        return config, splits, compiles
+    if config.trainer.budget_minutes is not None:
+        splits = splits or config.data.load(config.seed)
+        config, line = within_budget(config, splits, folder.path, started)
+        write_text(folder.config, stored_config.to_yaml(config))
+        print_labelled([line])
+    if config.trainer.compile == "auto":
+        splits = splits or config.data.load(config.seed)
+        compiles, line = choose_compile(config, splits, folder.path)
+        print_labelled([line])
+    return config, splits, compiles
 
 
 def _begin(

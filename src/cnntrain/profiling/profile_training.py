@@ -40,7 +40,7 @@ def profile_training(
     with tempfile.TemporaryDirectory(dir=folder) as written:
         trainer = new_trainer(config, parts, Path(written))
         try:
-            measured = measure(trainer, seconds, clock, by_layer=not config.trainer.compile)
+            measured = measure(trainer, seconds, clock, by_layer=config.trainer.compile is not True)
         finally:
             trainer.recorder.close()
     # Twice, as other programs may use the machine.

@@ -50,7 +50,7 @@ def prepare(settings: Trainer, threads: int | None = None) -> Compute:
     if settings.deterministic:
         # cuBLAS reads it when the first CUDA kernel is launched, and is deterministic only with it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    if not settings.compile:
+    if settings.compile is not True:
         skip_compiler_import()
     if torch.are_deterministic_algorithms_enabled() != settings.deterministic:
         # This call, even with False, imports torch's compiler, which takes a second or two.

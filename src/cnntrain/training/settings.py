@@ -47,7 +47,12 @@ class Trainer(Option):
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     channels_last: bool = setting(True, "store images and weights in the channels-last memory format")
-    compile: bool = setting(False, "compile the network with torch.compile; needs a C++ compiler")
+    compile: bool | str = setting(
+        False,
+        "compile the network with torch.compile, which needs a C++ compiler; auto: if the run is long enough "
+        "to be tried, and its updates gain more than the start takes; a continued run keeps the choice",
+        choices=(True, False, "auto"),
+    )
     deterministic: bool = setting(
         False, "use deterministic algorithms only: slower, needed on CUDA to resume exactly"
     )
@@ -242,8 +247,7 @@ class Trainer(Option):
                 f"{THREADS}={shorten(os.environ[THREADS])}: is no number of threads, which OpenMP ignores; "
                 "write a number, or trainer.threads=2"
             )
-        compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "g++")
-        if self.compile and shutil.which(compiler) is None:
+        if self.compile is True and (compiler := missing_compiler()) is not None:
             yield f"trainer.compile=true: needs the C++ compiler {compiler}; install it, or write false"
 
     def _process_problems(self) -> Iterator[str]:
@@ -286,3 +290,9 @@ class Trainer(Option):
             yield "trainer.device=mps: this machine has no MPS device; write auto or cpu"
         elif self.precision == "fp16" and not (count and self.device != "cpu"):
             yield "trainer.precision=fp16: needs a CUDA device; write auto, bf16 or fp32"
+
+
+def missing_compiler() -> str | None:
+    """Return the name of the C++ compiler that torch.compile needs, None where it is installed."""
+    compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "g++")
+    return compiler if shutil.which(compiler) is None else None
