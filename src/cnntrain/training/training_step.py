@@ -149,33 +149,46 @@ class TrainingStep:
         total = sum(self.criterion.weight(some) for some in whole)
         around_part = self.update.instruments.around_part
         for number, (part, part_labels) in enumerate(parts, self.group.rank * count):
-            with around_part(PREPROCESSING):
-                inputs = self.preprocess(part)
-                if self.image_sizes is not None:
-                    inputs = self.image_sizes.resized(inputs, step)
-                mixing = (part_labels, self.regularization, self.seed, step, number)
-                mixed = mix(inputs, *mixing)
-                inputs = add_noise(mixed.inputs, self.regularization.input_noise)
-            with self.compute.autocast(), around_part(FORWARD):
-                outputs = self._forward(inputs)
-            scores = outputs if isinstance(outputs, Tensor) else outputs[0]
-            with around_part(LOSS):
-                loss = total_data_loss(self.network, outputs, partial(mixed.loss, self.criterion))
-            loss = loss * (self.criterion.weight(part_labels) / total)
-            if self.teacher is not None:
-                with self.compute.autocast():
-                    targets = self.teacher.targets(mix(self.teacher.preprocess(part), *mixing).inputs)
-                imitation = total_data_loss(self.network, outputs, partial(self.teacher.loss, targets))
-                loss = self.teacher.blend(loss, imitation * (len(part) / len(labels)))
+            weight = self.criterion.weight(part_labels) / total
+            loss, metric = self._part_loss(step, number, part, part_labels, weight, len(part) / len(labels))
             with around_part(BACKWARD):
                 torch.autograd.backward(self.update.scaler.scale(loss))
             with around_part(LOSS):
                 loss_sum += loss.detach()
-                metric_sum += self.criterion.primary_metric(scores.detach(), mixed.dominant_labels()).sum()
+                metric_sum += metric
         gradients = [weight.grad for weight in self.update.weights if weight.grad is not None]
         self.group.add_up([loss_sum, metric_sum, *gradients])
         self.group.average_batch_norm(self.network)
         return loss_sum, metric_sum
+
+    def _part_loss(
+        self, step: int, number: int, images: Tensor, labels: Tensor, weight: Tensor | float, fraction: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return the share of a part of a batch in its data loss, and the sum of the part's primary metric.
+
+        number: of the part in the batch. weight: of its labels, relative to the whole batch; fraction: of the
+        batch's images.
+        """
+        around_part = self.update.instruments.around_part
+        with around_part(PREPROCESSING):
+            inputs = self.preprocess(images)
+            if self.image_sizes is not None:
+                inputs = self.image_sizes.resized(inputs, step)
+            mixing = (labels, self.regularization, self.seed, step, number)
+            mixed = mix(inputs, *mixing)
+            inputs = add_noise(mixed.inputs, self.regularization.input_noise)
+        with self.compute.autocast(), around_part(FORWARD):
+            outputs = self._forward(inputs)
+        scores = outputs if isinstance(outputs, Tensor) else outputs[0]
+        with around_part(LOSS):
+            loss = total_data_loss(self.network, outputs, partial(mixed.loss, self.criterion)) * weight
+            metric = self.criterion.primary_metric(scores.detach(), mixed.dominant_labels()).sum()
+        if self.teacher is not None:
+            with self.compute.autocast():
+                targets = self.teacher.targets(mix(self.teacher.preprocess(images), *mixing).inputs)
+            imitation = total_data_loss(self.network, outputs, partial(self.teacher.loss, targets))
+            loss = self.teacher.blend(loss, imitation * fraction)
+        return loss, metric
 
 
 def total_data_loss(
