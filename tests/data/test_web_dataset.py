@@ -15,6 +15,7 @@ from PIL import Image
 
 from cnntrain.cli import main
 from cnntrain.data.batches import Batches
+from cnntrain.data.image_folder import read_folder
 from cnntrain.data.image_set import FileImages
 from cnntrain.data.splits import Splits
 from cnntrain.data.tar_shards import read_shard, shard_files
@@ -135,6 +136,8 @@ def test_names_of_shards_say_their_splits(tmp_path: Path) -> None:
     assert len(read(tmp_path / "named" / "flowers-{train-{0..1},val-0}.tar").val) == 4
     with pytest.raises(DataError, match="no tar files for training"):
         read(tmp_path / "named" / "*val*.tar")
+    with pytest.raises(DataError, match="write data=webdataset"):
+        read_folder(str(tmp_path / "named"), 0.1, "hash", 8, "crop", 3, 0)
     write_tar(tmp_path / "named" / "more.tar", samples(40, 2))
     with pytest.raises(DataError, match=r"more\.tar: has no split in its name"):
         read(tmp_path / "named")

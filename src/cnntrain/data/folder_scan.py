@@ -111,6 +111,8 @@ def images_of_classes(
     """
     note_images_beside(root, not_used)
     files = {name: list(_image_files(root / name, not_used)) for name in folders_in(root)}
+    if not files and any(root.glob("*.tar")):
+        raise DataError(f"{root}: has tar files, and no folders; write data=webdataset data.path={root}")
     if not files:
         raise DataError(f"{root}: has no folders in it; put the images of each class into a separate folder")
     empty = [name for name, paths in files.items() if not paths]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -46,7 +46,7 @@ def read_web_dataset(
     the test split, chosen as `split_by` says. Raises DataError where the files cannot be used.
     """
     files = shard_files(source.path)
-    root = _root(files)
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
     shards = {file: read_shard(file, source.image, source.label) for file in files}
     _check_samples(shards)
     texts = {text for shard in shards.values() for text in shard.labels}
@@ -56,7 +56,7 @@ def read_web_dataset(
         paths: list[str] = [TarMember(file, *image) for file in of_split for image in shards[file].images]
         labels = [label_of[text] for file in of_split for text in shards[file].labels]
         label_tensor = torch.tensor(labels, dtype=torch.int64)
-        parts[split] = FileImages(paths, label_tensor, size, resize, channels, workers, str(root))
+        parts[split] = FileImages(paths, label_tensor, size, resize, channels, workers, root)
     train, val, test = (parts[split] for split in SPLITS)
     if not len(test):
         rest, tested = test_cut(train, test_fraction, split_by)
@@ -64,31 +64,23 @@ def read_web_dataset(
     return Splits(train, val, test, names, _not_used(shards))
 
 
-def _root(files: list[str]) -> Path:
-    parents = [Path(file).parent for file in files]
-    return next(
-        folder
-        for folder in (parents[0], *parents[0].parents)
-        if all(folder == parent or folder in parent.parents for parent in parents)
-    )
-
-
-def _of_splits(files: list[str], root: Path) -> dict[str, list[str]]:
+def _of_splits(files: list[str], root: str) -> dict[str, list[str]]:
     """Return the files of each split, by the words in their names below the folder of all."""
     found: dict[str, list[str]] = {split: [] for split in SPLITS}
     unnamed = []
     for file in files:
-        words = WORDS.findall(str(Path(file).relative_to(root).with_suffix("")).lower())
+        words = WORDS.findall(os.path.relpath(file, root).lower())
         splits = {SPLIT_OF[word] for word in words if word in SPLIT_OF}
         if len(splits) > 1:
-            raise DataError(f"{file}: has names of several splits in its name ({', '.join(sorted(splits))})")
-        found[next(iter(splits))].append(file) if splits else unnamed.append(file)
+            raise DataError(f"{file}: has several splits in its name ({', '.join(sorted(splits))}); keep one")
+        if splits:
+            found[splits.pop()].append(file)
+        else:
+            unnamed.append(file)
+    if not any(found.values()):
+        return found | {"train": unnamed}
     if not found["train"]:
-        found["train"], unnamed = unnamed, []
-    if not found["train"]:
-        raise DataError(
-            f"{root}: has no tar files for training, only {', '.join(map(str, files[:MAX_NAMED]))}"
-        )
+        raise DataError(f"{root}: has no tar files for training; write train in the names of some")
     if unnamed:
         raise DataError(
             f"{unnamed[0]}: has no split in its name, as others have; write train, val or test in it"
