@@ -102,7 +102,7 @@ def cached_images(caches: Path, decoding: Decoding, stamps: list[Stamp]) -> Cach
         _fill(folder, decoding, stamps)
     except OSError as error:
         reason = f"{error.strerror}; {remedy(error)}" if error.strerror else str(error)
-        problem = f"{folder} cannot be written ({reason}); images are read from their files"
+        problem = f"{folder} cannot be written ({reason}); the run goes on without it"
     return replace(found, cache=ImageCache(folder, decoding.channels), problem=problem)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from ..machine_errors import ReaderDied
 from .image_set import FileImages, ImageSet
@@ -35,7 +36,7 @@ class Readers:
         self._workers = workers
         self._pin_memory = pin_memory
         self._keys = _Keys()
-        self._loader: DataLoader[Any] | None = None
+        self._loader: _Loader | None = None
         self._is_reading = False
 
     def read(self, keys: list[list[Any]]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -54,13 +55,12 @@ class Readers:
             self._is_reading = False
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; others are started for what is read after that."""
         loader, self._loader = self._loader, None
-        read = None if loader is None else loader._iterator
-        if read is not None and hasattr(read, "_shutdown_workers"):
-            read._shutdown_workers()
+        if loader is not None:
+            loader.close()
 
-    def _started(self) -> DataLoader[Any]:
+    def _started(self) -> _Loader:
         if self._loader is None:
             self._loader = _Loader(
                 self._images,
@@ -70,17 +70,27 @@ class Readers:
                 persistent_workers=self._workers > 0,
                 generator=torch.Generator(),  # in place of the global one, whose state would change
             )
-            if self._workers:
-                # Before torch's own function at the end of the process, which waits for them for seconds.
-                atexit.register(_close, weakref.ref(self))
         return self._loader
 
 
 class _Loader(DataLoader[Any]):
-    """A DataLoader that does not warn of more workers than cores: the first lines of the run say so."""
+    """A DataLoader whose processes are ended first of all when the program ends."""
+
+    def __iter__(self) -> Any:
+        is_first = self._iterator is None
+        read = super().__iter__()
+        if is_first and self.persistent_workers:
+            # After torch's own function, which therefore runs later; it waits for processes for seconds.
+            atexit.register(_close, weakref.ref(self))
+        return read
+
+    def close(self) -> None:
+        """End the processes."""
+        if isinstance(self._iterator, _MultiProcessingDataLoaderIter):
+            self._iterator._shutdown_workers()
 
     def check_worker_number_rationality(self) -> None:
-        pass
+        """Say nothing of more workers than cores: the first lines of the run do."""
 
 
 class _Keys:
@@ -96,8 +106,8 @@ class _Keys:
         return len(self.keys)
 
 
-def _close(readers: weakref.ref[Readers]) -> None:
-    if (alive := readers()) is not None:
+def _close(loader: weakref.ref[_Loader]) -> None:
+    if (alive := loader()) is not None:
         alive.close()
 
 
