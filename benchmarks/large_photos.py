@@ -104,12 +104,20 @@ def cnntrain_batches(photos: Path, size: int, *overrides: str) -> Callable[[int]
     return epoch
 
 
-def decoding_alone(photos: Path, size: int) -> Callable[[int], Iterable[Any]]:
+def pillow_alone(photos: Path, size: int) -> Callable[[int], Iterable[Any]]:
     """Return epochs of which nothing is made: each file is decoded whole by Pillow, in this process."""
     from PIL import Image
 
     files = sorted(photos.rglob("*.jpg"))
     return lambda epoch: ([Image.open(file).load()] for file in files)
+
+
+def simplejpeg_alone(photos: Path, size: int) -> Callable[[int], Iterable[Any]]:
+    """Return the same by simplejpeg."""
+    import simplejpeg
+
+    files = sorted(photos.rglob("*.jpg"))
+    return lambda epoch: ([simplejpeg.decode_jpeg(file.read_bytes())] for file in files)
 
 
 STACKS: dict[str, Callable[[Path, int], Callable[[int], Iterable[Any]]]] = {
@@ -120,7 +128,8 @@ STACKS: dict[str, Callable[[Path, int], Callable[[int], Iterable[Any]]]] = {
         photos, size, "data.memory_limit_gb=100", f"data.cache={photos.parent / 'caches'}"
     ),
     "cnntrain, memory": lambda photos, size: cnntrain_batches(photos, size, "data.memory_limit_gb=100"),
-    "Pillow decoding alone": decoding_alone,
+    "Pillow, decoding alone": pillow_alone,
+    "simplejpeg, decoding alone": simplejpeg_alone,
 }
 
 
