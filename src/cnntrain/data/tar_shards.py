@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..settings.fields import expanded
+from ..settings.fields import expanded, has_control_characters
 from .cache_folder import cache_folder
 from .folder_scan import EXTENSIONS, is_hidden
 
@@ -81,10 +81,8 @@ def read_shard(file: str, image: str, label: str) -> Shard:
     try:
         state = os.stat(file)
         text = f"{os.path.realpath(file)} {state.st_size} {state.st_mtime_ns} {image} {label} {VERSION}"
-        kept = (
-            cache_folder("shards")
-            / f"{Path(file).stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-        )
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        kept = cache_folder("shards") / f"{Path(file).stem}-{digest}.json"
         with suppress(OSError, ValueError, TypeError):
             return Shard(**json.loads(kept.read_text(encoding="utf-8")))
         with tarfile.open(file, "r:") as content:
@@ -107,6 +105,9 @@ def _samples(content: tarfile.TarFile, image: str, label: str, total: int) -> Sh
         images = [ending for ending in of_sample if _is_image(ending, image)]
         labels = [ending for ending in _label_endings(label) if ending in of_sample]
         others.update(ending for ending in of_sample if ending not in (*images, *labels[:1]))
+        if not _is_text(key):
+            shard.problems.append(f"{key!a} is no text in UTF-8 that can be printed")
+            continue
         if len(images) != 1:
             kinds = "no image" if not images else f"{len(images)} images ({', '.join(images)})"
             shard.problems.append(f"{key} has {kinds}")
@@ -150,6 +151,14 @@ def _label_endings(label: str) -> tuple[str, ...]:
 
 def _is_image(ending: str, image: str) -> bool:
     return ending == image if image else f".{ending}" in EXTENSIONS
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name can be written into the files of a run."""
+    with suppress(UnicodeEncodeError):
+        name.encode()
+        return not has_control_characters(name)
+    return False
 
 
 def _parts(name: str) -> tuple[str, str]:
