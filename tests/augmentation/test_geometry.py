@@ -35,15 +35,19 @@ def drawn(count: int) -> geometry.BoxDraws:
 
 @pytest.mark.parametrize("shape", [(5, 8, 8, 1), (4, 6, 9, 3), (3, 5, 4, 2)])
 @pytest.mark.parametrize("padding", [1, 3])
-def test_crop_cuts_each_images_window_from_the_padded_image(shape: tuple[int, ...], padding: int) -> None:
+@pytest.mark.parametrize(("fill", "mode"), [("zeros", "constant"), ("reflect", "reflect")])
+def test_crop_cuts_each_images_window_from_the_padded_image(
+    shape: tuple[int, ...], padding: int, fill: str, mode: str
+) -> None:
     torch.manual_seed(0)
     count, height, width, _ = shape
     images = torch.randint(256, shape, dtype=torch.uint8)
     down = torch.tensor([0, 2 * padding, 1, padding, 2][:count])
     right = torch.tensor([2 * padding, 0, padding, 1, 0][:count])
-    cropped = geometry.crop(images, padding, down, right)
+    cropped = geometry.crop(images, padding, down, right, fill)
     for i in range(count):
-        padded = F.pad(images[i].permute(2, 0, 1), [padding] * 4).permute(1, 2, 0)
+        # torch reflects floats only.
+        padded = F.pad(images[i].permute(2, 0, 1).float(), [padding] * 4, mode).byte().permute(1, 2, 0)
         window = padded[down[i] : down[i] + height, right[i] : right[i] + width]
         assert torch.equal(cropped[i], window)
 

@@ -49,13 +49,26 @@ def ours(option: settings.Schedule, steps: int = STEPS * EPOCHS) -> list[float]:
             settings.Exponential(rate=0.03, per="step"),
             lambda o: lr_scheduler.ExponentialLR(o, math.exp(-0.03)),
         ),
+        (
+            settings.Linear(final=0.1),
+            lambda o: lr_scheduler.LinearLR(o, start_factor=1.0, end_factor=0.1, total_iters=80),
+        ),
         (settings.Cosine(final=0.1), lambda o: lr_scheduler.CosineAnnealingLR(o, 80, eta_min=0.1)),
         (
             settings.Constant(warmup_epochs=2),
             lambda o: lr_scheduler.LinearLR(o, start_factor=1 / 20, total_iters=19),
         ),
     ],
-    ids=["constant", "milestones", "every", "exponential", "exponential in steps", "cosine", "warmup"],
+    ids=[
+        "constant",
+        "milestones",
+        "every",
+        "exponential",
+        "exponential in steps",
+        "linear",
+        "cosine",
+        "warmup",
+    ],
 )
 def test_factor_equals_torchs_scheduler(option: settings.Schedule, make: Any) -> None:
     assert ours(option) == pytest.approx(torch_factors(make, STEPS * EPOCHS), abs=1e-9)
@@ -134,6 +147,7 @@ def test_warm_up_is_a_tenth_of_the_run_by_default() -> None:
         settings.Exponential(rate=0.2),
         settings.Exponential(rate=0.02, per="step"),
         settings.Inverse(rate=0.5),
+        settings.Linear(final=0.2),
         settings.Cosine(final=0.2),
         settings.OneCycle(peak=0.25, initial=0.1, final=0.02),
     ],

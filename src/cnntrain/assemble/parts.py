@@ -38,8 +38,8 @@ from ..training.training_step import TrainingStep
 from ..training.weight_update import Update
 from .undefined_metrics import undefined
 
-# Images per chunk for color statistics.
-COLOR_CHUNK = 128
+# Images per chunk for color statistics and first filters.
+STATISTICS_CHUNK = 128
 
 
 def check_splits(config: Config, splits: Splits) -> None:
@@ -78,7 +78,7 @@ def training_batches(
 
     crops: those of the files of `train`, if they were made before.
     """
-    default, chunks = config.data.default_augmentation(), train.chunks(COLOR_CHUNK)
+    default, chunks = config.data.default_augmentation(), train.chunks(STATISTICS_CHUNK)
     crops = crops or crops_of_files(config, train)
     augmentation, shape = config.augmentation, train.shape
     if crops is not None:
@@ -152,8 +152,9 @@ def fit_initialization(
     if not count:
         return []
     order = torch.randperm(len(train), generator=generator(config.seed, "whitening"))
-    images = torch.cat(list(train.subset(order[:count].sort().values).chunks(count)))
-    messages: list[str] = config.initialization.fit(network, preprocess(images))
+    images = train.subset(order[:count].sort().values)
+    inputs = (preprocess(chunk) for chunk in images.chunks(STATISTICS_CHUNK))
+    messages: list[str] = config.initialization.fit(network, inputs)
     return messages
 
 

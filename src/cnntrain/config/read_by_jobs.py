@@ -19,7 +19,10 @@ DEVICE = (
 )
 NETWORK = (EXPERIMENT, "seed", "data", "preprocessing", "model", "loss")
 INPUTS = (*NETWORK, "augmentation", "initialization", "regularization")
-STEP = (*INPUTS, "optim", *DEVICE, "trainer.accumulate_steps", "trainer.max_grad_norm")
+STEP = (
+    *(*INPUTS, "optim", *DEVICE, "trainer.accumulate_steps", "trainer.max_grad_norm"),
+    *("trainer.initial_size", "trainer.full_size_from"),
+)
 # By job: groups, of which it reads every setting, and single settings. Jobs that are not here read all of
 # them (train), or take an earlier run.
 READ: dict[str, tuple[str, ...]] = {
@@ -84,7 +87,10 @@ def _read_with_these_options(config: Config) -> Iterator[str]:
     """Yield what a job reads with some options alone."""
     if config.job == "data" and config.optim.needs_whole_batch():
         yield "optim"
-    if config.job == "summary" and config.initialization.source_run() is not None:
+    of_images = config.initialization.images_needed() > 0
+    if config.job == "summary" and (of_images or config.initialization.source_run() is not None):
         yield "initialization"
+    if config.job in ("check", "lr_range") and config.trainer.initial_size is not None:
+        yield from ("trainer.epochs", "trainer.max_steps_per_epoch")
     if config.job == "lr_range" and getattr(config.optim, "final_momentum", None) is not None:
         yield from ("trainer.epochs", "trainer.max_steps_per_epoch")

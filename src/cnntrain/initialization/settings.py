@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,10 +46,11 @@ class Initialization(Option):
         """Return how many training images `fit` takes, 0 where it takes none."""
         return 0
 
-    def fit(self, network: nn.Module, inputs: Tensor) -> list[str]:
-        """Set weights by training images (N, channels, H, W) as the network receives them; after `apply`.
+    def fit(self, network: nn.Module, inputs: Iterable[Tensor]) -> list[str]:
+        """Set weights by training images as the network receives them; called after `apply`.
 
-        Returns messages for the user; raises ConfigError where the network has no such weights.
+        inputs: images (n, channels, H, W) in chunks. Returns messages for the user; raises ConfigError where
+        the network has no such weights.
         """
         return []
 
@@ -225,12 +226,12 @@ class FromRun(Initialization):
 
 @dataclass
 class Whitening(Initialization):
-    """First filters that decorrelate the values of image patches, other convolutions near the identity (I7).
+    """First filters that decorrelate the values of image patches, other convolutions near the identity.
 
     A patch's inner products with the principal axes of the training patches, each divided by the deviation
-    along its axis, have variance 1 and no correlation (Coates & Ng 2011; as the first layer of a network
-    Page 2019, Jordan 2024). The first convolution has each axis and its negative, which a rectifier needs to
-    keep both signs; filters beyond them keep the network's own initialization.
+    along its axis, have variance 1 and no correlation (Page 2019, Jordan 2024). The first convolution has
+    each axis and its negative, as an activation such as relu suppresses one sign; filters beyond them keep
+    the network's own initialization.
     """
 
     name: str = fixed("whitening")
@@ -273,7 +274,7 @@ class Whitening(Initialization):
     def images_needed(self) -> int:
         return self.images
 
-    def fit(self, network: nn.Module, inputs: Tensor) -> list[str]:
+    def fit(self, network: nn.Module, inputs: Iterable[Tensor]) -> list[str]:
         from .whitening import whiten_first_layer
 
         return whiten_first_layer(network, inputs, self.epsilon)
