@@ -1,8 +1,9 @@
 """What trainer.compile gains a step, what its start costs, and after how many updates it has paid.
 
-    python -m benchmarks.compiled --data FOLDER [--rounds 8] [--only resnet20/CIFAR-10]
+    python -m benchmarks.compiled --data FOLDER [--rounds 8] [--only resnet20/CIFAR-10] [--drop-last]
 
-FOLDER holds mnist.npz and cifar10.npz. The same steps with and without torch.compile take turns; times are of
+FOLDER holds mnist.npz and cifar10.npz. With --drop-last all batches are of one size, else of two, for which
+torch compiles a second time. The same steps with and without torch.compile take turns; times are of
 the processor, on one thread, with those of the C++ compiler, which other programs disturb little. The start
 is what the first step takes more than later ones, in a cache of its own, as on a machine that has not
 compiled the network before.
@@ -34,12 +35,12 @@ def processor_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def parts_of(name: str, root: Path, compiled: bool) -> Parts:
+def parts_of(name: str, root: Path, compiled: bool, drop_last: bool) -> Parts:
     """Return the parts of a run of a workload."""
     workload = WORKLOADS[name]
     file = root / f"{workload.data}.npz"
     overrides = [*workload.overrides()[1:], "data=npz", f"data.path={file}", "trainer.threads=1"]
-    overrides.append(f"trainer.compile={str(compiled).lower()}")
+    overrides += [f"trainer.compile={str(compiled).lower()}", f"data.drop_last={str(drop_last).lower()}"]
     return build_parts(configure(overrides, Choices()).config, None, Path("run"), "")
 
 
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--only", choices=WORKLOADS, action="append")
+    parser.add_argument("--drop-last", action="store_true")
     arguments = parser.parse_args()
     root = arguments.data.resolve()
     print("| network | step, ms | compiled, ms | ratio | start, s | pays after updates |")
@@ -59,7 +61,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as cache:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
             torch.compiler.reset()
-            plain, compiled = (parts_of(name, root, compiles) for compiles in (False, True))
+            plain, compiled = (
+                parts_of(name, root, compiles, arguments.drop_last) for compiles in (False, True)
+            )
             steps: dict[str, list[float]] = {"plain": [], "compiled": []}
             batches = plain.train.epoch(0, 0, arguments.rounds + 2)
             for number, (images, labels) in enumerate(batches):

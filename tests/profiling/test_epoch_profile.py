@@ -47,7 +47,7 @@ SECONDS = {
 def profile_of(seconds: dict[object, float]) -> EpochProfile:
     """Return the profile of 10 updates from these seconds, with 3 records and 40 validation images."""
     steps = {DIVIDED: 2, PLAIN: 2, RECORDED: 1}
-    traffic = {"0": LayerTraffic(bytes=1000, products=2)}
+    traffic = {"0": LayerTraffic(bytes=2000, products=2)}
     measured = Measured(seconds, steps, evaluated=20, traffic=traffic)  # type: ignore[arg-type]
     counts = EpochCounts(steps=10, images=80, records=3, val_images=40, checkpoints=1)
     network = nn.Sequential(nn.Linear(3, 5))

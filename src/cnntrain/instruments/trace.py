@@ -51,7 +51,8 @@ class Trace(Instrument):
         """Begin with the first of the steps, and write the trace after the last."""
         if self._profile is None:
             self._start()
-        yield
+        with self._ended_by_errors():
+            yield
         if step == self._steps[-1]:
             self._stop()
 
@@ -61,11 +62,22 @@ class Trace(Instrument):
         is_first_evaluation = part == EVALUATE and not self._is_complete
         if is_first_evaluation and self._profile is None:
             self._start()
-        with nullcontext() if self._profile is None else record_function(part):
+        with self._ended_by_errors(), nullcontext() if self._profile is None else record_function(part):
             yield
         if is_first_evaluation:
             self._is_complete = True
             self._stop()
+
+    @contextmanager
+    def _ended_by_errors(self) -> Iterator[None]:
+        """Give up the trace where an exception leaves the context: torch has one profiler for all runs."""
+        try:
+            yield
+        except BaseException:
+            if self._profile is not None:
+                self._profile.__exit__(None, None, None)
+                self._profile, self._is_complete = None, True
+            raise
 
     def _start(self) -> None:
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it prints what it does

@@ -11,12 +11,16 @@ import torch
 from ..assemble.run import Parts
 from ..data.image_set import FileImages
 from ..instruments.instrument import CHECKPOINT, DATA, EVALUATE, UPDATE
+from ..settings.config_tree import Config
 from ..training.device import bf16_unit
+from ..training.settings import missing_compiler
 from .epoch_profile import EpochProfile
 from .measure import AUGMENTATION, RECORDS
 
 # Shares of an epoch from which a part is worth a sentence.
 MUCH_DATA, MUCH_RECORDS, MUCH_EVALUATION, MUCH_SAVING, MUCH_UPDATE = 0.1, 0.05, 0.2, 0.1, 0.2
+# Images of a batch beyond which evaluation gets no faster, and seconds of a run that is worth compiling.
+LARGE_BATCH, LONG_RUN = 512, 1800
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,13 @@ def advice(profile: EpochProfile, parts: Parts) -> list[Advice]:
         *_data(profile, parts),
         *_after_steps(profile, parts),
         *_update(profile, parts),
-        *_device(parts),
+        *_device(profile, parts),
     ]
 
 
 def _data(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
-    share, images, cores = profile.share(DATA), parts.splits.train, os.cpu_count() or 1
+    share, crops, cores = profile.share(DATA), parts.train.crops, os.cpu_count() or 1
+    images = parts.splits.train if crops is None or crops.kept is not None else crops.files
     if share > MUCH_DATA and isinstance(images, FileImages):
         waits = f"training waits for images {share:.0%} of the time"
         if images.workers < cores:
@@ -64,17 +69,26 @@ def _after_steps(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
         yield Advice(f"records take {share:.0%}", f"trainer.record_every_steps={every}")
         if trainer.instruments:
             yield Advice("records are shorter without instruments", "trainer.instruments=false")
-    share = profile.share(EVALUATE)
-    if share > MUCH_EVALUATION:
-        smaller = parts.config.data.val_fraction / 2
-        yield Advice(
-            f"evaluating {counts.val_images} images after each epoch takes {share:.0%}",
-            f"data.val_fraction={smaller:g}" if smaller else "data.limit=…",
-            results=True,
-        )
+    yield from _evaluation(profile, parts.config)
     share = profile.share(CHECKPOINT)
     if share > MUCH_SAVING and counts.checkpoints:
         yield Advice(f"checkpoints take {share:.0%}", "trainer.checkpoint_every_steps=null")
+
+
+def _evaluation(profile: EpochProfile, config: Config) -> Iterator[Advice]:
+    share, size = profile.share(EVALUATE), config.evaluate.batch_size or config.data.batch_size
+    if share < MUCH_EVALUATION:
+        return
+    if size < LARGE_BATCH:
+        yield Advice(
+            f"evaluation takes {share:.0%}, in batches of {size}", f"evaluate.batch_size={LARGE_BATCH}"
+        )
+    if config.data.val_fraction and config.data.folds is None:
+        yield Advice(
+            f"{profile.counts.val_images} images are evaluated after each epoch",
+            f"data.val_fraction={config.data.val_fraction / 2:g}",
+            results=True,
+        )
 
 
 def _update(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
@@ -88,7 +102,7 @@ def _update(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
         )
 
 
-def _device(parts: Parts) -> Iterator[Advice]:
+def _device(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
     compute, trainer = parts.compute, parts.config.trainer
     if compute.precision == "fp32" and (unit := bf16_unit(compute.device)) is not None:
         yield Advice(f"this machine has a unit for bfloat16 ({unit})", "trainer.precision=bf16")
@@ -97,3 +111,9 @@ def _device(parts: Parts) -> Iterator[Advice]:
         yield Advice(f"{threads} of {cores} cores are used", f"trainer.threads={cores}")
     if not trainer.channels_last:
         yield Advice("convolutions are faster in channels-last format", "trainer.channels_last=true")
+    of_run = trainer.epochs * profile.seconds
+    if trainer.compile is False and of_run > LONG_RUN and missing_compiler() is None:
+        yield Advice(
+            f"the run takes {of_run / 3600:.1f} hours, in which compiling may pay; its start tries it",
+            "trainer.compile=auto",
+        )

@@ -19,7 +19,7 @@ from ..instruments.instrument import (
     PREPROCESSING,
     UPDATE,
 )
-from .layer_hooks import MEASURING, LayerTraffic
+from .layer_hooks import MEASURING
 from .machine_speed import MachineSpeed
 from .measure import AUGMENTATION, DIVIDED, FIRST_BATCH, RECORDED, RECORDS, Measured
 
@@ -137,41 +137,30 @@ def epoch_profile(
     speed: MachineSpeed,
 ) -> EpochProfile:
     """Return the time of an epoch; multiply_adds: of each layer by name, for one image."""
-    seconds, steps = measured.seconds, measured.steps
-    of_step, layers = _per_step(measured)
-    in_hooks = seconds.get(MEASURING, 0.0) / steps[DIVIDED]
-    plain, recorded = measured.seconds_per_step(), seconds[RECORDED] / steps[RECORDED]
-    of_whole_step = sum(of_step.values())
+    of_step, of_layers = _per_step(measured)
+    in_hooks = measured.seconds.get(MEASURING, 0.0) / measured.steps[DIVIDED]
+    step, plain = sum(of_step.values()), measured.seconds_per_step()
+    layers = [
+        _layer_time(name, module, of_layers[name], multiply_adds.get(name, 0), counts, measured, speed)
+        for name, module in network.named_modules()
+        if name in of_layers
+    ]
+    hooks, distortion = (step + in_hooks) / plain - 1, step / plain - 1
+    return EpochProfile(_parts(measured, counts, of_step), layers, counts, speed, hooks, distortion, measured)
+
+
+def _parts(measured: Measured, counts: EpochCounts, of_step: dict[str, float]) -> dict[str, float]:
+    """Return the seconds of each part of an epoch, from those of each part of a step."""
+    seconds = measured.seconds
+    recording = seconds[RECORDED] / measured.steps[RECORDED] - measured.seconds_per_step()
     parts = {part: counts.steps * of_step[part] for part in OF_STEPS if part in of_step}
     parts[DATA] += seconds[FIRST_BATCH]
-    parts[RECORDS] = counts.records * max(0.0, recorded - plain) + seconds[RECORDS]
+    parts[RECORDS] = counts.records * max(0.0, recording) + seconds[RECORDS]
     if measured.evaluated:
         parts[EVALUATE] = seconds[EVALUATE] * counts.val_images / measured.evaluated
     parts[CHECKPOINT] = seconds[CHECKPOINT] * (1 + counts.checkpoints)
     parts[OTHER] = parts.pop(DIVIDED)
-    modules = dict(network.named_modules())
-    rows = [
-        _layer_time(
-            name,
-            modules[name],
-            (counts.steps * layers[name][0], counts.steps * layers[name][1]),
-            counts,
-            multiply_adds.get(name, 0),
-            measured.traffic[name],
-            speed,
-        )
-        for name in modules
-        if name in layers
-    ]
-    return EpochProfile(
-        parts,
-        rows,
-        counts,
-        speed,
-        hooks=(of_whole_step + in_hooks) / plain - 1,
-        distortion=of_whole_step / plain - 1,
-        measured=measured,
-    )
+    return parts
 
 
 def _per_step(measured: Measured) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
@@ -190,22 +179,19 @@ def _per_step(measured: Measured) -> tuple[dict[str, float], dict[str, tuple[flo
 def _layer_time(
     name: str,
     module: nn.Module,
-    seconds: tuple[float, float],
-    counts: EpochCounts,
+    per_step: tuple[float, float],
     multiply_adds: int,
-    traffic: LayerTraffic,
+    counts: EpochCounts,
+    measured: Measured,
     speed: MachineSpeed,
 ) -> LayerTime:
-    """Return the row of a layer; seconds: in an epoch, forward and backward."""
-    total = max(sum(seconds), 1e-12)
-    products = 2 * traffic.products * multiply_adds * counts.images
+    """Return the row of a layer; per_step: its seconds forward and backward."""
+    forward, backward = (counts.steps * seconds for seconds in per_step)
+    total, traffic = max(forward + backward, 1e-12), measured.traffic[name]
+    operations = 2 * traffic.products * multiply_adds * counts.images
     # The backward pass reads and writes gradients of the same sizes.
-    moved = (2 if traffic.products > 1 else 1) * traffic.bytes * counts.steps
-    return LayerTime(
-        name,
-        kind_of(module, None),
-        *seconds,
-        multiply_adds,
-        products / total / speed.flops if multiply_adds else None,
-        moved / total / speed.bytes,
-    )
+    passes = 2 if traffic.products > 1 else 1
+    moved = passes * traffic.bytes * counts.steps / measured.steps[DIVIDED]
+    of_product = operations / total / speed.flops if multiply_adds else None
+    of_copy = moved / total / speed.bytes
+    return LayerTime(name, kind_of(module, None), forward, backward, multiply_adds, of_product, of_copy)

@@ -26,14 +26,21 @@ MEASURING = "measuring"
 
 @dataclass
 class LayerTraffic:
-    """What a layer computes in a training step.
+    """What a layer has computed in the steps that were timed.
 
-    bytes: of its inputs and outputs together, once. products: how many products of the size of the forward
-    one: the forward one, for the gradient of its input, for that of its weights.
+    bytes: of the inputs and outputs of all its calls. products: how many products of the size of the forward
+    one a call makes: the forward one, for the gradient of its input, for that of its weights.
     """
 
     bytes: int = 0
     products: int = 1
+
+    def add(self, module: nn.Module, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        """Add a call."""
+        of_inputs = any(tensor.requires_grad for tensor in inputs)
+        of_weights = any(weight.requires_grad for weight in module.parameters())
+        self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in [*inputs, *outputs])
+        self.products = 1 + of_inputs + of_weights
 
 
 class LayerHooks:
@@ -77,8 +84,7 @@ class LayerHooks:
         self.watch.go_over_to(MEASURING)
         self._running.pop()
         inputs, outputs = list(tensors_in([args, kwargs])), list(tensors_in(output))
-        if name not in self.traffic:
-            self.traffic[name] = _traffic(module, inputs, outputs)
+        self.traffic.setdefault(name, LayerTraffic()).add(module, inputs, outputs)
         self._own(outputs, name)
         self.watch.leave()
 
@@ -95,10 +101,3 @@ class LayerHooks:
 
     def _begin_backward(self, part: tuple[str, str], gradients: Any) -> None:
         self.watch.go_over_to(part)
-
-
-def _traffic(module: nn.Module, inputs: list[Tensor], outputs: list[Tensor]) -> LayerTraffic:
-    of_inputs = any(tensor.requires_grad for tensor in inputs)
-    of_weights = any(weight.requires_grad for weight in module.parameters())
-    size = sum(tensor.numel() * tensor.element_size() for tensor in [*inputs, *outputs])
-    return LayerTraffic(size, 1 + of_inputs + of_weights)

@@ -7,12 +7,13 @@ import itertools
 import math
 import time
 from collections.abc import Hashable, Iterator
-from contextlib import nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from ..augmentation.transforms import Augment
+from ..augmentation.transforms import Augment, BatchKey, Transform
 from ..data.batches import Batch
 from ..instruments.instrument import DATA, not_followed
 from ..model.fine_tuning import training_mode
@@ -60,28 +61,24 @@ def measure(trainer: Trainer, seconds: float, clock: Clock, by_layer: bool = Tru
     whether the network's layers are timed one by one.
     """
     watch = Stopwatch(clock, OUTSIDE)
-    instruments, hooks = trainer.step.update.instruments, LayerHooks(trainer.network, watch)
-    steps = dict.fromkeys(KINDS, 0)
-    loop = _Loop(trainer, watch)
+    hooks, loop = LayerHooks(trainer.network, watch), _Loop(trainer, watch)
     with watch.around_undivided(FIRST_BATCH):
         loop.begin()
     with watch.around_undivided(OUTSIDE):
         for _ in range(WARM_UP):
             loop.step(recording=False)
+    steps = dict.fromkeys(KINDS, 0)
     end = time.perf_counter() + seconds
     for kind in itertools.cycle(KINDS):
         if kind is DIVIDED:
-            instruments.around_part = watch.around
-            with hooks.registered() if by_layer else nullcontext(), watch.around(kind):
-                loop.step(recording=False)
-            instruments.around_part = not_followed
+            loop.divided_step(hooks.registered() if by_layer else nullcontext())
         else:
             with watch.around_undivided(kind):
                 loop.step(recording=kind is RECORDED)
         steps[kind] += 1
         if kind is KINDS[-1] and time.perf_counter() >= end:
             break
-    instruments.around_part = watch.around_undivided
+    trainer.step.update.instruments.around_part = watch.around_undivided
     with redirect_stdout(io.StringIO()), watch.around(RECORDS):
         trainer.finish_epoch()
     evaluated = 0 if trainer.val_batches is None else len(trainer.val_batches.images)
@@ -97,12 +94,21 @@ class _Loop:
         self._batches: Iterator[Batch] = iter(())
         augment = trainer.train_batches.augment
         if augment is not None:
-            trainer.train_batches.augment = _TimedAugment(augment, watch)
+            timed = [_TimedTransform(transform, watch) for transform in augment.transforms]
+            trainer.train_batches.augment = Augment(timed)
 
     def begin(self) -> None:
         """Get the first batch."""
         batches = self._epochs()
         self._batches = itertools.chain([next(batches)], batches)
+
+    def divided_step(self, hooks: AbstractContextManager[None]) -> None:
+        """Make a step whose parts are timed, with hooks that time its layers."""
+        instruments = self.trainer.step.update.instruments
+        instruments.around_part = self.watch.around
+        with hooks, self.watch.around(DIVIDED):
+            self.step(recording=False)
+        instruments.around_part = not_followed
 
     def step(self, recording: bool) -> None:
         """Make a step as the loop of training does."""
@@ -131,21 +137,13 @@ class _Loop:
             yield from self.trainer.train_batches.epoch(epoch, 0, self.trainer.steps_per_epoch)
 
 
-class _TimedAugment(Augment):
-    """An augmentation that is timed."""
+@dataclass(frozen=True)
+class _TimedTransform:
+    """A random transform of images that is timed."""
 
-    def __init__(self, augment: Augment, watch: Stopwatch):
-        super().__init__(augment.transforms)
-        self.__dict__["watch"] = watch  # the class is frozen
+    transform: Transform
+    watch: Stopwatch
 
-    def __call__(
-        self,
-        images: Tensor,
-        indices: Tensor,
-        seed: int,
-        epoch: int,
-        step: int,
-        part: slice | None = None,
-    ) -> Tensor:
-        with self.__dict__["watch"].around(AUGMENTATION):
-            return super().__call__(images, indices, seed, epoch, step, part)
+    def __call__(self, images: Tensor, rng: torch.Generator, key: BatchKey) -> Tensor:
+        with self.watch.around(AUGMENTATION):
+            return self.transform(images, rng, key)

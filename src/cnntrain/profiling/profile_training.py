@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -80,4 +81,7 @@ def _multiply_adds(parts: Parts) -> dict[str, int]:
         rows = layer_table(parts.step.network, network_input.channels, network_input.size)
     except ConfigError:
         return {}
-    return {row.name: row.multiply_adds for row in rows}
+    counts: Counter[str] = Counter()
+    for row in rows:  # a module that is called several times has several
+        counts[row.name] += row.multiply_adds
+    return counts

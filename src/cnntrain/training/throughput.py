@@ -36,10 +36,9 @@ class Throughput:
         iterator = iter(batches)
         while True:
             started = time.perf_counter()
-            try:
-                with around_part(DATA):
-                    batch = next(iterator)
-            except StopIteration:
+            with around_part(DATA):
+                batch = next(iterator, None)
+            if batch is None:
                 return
             self._waited += time.perf_counter() - started
             yield batch
