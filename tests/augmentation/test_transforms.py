@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
 from cnntrain.data.batches import Batches
 from cnntrain.data.image_set import MemoryImages
+from cnntrain.data.share import Share
 from cnntrain.errors import ConfigError
 from cnntrain.prediction.trained import load_trained
 from cnntrain.preprocessing.preprocess import center_crop
@@ -483,3 +485,15 @@ def test_a_network_trained_on_crops_predicts_from_the_center_crop(tmp_path: Path
     assert torch.equal(trained.predict(framed), trained.predict(images))
     assert sum(weight.numel() for weight in trained.network.parameters()) == 36 * 10 + 10
     assert main(["job=evaluate", f"run={tmp_path / 'run'}"]) == 0
+
+
+@pytest.mark.parametrize("policy", ["trivialaugment", "randaugment"])
+def test_shares_of_several_processes_are_the_parts_of_whole_batches(policy: str) -> None:
+    images = torch.randint(256, (11, 12, 12, 3), dtype=torch.uint8)
+    augment = replace(ALL_OPERATIONS, policy=policy).build("none", (12, 12, 3), [images])
+    batches = Batches(MemoryImages(images, torch.arange(11)), 6, CPU, augment=augment)
+    whole = list(batches.epoch(1, 0, 2))
+    shares = [list(batches.epoch(1, 0, 2, Share(rank, 3))) for rank in range(3)]
+    for step, (expected, labels) in enumerate(whole):
+        assert torch.equal(torch.cat([share[step][0] for share in shares]), expected)
+        assert all(torch.equal(share[step][1], labels) for share in shares)

@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from cnntrain.training.process_place import PARENT, Place
 
 # With batch normalization, dropout, an average and metrics that are no means over images.
 TINY = [
-    *("model=resnet20", "model.width=0.125", "data=digits", "data.limit=200", "trainer.epochs=3"),
+    *("model=resnet20", "model.width=0.125", "data=digits", "data.limit=120", "trainer.epochs=3"),
     *("trainer.report=false", "trainer.pictures=false", "trainer.precision=fp32", "trainer.threads=1"),
     *("trainer.record_every_steps=1", "trainer.processes=2", "averaging=ema", "trainer.best_by=macro_f1"),
     *("data.batch_size=32", "trainer.checkpoint_every_steps=3", "regularization.dropout=0.2"),
@@ -52,11 +51,6 @@ class Forked:
         self._process.kill()
 
 
-@pytest.fixture(autouse=True)
-def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_started", Forked)
-
-
 def rows(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of metrics.jsonl without its times."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -70,23 +64,29 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return loaded
 
 
-def test_where_one_is_killed_the_other_says_so_and_the_run_goes_on_to_the_bit(tmp_path: Path) -> None:
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    run = subprocess.Popen(
-        [sys.executable, "-m", "cnntrain", *TINY, f"hydra.run.dir={killed}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def _run(arguments: list[str], error: Path) -> None:
+    """Run the program in a copy of this process, with new processes as its followers."""
+    with error.open("w", buffering=1) as sys.stderr:
+        os._exit(main(arguments))
+
+
+def test_where_one_is_killed_the_other_says_so_and_the_run_goes_on_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed, whole, error = tmp_path / "killed", tmp_path / "whole", tmp_path / "error.txt"
+    arguments = ([*TINY, f"hydra.run.dir={killed}"], error)
+    run = multiprocessing.get_context("fork").Process(target=_run, args=arguments)
+    run.start()
     metrics = killed / "metrics.jsonl"
-    while not metrics.exists() or metrics.read_bytes().count(b"\n") < 7:
-        assert run.poll() is None
+    while not metrics.exists() or metrics.read_bytes().count(b"\n") < 4:
+        assert run.is_alive()
         time.sleep(0.001)
     (other,) = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     os.kill(int(other), signal.SIGKILL)
-    _, error = run.communicate(timeout=30)
-    line = f"cnntrain: rank 1 (process {other}) was killed by signal SIGKILL\n"
-    assert (run.returncode, error) == (1, line)
+    run.join(30)
+    assert run.exitcode == 1
+    assert error.read_text() == f"cnntrain: rank 1 (process {other}) was killed by signal SIGKILL\n"
+    monkeypatch.setattr(processes, "_started", Forked)
     assert main([f"run={killed}"]) == 0
     assert main([*TINY, f"hydra.run.dir={whole}"]) == 0
     assert rows(killed) == rows(whole)

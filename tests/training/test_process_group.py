@@ -35,7 +35,7 @@ PLAIN = [
 UPDATES = {
     "sgd": ["loss.balanced=true"],
     "adam": ["optim=adam", "trainer.accumulate_steps=2"],
-    "muon": ["optim=muon", "augmentation=randaugment"],
+    "muon": ["optim=muon", "augmentation=cutout", "augmentation.cutout=3"],
 }
 
 

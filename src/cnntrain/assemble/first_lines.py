@@ -44,7 +44,7 @@ def first_lines(
         *network_messages,
         *_fine_tuning(config, network),
         *_optimizer_changes(step.update.optimizers, steps_per_epoch),
-        f"device    {step.compute.describe()}",
+        f"device    {step.compute.describe(config.trainer.processes)}",
         *(f"notice    {notice}" for notice in notices),
     ]
 

@@ -73,7 +73,7 @@ def _could_need(parts: Parts, available: int) -> bool:
     """
     network_input, batch = parts.network_input, int(parts.config.data.batch_size)
     weights = OF_A_WEIGHT * sum(weight.numel() for weight in parts.step.network.parameters())
-    of_value = 2 * batch * (FLOAT if parts.compute.precision == "fp32" else FLOAT // 2)
+    of_value = 2 * batch * (FLOAT if parts.compute.precision in ("fp32", "tf32") else FLOAT // 2)
     if weights + of_value * math.prod(network_input.shape) * MOST_VALUES <= available:
         return False
     image = torch.zeros(1, network_input.channels, *network_input.size)

@@ -102,8 +102,12 @@ class Batches:
                 if images.device == self.device:
                     index = index.to(self.device, non_blocking=True)
                     yield images.index_select(0, index), labels.index_select(0, index)
-                else:
-                    yield images[index].to(self.device), labels[index].to(self.device)
+                else:  # from pinned memory, so that the copy is made while the device computes
+                    pinned = images[index].pin_memory(), labels[index].pin_memory()
+                    yield (
+                        pinned[0].to(self.device, non_blocking=True),
+                        pinned[1].to(self.device, non_blocking=True),
+                    )
         else:
             assert isinstance(self.images, FileImages)
             workers = usable_workers(self.images, self.batch_size)

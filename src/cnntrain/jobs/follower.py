@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..assemble.parts import build_instruments, evaluation_batches
 from ..assemble.run import assemble
 from ..config import stored_config
@@ -23,7 +21,7 @@ from ..runs.run_folder import RunFolder
 from ..runs.signals import StopSignals
 from ..training.process_group import LostProcess, SeveralProcesses
 from ..training.process_place import PARENT, Place, parent_is_gone
-from .processes import evaluate_together, store_of, train_with
+from .processes import evaluate_together, store_of, take_device, train_with
 
 
 class _Unrecorded(Recorder):
@@ -94,12 +92,11 @@ def follow(here: Place) -> int:
 
 
 def _train(group: SeveralProcesses, here: Place, signals: StopSignals) -> None:
-    if torch.cuda.is_available():
-        torch.cuda.set_device(here.local_rank)
     group.enter()
     work: dict[str, Any] = group.broadcast(None)
     given = stored_config.from_yaml(work["config"], "rank 0")
     config = replace(given, trainer=replace(given.trainer, instruments=False))
+    take_device(config, here)
     assembled = assemble(config, _UnwrittenFolder(Path(work["folder"])), work["state"])
     step = assembled.trainer.step
     if given.trainer.instruments:  # without those that write files

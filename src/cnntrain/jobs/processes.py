@@ -27,7 +27,7 @@ from ..training.process_group import ALONE, ProcessGroup, SeveralProcesses
 from ..training.process_meeting import CONNECTING, PATIENCE
 from ..training.process_place import Place, place
 from ..training.stop_rule import StopRule
-from ..training.sync_batch_norm import synchronize_batch_norm
+from ..training.sync_batch_norm import separate_batch_norm, synchronize_batch_norm
 from ..training.training_step import TrainingStep
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ class Processes:
         else:
             return
         share_cores(here.local_size)
-        if torch.cuda.is_available():
-            torch.cuda.set_device(here.local_rank)
+        take_device(config, here)
 
     def begin(self, config: Config, assembled: Assembled, folder: str, stop_rule: StopRule) -> None:
         """Hand the run to the other processes, which train with this one from here on."""
@@ -99,6 +98,12 @@ class Processes:
         self.group, self._children = ALONE, []
 
 
+def take_device(config: Config, here: Place) -> None:
+    """Let "cuda" be the CUDA device of this process's own."""
+    if config.trainer.device != "cpu" and torch.cuda.is_available():
+        torch.cuda.set_device(here.local_rank)
+
+
 def train_with(group: ProcessGroup, config: Config, assembled: Assembled) -> None:
     """Let an assembled run be trained with the processes of a group."""
     step, batches = assembled.trainer.step, assembled.trainer.train_batches
@@ -114,6 +119,12 @@ def train_with(group: ProcessGroup, config: Config, assembled: Assembled) -> Non
     step.group = group
     if config.trainer.sync_batch_norm:
         synchronize_batch_norm(step.network, group)
+
+
+def work_alone(step: TrainingStep) -> None:
+    """Let a step be used by rank 0 alone, once the others have nothing more to do."""
+    step.group = ALONE
+    separate_batch_norm(step.network)
 
 
 def evaluate_together(step: TrainingStep, batches: Batches) -> Evaluation:

@@ -40,7 +40,7 @@ from ..training.stop_rule import NEVER, StopRule
 from ..training.trainer import Trainer
 from .kept_model import how_it_is_kept, keep_model, refuse_continuing
 from .out_of_memory import train_within_memory
-from .processes import evaluate_together
+from .processes import evaluate_together, work_alone
 from .resume_messages import check_no_part_of_an_epoch, how_to_train_longer, notices_on_resuming
 from .run_outcome import Outcome, record_outcome, recorded_outcome, remove_error
 from .run_summary import run_summary, summary_line, summary_table
@@ -279,6 +279,7 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
         started = time.perf_counter()
         test = evaluate_together(step, batches).row("test")
         progress.wall_seconds += time.perf_counter() - started
+    work_alone(step)
     summary = run_summary(config, assembled, FINISHED, test)
     pictures += draw_end(folder.path, config, assembled) if config.trainer.pictures else []
     folder.write_summary(summary)

@@ -18,7 +18,7 @@ from ..errors import DataError
 from .run_progress import Progress
 
 Tensors = dict[str, Tensor]
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
 @dataclass

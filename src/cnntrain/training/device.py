@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..without_compiler import skip_compiler_import
 from .cpu_load import LOAD, threads_of_environment
-from .settings import Trainer
+from .settings import ON_CUDA, Trainer
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,16 @@ class Compute:
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the autocast context for a forward pass in this precision."""
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision, torch.float32)
-        return torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32")
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
-    def describe(self) -> str:
-        """Return device and precision as printed at the start of a run."""
+    def describe(self, processes: int = 1) -> str:
+        """Return device and precision as printed at the start of a run of so many processes."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        return f"{self.device}{f' ({name})' if name else ''}{threads}, {self.precision}{self.reason}"
+        several = f", {processes} processes" if processes > 1 else ""
+        device = self.device.type if several else str(self.device)
+        return f"{device}{f' ({name})' if name else ''}{several}{threads}, {self.precision}{self.reason}"
 
 
 def prepare(settings: Trainer, threads: int | None = None) -> Compute:
@@ -69,8 +71,8 @@ def prepare(settings: Trainer, threads: int | None = None) -> Compute:
             # bf16 kernels are more and shorter, and threads that sleep in between have to be woken for each:
             # VGG-11 trains 2.2 times slower in bf16 than in fp32 then.
             precision, reason = "fp32", " (auto: with OMP_WAIT_POLICY=PASSIVE, bf16 is slower)"
-    if precision == "fp16" and device.type != "cuda":
-        raise ConfigError([f"trainer.precision=fp16: needs a CUDA device, this run is on {device}"])
+    if precision in ON_CUDA and device.type != "cuda":
+        raise ConfigError([f"trainer.precision={precision}: needs a CUDA device, this run is on {device}"])
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
     return Compute(device, precision, memory_format, reason)
 

@@ -19,6 +19,8 @@ from .process_place import place
 
 # Updates between rows of metrics.jsonl, and rows of a run that is too short to have so many otherwise.
 RECORD_EVERY, LEAST_ROWS = 50, 60
+# Precisions that CUDA devices alone have.
+ON_CUDA = ("tf32", "fp16")
 
 
 @dataclass
@@ -43,8 +45,9 @@ class Trainer(Option):
     )
     precision: str = setting(
         "auto",
-        "number format of the forward pass; auto: bf16 on devices where it is faster, else fp32",
-        choices=("auto", "fp32", "bf16", "fp16"),
+        "number format of the forward pass; auto: bf16 on devices where it is faster, else fp32; tf32: fp32 "
+        "whose products CUDA's tensor cores round to 10 bits (as those outside of autocast in bf16 and fp16)",
+        choices=("auto", "fp32", "tf32", "bf16", "fp16"),
     )
     channels_last: bool = setting(True, "store images and weights in the channels-last memory format")
     compile: bool | str = setting(
@@ -231,8 +234,7 @@ class Trainer(Option):
             yield from hook_problems(self.hooks)
 
     def problems(self) -> Iterator[str]:
-        yield from self._device_problems()
-        yield from self._process_problems()
+        yield from [*self._device_problems()] or self._process_problems()
         full_size_from = default_of(settings_of(Trainer)["full_size_from"])
         if self.initial_size is None and self.full_size_from != full_size_from:
             given = f"trainer.full_size_from={self.full_size_from:g}"
@@ -281,15 +283,15 @@ class Trainer(Option):
         if not is_cuda and self.device not in ("auto", "cpu", "mps"):
             yield f"trainer.device={self.device}: must be auto, cpu, cuda, cuda:N or mps"
             return
-        count = cuda_devices() if is_cuda or self.precision == "fp16" else 0
+        count = cuda_devices() if is_cuda or self.precision in ON_CUDA else 0
         if is_cuda and not count:
             yield f"trainer.device={self.device}: this machine has no CUDA device; write auto or cpu"
         elif index and int(index) >= count:
             yield f"trainer.device={self.device}: this machine has cuda:0 to cuda:{count - 1}"
         elif self.device == "mps" and not has_mps():
             yield "trainer.device=mps: this machine has no MPS device; write auto or cpu"
-        elif self.precision == "fp16" and not (count and self.device != "cpu"):
-            yield "trainer.precision=fp16: needs a CUDA device; write auto, bf16 or fp32"
+        elif self.precision in ON_CUDA and not (count and self.device != "cpu"):
+            yield f"trainer.precision={self.precision}: needs a CUDA device; write auto, bf16 or fp32"
 
 
 def missing_compiler() -> str | None:

@@ -18,13 +18,21 @@ def synchronize_batch_norm(network: nn.Module, group: ProcessGroup) -> None:
     """
     norms: list[Any] = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     for norm in norms:
-        if norm.running_var.device.type == "cuda":
+        norm.class_alone = kind = type(norm)
+        if next(network.parameters()).device.type == "cuda":
             norm.__class__ = nn.SyncBatchNorm
             norm.process_group = None  # all
         else:
-            kind = type(norm)
             norm.__class__ = type(f"Synchronized{kind.__name__}", (_Synchronized, kind), {})
             norm.group = group
+
+
+def separate_batch_norm(network: nn.Module) -> None:
+    """Let the batch-norm layers of a network be as they were before `synchronize_batch_norm`."""
+    norms: list[Any] = [module for module in network.modules() if hasattr(module, "class_alone")]
+    for norm in norms:
+        norm.__class__ = norm.class_alone
+        del norm.class_alone
 
 
 class _Synchronized(_BatchNorm):

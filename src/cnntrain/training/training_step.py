@@ -157,8 +157,7 @@ class TrainingStep:
                 loss_sum += loss.detach()
                 metric_sum += metric
         gradients = [weight.grad for weight in self.update.weights if weight.grad is not None]
-        self.group.add_up([loss_sum, metric_sum, *gradients])
-        self.group.average_batch_norm(self.network)
+        self.group.add_up_training(self.network, [loss_sum, metric_sum, *gradients])
         return loss_sum, metric_sum
 
     def _part_loss(

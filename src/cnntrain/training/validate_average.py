@@ -54,4 +54,4 @@ def _forward_batches(step: TrainingStep, train: Batches, epoch: int, stop: int) 
         for part in images.chunk(step.accumulate_steps * step.parts_per_batch):
             with step.compute.autocast():
                 step.network(step.preprocess(part))
-    step.group.average_batch_norm(step.network)
+    step.group.add_up_training(step.network, [])
