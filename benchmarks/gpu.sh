@@ -3,14 +3,15 @@
 #
 #     benchmarks/gpu.sh DATA [OUT]
 #
-# DATA holds cifar10.npz (x_train, y_train, x_test, y_test), OUT is a new folder for the runs. DEVICE=cpu STEPS=3
-# tries the script itself without a GPU. A row that fails says so; its output is in OUT/NAME.txt.
+# DATA holds cifar10.npz (x_train, y_train, x_test, y_test), OUT is a new folder for the runs. A row that fails
+# says so; its output is in OUT/NAME.txt. DEVICE=cpu STEPS=3 MODELS=resnet20 tries the script without a GPU.
 set -u
-data=$(realpath "$1") out=${2:-gpu_runs} device=${DEVICE:-cuda} steps=${STEPS:-300}
+data=$(realpath "$1") out=${2:-gpu_runs} device=${DEVICE:-cuda} steps=${STEPS:-300} models=${MODELS:-resnet20 resnet18}
 mkdir -p "$out"
 gpus=$(python -c 'import torch; print(torch.cuda.device_count())')
 base=(data=npz "data.path=$data/cifar10.npz" data.batch_size=512 augmentation=crop_flip optim=nesterov optim.lr=0.1
     trainer.epochs=3 "trainer.max_steps_per_epoch=$steps" trainer.report=false trainer.pictures=false)
+[ "$device" = cpu ] && base+=(data.limit=600 data.batch_size=64)
 
 # train NAME SETTINGS…: one run; prints a row of images per second and peak memory of its last epoch.
 train() {
@@ -40,7 +41,7 @@ PYTHON
 
 python -c 'import torch; d = torch.cuda; print(torch.__version__, d.get_device_name() if d.is_available() else "no GPU")'
 echo; echo "| training | images/s | peak GB | loss |"; echo "|---|---|---|---|"
-for model in resnet20 resnet18; do
+for model in $models; do
     train "$model-bf16" "model=$model" trainer.precision=bf16
     train "$model-fp16" "model=$model" trainer.precision=fp16
     train "$model-tf32" "model=$model" trainer.precision=tf32
@@ -54,7 +55,7 @@ for model in resnet20 resnet18; do
 done
 
 echo; echo "| a bare loop beside it | images/s |"; echo "|---|---|"
-for model in resnet20 resnet18; do
+for model in $models; do
     python -m benchmarks.gpu_bare_loop --data "$data" --model "$model" --device "$device" --steps "$steps"
 done
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config.command_line import CommandLine, parse
-from .config.started_together import as_started
 from .errors import ConfigError, DataError, Interrupted, UserError
 from .machine_errors import machine_error
 from .output_streams import check_output, quiet_output, tolerant_output
@@ -55,7 +54,7 @@ def _main_alone(arguments: list[str] | None) -> int:
             arguments = sys.argv[1:] if arguments is None else arguments
             if arguments and arguments[0] in COMMANDS:
                 return _run_command(*arguments)
-            return _main(as_started(parse(arguments), place()))
+            return _main(parse(arguments))
         except ConfigError as error:
             for line in error.problems:
                 _print_error(line)
@@ -114,6 +113,10 @@ def _print_error(message: str) -> None:
 
 
 def _main(command: CommandLine) -> int:
+    if (here := place()) is not None:
+        from .config.started_together import as_started
+
+        command = as_started(command, here)
     if "version" in command.flags:
         print(f"cnntrain {__version__}")
         check_output("--version")
@@ -158,12 +161,16 @@ def _main(command: CommandLine) -> int:
 def start(command: CommandLine, choices: Choices) -> Path | None:
     """Start a job in a new folder; return that of a training, None of other jobs."""
     from .config.pipeline import configure
+    from .config.started_together import begun_before
 
     checked = configure(command.overrides, choices)
     from .jobs import dispatch
 
     with quiet_output(_is_quiet(checked.config)):
         _print_notices(checked.notices)
+        if (before := begun_before(checked)) is not None:
+            dispatch.start_on_run(checked.folder, before, checked.config)
+            return checked.folder
         return dispatch.start(checked)
 
 

@@ -18,6 +18,7 @@ from .machine_errors import machine_error
 from .output_streams import tolerant_output
 from .process_state import process_state_kept
 from .runs import file_names
+from .training.process_place import place
 
 if TYPE_CHECKING:
     from .prediction.trained import TrainedNetwork
@@ -111,6 +112,10 @@ def train_from_python(overrides: tuple[str, ...]) -> TrainingResult:
 
 def _training_command(overrides: list[str]) -> CommandLine:
     """Return the parsed overrides; raises ConfigError unless they are those of one training."""
+    if (here := place()) is not None:
+        raise ConfigError(
+            [f"cnntrain.train: runs in one process, and torchrun has started {here.size}; start -m cnntrain"]
+        )
     command = parse(overrides)
     if command.flags or set(command.values) - {"config_dir"}:
         flags = " ".join(text for text in overrides if text.startswith("-"))

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cnntrain.config import stored_config
+from cnntrain.config.choice_files import Choices
 from cnntrain.config.command_line import parse
-from cnntrain.config.started_together import as_started
+from cnntrain.config.pipeline import configure
+from cnntrain.config.started_together import as_started, begun_before
 from cnntrain.errors import ConfigError
 from cnntrain.training.process_place import RESTARTS, Place
 
@@ -17,7 +20,6 @@ SECOND = Place(1, 3, 1, 3)
 def test_the_number_of_processes_is_that_of_torchrun() -> None:
     assert as_started(parse(["seed=1"]), SECOND).overrides == ["seed=1", "trainer.processes=3"]
     assert as_started(parse(["trainer.processes=3"]), SECOND).overrides == ["trainer.processes=3"]
-    assert as_started(parse(["seed=1"]), None).overrides == ["seed=1"]
 
 
 @pytest.mark.parametrize(
@@ -33,14 +35,19 @@ def test_what_several_processes_cannot_do_is_refused(arguments: list[str], part:
         as_started(parse(arguments), SECOND)
 
 
-def test_when_started_again_a_command_goes_on_with_the_run_in_its_folder(
+def test_when_started_again_a_command_goes_on_with_the_run_that_it_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = parse([f"hydra.run.dir={tmp_path}", "seed=1"])
+    def again(*overrides: str) -> bool:
+        return begun_before(configure([f"hydra.run.dir={tmp_path}", *overrides], Choices())) is not None
+
     monkeypatch.setenv(RESTARTS, "1")
-    assert as_started(command, SECOND).run is None
-    (tmp_path / "config.yaml").touch()
-    again = as_started(command, SECOND)
-    assert (again.run, again.overrides) == (tmp_path, ["trainer.processes=3"])
+    assert not again("seed=1")
+    stored = configure(["seed=1"], Choices()).config
+    (tmp_path / "config.yaml").write_text(stored_config.to_yaml(stored))
+    assert again("seed=1")
+    assert again("seed=1", "trainer.processes=2")
+    assert not again("seed=2")
+    assert not again("seed=1", "trainer.epochs=3")
     monkeypatch.setenv(RESTARTS, "0")
-    assert as_started(command, SECOND).run is None
+    assert not again("seed=1")

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from ..errors import ConfigError
 from ..runs.file_names import CONFIG
+from ..settings.config_tree import Config
 from ..training.process_place import Place, restarts
+from . import stored_config
+from .check import Checked
 from .command_line import CommandLine
+from .resume_overrides import difference
 
 PROCESSES = "trainer.processes"
-# With a folder of its own, a command that is started again continues the run that it began.
-RUN_FOLDER = "hydra.run.dir"
 
 
-def as_started(command: CommandLine, here: Place | None) -> CommandLine:
-    """Return the command of a training by so many processes, unchanged where there is one.
+def as_started(command: CommandLine, here: Place) -> CommandLine:
+    """Return the command of a training by so many processes.
 
-    Where torchrun starts the processes again, after one has failed, the command continues its run. Raises
-    ConfigError for what several processes cannot do together.
+    Raises ConfigError for what several processes cannot do together.
     """
-    if here is None:
-        return command
     if "multirun" in command.flags:
         raise ConfigError(
             [
@@ -38,10 +36,17 @@ def as_started(command: CommandLine, here: Place | None) -> CommandLine:
     number = f"{PROCESSES}={here.size}"
     if given and given[-1] != number:
         raise ConfigError([f"{given[-1]}: torchrun has started {here.size} processes; leave it out"])
-    folder = next(
-        (text.partition("=")[2] for text in command.overrides if text.startswith(f"{RUN_FOLDER}=")), ""
-    )
-    if restarts() and folder and (Path(folder) / CONFIG).is_file():
-        return replace(command, overrides=[number], run=Path(folder))
     others = [text for text in command.overrides if text not in given]
     return replace(command, overrides=[*others, number])
+
+
+def begun_before(checked: Checked) -> Config | None:
+    """Return the stored configuration of the run that the same command began before torchrun's restart.
+
+    None where it is not started again, or where the run in its folder has other settings.
+    """
+    if not restarts() or not (checked.folder / CONFIG).is_file():
+        return None
+    stored, now = stored_config.read(checked.folder), checked.config
+    is_same = difference(stored, now) is None and stored.trainer.epochs == now.trainer.epochs
+    return stored if is_same else None

@@ -75,7 +75,10 @@ class Batches:
         for step, (index, part, (images, labels)) in enumerate(zip(indices, own, read, strict=True), start):
             if self.augment is not None:
                 images = self.augment(images, index, self.seed, epoch, step, part)
-            yield images, labels if share == WHOLE else self.images.labels[index].to(self.device)
+            yield images, labels if share == WHOLE else self._labels(index)
+
+    def _labels(self, index: Tensor) -> Tensor:
+        return self.images.labels[index].to(self.device, non_blocking=True)
 
     def augmented(self, indices: Tensor, epoch: int, step: int) -> Tensor:
         """Return the images at these indices as they would be in a batch of them in this step."""
