@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import PIL
+from numpy.typing import NDArray
 from PIL import features
 from tqdm import tqdm
 
@@ -61,29 +63,28 @@ class Decoding:
 
 @dataclass(frozen=True)
 class CachedImages:
-    """The images of a split, as far as they are in a cache with all factors that they need.
+    """The images of a split in a cache: the row of each, int64 (N,), -1 where it is not there.
 
     problem: why images could not be written, None if they could.
     """
 
     cache: ImageCache
-    stamps: list[Stamp]
-    factors: Callable[[int, int], list[int]]
+    rows: NDArray[np.int64]
     problem: str | None = None
 
     def find(self, index: int) -> ReducedImage | None:
         """Return an image, None where it is not there."""
-        stamp = self.stamps[index]
-        return self.cache.image(stamp) if self.cache.has(stamp, self.factors) else None
+        row = int(self.rows[index])
+        return None if row < 0 else self.cache.image(row)
 
     def missing(self) -> list[int]:
         """Return the indices of the images that are not there."""
-        has, factors = self.cache.has, self.factors
-        return [index for index, stamp in enumerate(self.stamps) if not has(stamp, factors)]
+        found: list[int] = np.flatnonzero(self.rows < 0).tolist()
+        return found
 
     def subset(self, indices: Sequence[int]) -> CachedImages:
         """Return the images at these indices."""
-        return replace(self, stamps=[self.stamps[index] for index in indices])
+        return replace(self, rows=self.rows[list(indices)])
 
     def __str__(self) -> str:
         return f"{self.cache.folder} ({amount(self.cache.nbytes)})"
@@ -95,7 +96,7 @@ def cached_images(caches: Path, decoding: Decoding, stamps: list[Stamp]) -> Cach
     caches: the folder of all caches. Where it cannot be written, images that are there are found.
     """
     folder, problem = decoding.folder(caches), None
-    found = CachedImages(ImageCache(folder, decoding.channels), stamps, decoding.factors)
+    found = _found(folder, decoding, stamps)
     if not found.missing():
         return found
     try:
@@ -103,15 +104,19 @@ def cached_images(caches: Path, decoding: Decoding, stamps: list[Stamp]) -> Cach
     except OSError as error:
         reason = f"{error.strerror}; {remedy(error)}" if error.strerror else str(error)
         problem = f"{folder} cannot be written ({reason}); the run goes on without it"
-    return replace(found, cache=ImageCache(folder, decoding.channels), problem=problem)
+    return replace(_found(folder, decoding, stamps), problem=problem)
+
+
+def _found(folder: Path, decoding: Decoding, stamps: list[Stamp]) -> CachedImages:
+    cache = ImageCache(folder, decoding.channels)
+    return CachedImages(cache, cache.rows_of(stamps, decoding.factors))
 
 
 def _fill(folder: Path, decoding: Decoding, stamps: list[Stamp]) -> None:
     """Decode what is missing and add it; raises OSError."""
     with claimed(folder):
-        # With what another process may have written in the meantime.
-        cache = ImageCache(folder, decoding.channels)
-        missing = CachedImages(cache, stamps, decoding.factors).missing()
+        # Without what another process has written in the meantime.
+        missing = _found(folder, decoding, stamps).missing()
         if not missing:
             return
         size = _estimated_bytes(missing, decoding)

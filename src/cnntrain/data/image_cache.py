@@ -27,6 +27,7 @@ from .reduced_images import ReducedImage
 IMAGES, INDEX, LOCK, PARTIAL = ".images", ".npz", ".lock", ".writing"
 # What a file that cannot be read as an index raises.
 DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile)
+EMPTY = np.zeros(0, np.int64)
 COLUMNS = ("size", "time", "offset", "height", "width", "first", "last")
 
 
@@ -39,20 +40,21 @@ class Stamp(NamedTuple):
 
 
 class ImageCache:
-    """The images in one folder of the cache, whose pixels are views of the files.
+    """The images in one folder of the cache, in rows that stay theirs when others are added.
 
-    channels: of all images.
+    channels: of all images. Their pixels are views of the files.
     """
 
     def __init__(self, folder: Path, channels: int):
         self.folder = folder
         self.channels = channels
-        self._rows = dict[Stamp, tuple[int, int]]()
         self._files: list[Tensor] = []
-        self._columns: list[dict[str, NDArray[np.int64]]] = []
+        self._names: list[bytes] = []
+        columns: dict[str, list[NDArray[np.int64]]] = {name: [] for name in (*COLUMNS, "file")}
         for index in sorted(folder.glob(f"[0-9]*{INDEX}")):
             with suppress(*DAMAGED):
-                self._add(index)
+                self._add(index, columns)
+        self._columns = {name: np.concatenate([EMPTY, *parts]) for name, parts in columns.items()}
 
     def __reduce__(self) -> Any:
         # For a process that is not a copy of this one: it maps the files itself.
@@ -63,38 +65,48 @@ class ImageCache:
         """The bytes of all pixels."""
         return sum(file.numel() for file in self._files)
 
-    def has(self, stamp: Stamp, factors: Callable[[int, int], list[int]]) -> bool:
-        """Return whether an image is there, with all factors that one of its height and width needs."""
-        found = self._rows.get(stamp)
-        if found is None:
-            return False
-        columns, row = self._columns[found[0]], found[1]
-        needed = factors(int(columns["height"][row]), int(columns["width"][row]))
-        return bool(columns["first"][row] <= needed[0] and columns["last"][row] >= needed[-1])
+    def rows_of(self, stamps: list[Stamp], factors: Callable[[int, int], list[int]]) -> NDArray[np.int64]:
+        """Return the row of each image, -1 where it is not there.
 
-    def image(self, stamp: Stamp) -> ReducedImage:
-        """Return an image that is there."""
-        file, row = self._rows[stamp]
-        columns = {name: int(values[row]) for name, values in self._columns[file].items()}
+        Nor is an image without a factor of those that one of its height and width needs.
+        """
+        names = (name for content in self._names for name in content.decode().split("\0"))
+        row_of = {name: row for row, name in enumerate(names)}  # the last one of a name
+        columns = [
+            self._columns[name].tolist() for name in ("size", "time", "height", "width", "first", "last")
+        ]
+        rows = np.full(len(stamps), -1, np.int64)
+        for number, stamp in enumerate(stamps):
+            if (row := row_of.get(stamp.name)) is None:
+                continue
+            size, time, height, width, first, last = (column[row] for column in columns)
+            needed = factors(height, width)
+            if (size, time) == stamp[1:] and first <= needed[0] and needed[-1] <= last:
+                rows[number] = row
+        return rows
+
+    def image(self, row: int) -> ReducedImage:
+        """Return the image in a row."""
+        columns = {name: int(values[row]) for name, values in self._columns.items()}
         pixels, start, factor = {}, columns["offset"], columns["first"]
         while factor <= columns["last"]:
             shape = (-(-columns["height"] // factor), -(-columns["width"] // factor), self.channels)
             stop = start + shape[0] * shape[1] * shape[2]
-            pixels[factor] = self._files[file][start:stop].view(shape)
+            pixels[factor] = self._files[columns["file"]][start:stop].view(shape)
             start, factor = stop, 2 * factor
         return ReducedImage(columns["height"], columns["width"], pixels)
 
-    def _add(self, index: Path) -> None:
+    def _add(self, index: Path, columns: dict[str, list[NDArray[np.int64]]]) -> None:
+        """Add the rows of an index to the columns."""
         with index.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
-            columns = {name: stored[name] for name in COLUMNS}
-            names = stored["names"].tobytes().decode().split("\0")
-            total = int(stored["total"])
+            found = {name: stored[name] for name in COLUMNS}
+            names, total = stored["names"].tobytes(), int(stored["total"])
         file = _mapped(index.with_suffix(IMAGES), total)
-        number = len(self._files)
+        found["file"] = np.full(len(found["size"]), len(self._files), np.int64)
+        for name, values in found.items():
+            columns[name].append(values)
         self._files.append(file)
-        self._columns.append(columns)
-        stamps = zip(names, columns["size"].tolist(), columns["time"].tolist(), strict=True)
-        self._rows |= {Stamp(*stamp): (number, row) for row, stamp in enumerate(stamps)}
+        self._names.append(names)
 
 
 @contextmanager
