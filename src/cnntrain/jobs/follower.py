@@ -69,8 +69,18 @@ class _UnwrittenFolder(RunFolder):
 
 
 def follow(here: Place) -> int:
-    """Train with the process of the run, rank 0, until that ends; return the exit code."""
+    """Train with the process of the run, rank 0, until that ends; return the exit code.
+
+    Whatever this process ends with, it waits for the end of rank 0, which watches it.
+    """
     group = SeveralProcesses(here, lambda: store_of(here), lambda: _loss_of_first(here))
+    own_code = _followed(group, here)
+    group.leave()
+    return group.meeting.exit_code() or own_code
+
+
+def _followed(group: SeveralProcesses, here: Place) -> int:
+    """Train with rank 0; return with what this process ends, which has told rank 0 of errors of its own."""
     try:
         with quiet_output(True), StopSignals().caught() as signals:
             if group.meeting.begins():
@@ -87,8 +97,7 @@ def follow(here: Place) -> int:
         if in_words is None:
             traceback.print_exc()
         return 1
-    group.leave()
-    return group.meeting.exit_code()
+    return 0
 
 
 def _train(group: SeveralProcesses, here: Place, signals: StopSignals) -> None:

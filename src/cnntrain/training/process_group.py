@@ -108,7 +108,7 @@ class SeveralProcesses(ProcessGroup):
         with self._watched():
             while not self.meeting.all_there():
                 if self._watch.gone() is not None:
-                    raise RuntimeError
+                    raise self._lost()
                 time.sleep(LOOK)
             store, hook = self.meeting.store, sys.excepthook
             dist.init_process_group(
