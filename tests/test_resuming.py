@@ -300,7 +300,7 @@ def test_a_continued_run_is_refused_and_noticed_as_a_new_one(
 
 
 def test_a_run_of_a_part_of_an_epoch_interrupted_after_each_step_equals_an_uninterrupted_one(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All that changes within a run by the step: image sizes, the bias of the first layer, the rate."""
     overrides = [
@@ -319,3 +319,5 @@ def test_a_run_of_a_part_of_an_epoch_interrupted_after_each_step_equals_an_unint
     assert main([f"run={parts}", "trainer.max_minutes=null"]) == 0
     assert json.loads((parts / "summary.json").read_text())["status"] == "finished"
     assert_same_run(whole, parts)
+    assert main([f"run={whole}", "trainer.epochs=3"]) == 2
+    assert "ended within an epoch (trainer.epochs=1.4)" in capsys.readouterr().err

@@ -12,8 +12,8 @@ of the positions. Sizes for images of 32x32:
     block 3  256 of 3x3, pooling 2x2    3x3    256 of 3x3
     maximum over the map, linear layer without bias
 
-The authors divide the scores by 256, whose only effect is that the head learns at a rate 256² times smaller;
-here model.head_lr says that rate.
+The authors divide the scores by 256; its only effect is that the head learns at a rate 256² times smaller,
+which model.head_lr sets here.
 """
 
 from __future__ import annotations

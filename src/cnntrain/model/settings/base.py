@@ -70,7 +70,7 @@ class Model(Option):
     norm_momentum: float | None = setting(
         None,
         "share of a batch in the running statistics of batch norms; null: the network's, most often 0.1; "
-        "larger in short runs, whose last batches alone are those of the trained network",
+        "in short runs, whose weights change much until the end, larger values are better",
         gt=0,
         le=1,
     )
