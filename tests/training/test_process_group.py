@@ -86,6 +86,8 @@ def all_cases(group: ProcessGroup) -> dict[str, Any]:
     evaluation = evaluated(group)
     results["evaluation"] = (evaluation.loss, evaluation.metrics, evaluation.details)
     results["normalized"] = normalized(group)
+    same, other = torch.ones(3), torch.tensor([1.0, 1.0, 1.0 + group.rank])
+    results["same"] = [group.have_same([same, one]) for one in (same, other)]
     return results
 
 
@@ -150,3 +152,7 @@ def test_evaluation_is_that_of_one_process(of_two: dict[str, Any]) -> None:
 def test_synchronized_batch_norm_is_that_of_one_process(of_two: dict[str, Any]) -> None:
     for alone, together in zip(normalized(ALONE), of_two["normalized"], strict=True):
         torch.testing.assert_close(together, alone)
+
+
+def test_weights_that_differ_are_noticed(of_two: dict[str, Any]) -> None:
+    assert of_two["same"] == [True, False]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from torch import nn
 
 from ..data.batches import Batches
-from ..errors import Diverged, Interrupted
+from ..errors import Diverged, Interrupted, UserError
 from ..instruments.instrument import CHECKPOINT, EVALUATE
 from ..model.fine_tuning import training_mode
 from ..runs.checkpoint import Checkpoints, State
@@ -141,6 +141,7 @@ class Trainer:
         """Validate, record the epoch, update the schedule, save the best and the newest checkpoint."""
         progress, step = self.progress, self.step
         step.update.skipped.check()
+        self._check_weights()
         rates = self._throughput.epoch_done(progress)
         progress.after_epoch()
         with step.update.instruments.around_split():
@@ -167,6 +168,14 @@ class Trainer:
         is_best = progress.best_epoch == progress.epoch
         print_epoch(row, self.metric_name, self.best_by, self.settings.epochs, is_best)
         self._throughput.start(progress)
+
+    def _check_weights(self) -> None:
+        """Raise UserError where the processes of a group have not made the same updates."""
+        if self.group.size > 1 and not self.group.have_same(self.step.update.weights):
+            raise UserError(
+                f"epoch {self.progress.epoch + 1}: the processes have different weights, though they had "
+                "the same gradients; use machines of one kind, with one version of torch"
+            )
 
     def validate(self) -> Evaluation | None:
         """Return loss and metrics over the validation split, None if there is none."""
