@@ -20,10 +20,10 @@ from cnntrain.training.process_place import PARENT, Place
 
 # With batch normalization, dropout, an average and metrics that are no means over images.
 TINY = [
-    *("model=resnet20", "model.width=0.125", "data=digits", "data.limit=120", "trainer.epochs=3"),
+    *("model.normalization=batch", "data=digits", "data.limit=120", "trainer.epochs=2"),
     *("trainer.report=false", "trainer.pictures=false", "trainer.precision=fp32", "trainer.threads=1"),
     *("trainer.record_every_steps=1", "trainer.processes=2", "averaging=ema", "trainer.best_by=macro_f1"),
-    *("data.batch_size=32", "trainer.checkpoint_every_steps=3", "regularization.dropout=0.2"),
+    *("data.batch_size=32", "trainer.checkpoint_every_steps=2", "regularization.dropout=0.2"),
 ]
 
 
