@@ -52,8 +52,8 @@ def timed(
     return rates
 
 
-def bare(workload: Workload, root: Path, passes: int, bf16: bool) -> list[float]:
-    """Upper bound: images in memory, whole batches augmented by indexing, channels last, no metrics."""
+def bare_batches(workload: Workload, root: Path) -> Callable[[], Iterator[tuple[Tensor, Tensor]]]:
+    """Return a function that yields the batches of a pass: from memory, augmented by indexing, normalized."""
     array, label_array = workload.images(root)
     images, labels = torch.from_numpy(array).permute(0, 3, 1, 2), torch.from_numpy(label_array)
     mean, deviation = (
@@ -75,8 +75,13 @@ def bare(workload: Workload, root: Path, passes: int, bf16: bool) -> list[float]
                 batch = images[index]
             yield (batch.float() - mean) / deviation, labels[index]
 
+    return batches
+
+
+def bare(workload: Workload, root: Path, passes: int, bf16: bool) -> list[float]:
+    """Upper bound: images in memory, whole batches augmented by indexing, channels last, no metrics."""
     network = workload.network().to(memory_format=torch.channels_last)
-    return timed(workload, network, passes, bf16, batches)
+    return timed(workload, network, passes, bf16, bare_batches(workload, root))
 
 
 class PilImages(Dataset[Any]):

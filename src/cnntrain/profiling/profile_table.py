@@ -46,16 +46,7 @@ def lines(profile: EpochProfile, found: list[Advice], most_layers: int) -> list[
         f"machine   matrix product {profile.speed.flops / 1e12:.3g} TFLOP/s, copy in memory "
         f"{profile.speed.bytes / 1e9:.3g} GB/s, timed just now",
         "",
-        *_aligned(
-            [["part", "time", "share", ""]]
-            + [
-                [name, _seconds(profile.parts[name]), f"{profile.share(name):.1%}", PARTS[name]]
-                for name in PARTS
-                if name in profile.parts
-            ]
-            + [["sum", _seconds(profile.seconds), "100.0%", ""]],
-            left=(0, 3),
-        ),
+        *_aligned(_part_cells(profile), left=(0, 3)),
     ]
     if profile.layers:
         text += ["", *_aligned(_kind_cells(profile), left=(0,))]
@@ -68,6 +59,16 @@ def lines(profile: EpochProfile, found: list[Advice], most_layers: int) -> list[
             f"{1 + profile.distortion:.2f} times less their own time, which is in no part.",
         ]
     return [*text, "", *(f"try       {one.sentence()}" for one in found)]
+
+
+def _part_cells(profile: EpochProfile) -> list[list[str]]:
+    rows = [["part", "time", "share", ""]]
+    rows += [
+        [name, _seconds(profile.parts[name]), f"{profile.share(name):.1%}", meaning]
+        for name, meaning in PARTS.items()
+        if name in profile.parts
+    ]
+    return [*rows, ["sum", _seconds(profile.seconds), "100.0%", ""]]
 
 
 def _kind_cells(profile: EpochProfile) -> list[list[str]]:

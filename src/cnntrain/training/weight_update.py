@@ -90,7 +90,7 @@ class Update:
                     raise NonFinite(step, result.loss.item(), result.grad_norm.item())
                 self._search(stage, result.loss, backward)
             else:
-                if self.max_grad_norm is not None:
+                if self.max_grad_norm is not None and not self._is_short(result.grad_norm):
                     torch.nn.utils.clip_grads_with_norm_(
                         self.weights, self.max_grad_norm, result.grad_norm, foreach=True
                     )
@@ -98,6 +98,14 @@ class Update:
             self.regularization.project()
         stage.optimizer.zero_grad(set_to_none=True)
         return result
+
+    def _is_short(self, norm: Tensor) -> bool:
+        """Return whether clipping, which reads and writes each gradient, would multiply by 1.
+
+        The factor is clip_grads_with_norm_'s. On a device it is not known without waiting.
+        """
+        assert self.max_grad_norm is not None
+        return not self.skipped.on_device and bool(self.max_grad_norm / (norm + 1e-6) >= 1)
 
     def _set_groups(self, stage: Stage, step: int) -> None:
         """Set the learning rate and momentum of this step in the optimizer."""
