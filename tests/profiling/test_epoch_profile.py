@@ -78,7 +78,13 @@ def test_parts_of_an_epoch_follow_from_measured_steps() -> None:
 
 
 def test_advice_names_the_part_that_takes_much_and_an_override() -> None:
-    overrides = ["augmentation=crop", "trainer.threads=1", "trainer.precision=fp32", "data.limit=100"]
+    overrides = [
+        "augmentation.rotation_degrees=9",
+        "augmentation=crop",
+        "trainer.threads=1",
+        "trainer.precision=fp32",
+        "data.limit=100",
+    ]
     parts = build_parts(configure([*overrides, "model=linear"], Choices()).config, None, Path("run"), "")
     little = {**SECONDS, RECORDED: 4.0, RECORDS: 0.0, EVALUATE: 0.0, UPDATE: 0.0}
     of_machine = {one.override for one in advice(profile_of(little), parts)}

@@ -21,6 +21,8 @@ from .measure import AUGMENTATION, RECORDS
 MUCH_DATA, MUCH_RECORDS, MUCH_EVALUATION, MUCH_SAVING, MUCH_UPDATE = 0.1, 0.05, 0.2, 0.1, 0.2
 # Images of a batch beyond which evaluation gets no faster, and seconds of a run that is worth compiling.
 LARGE_BATCH, LONG_RUN = 512, 1800
+# Settings of augmentation that take ten times as long as crops and flips (docs/benchmarks.md).
+SLOW_TRANSFORMS = ("policy", "brightness", "contrast", "saturation", "hue", "rotation_degrees")
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,14 @@ def _data(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
             limit = 2 * parts.config.data.memory_limit_gb
             yield Advice(f"{waits}; keep more in memory", f"data.memory_limit_gb={limit:g}")
     share = profile.share(AUGMENTATION)
-    if share > MUCH_DATA:
-        yield Advice(f"augmentation takes {share:.0%}", "augmentation=crop_flip", results=True)
+    settings = parts.config.augmentation
+    slow = [name for name in SLOW_TRANSFORMS if getattr(settings, name, None) not in (None, 0, "none")]
+    if share > MUCH_DATA and slow:
+        yield Advice(
+            f"augmentation takes {share:.0%}; slow are {', '.join(slow)}",
+            "augmentation=crop_flip",
+            results=True,
+        )
 
 
 def _after_steps(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
@@ -71,8 +79,9 @@ def _after_steps(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
             yield Advice("records are shorter without instruments", "trainer.instruments=false")
     yield from _evaluation(profile, parts.config)
     share = profile.share(CHECKPOINT)
-    if share > MUCH_SAVING and counts.checkpoints:
-        yield Advice(f"checkpoints take {share:.0%}", "trainer.checkpoint_every_steps=null")
+    if share > MUCH_SAVING and trainer.checkpoint_every_steps is not None:
+        every = 4 * trainer.checkpoint_every_steps
+        yield Advice(f"checkpoints take {share:.0%}", f"trainer.checkpoint_every_steps={every}")
 
 
 def _evaluation(profile: EpochProfile, config: Config) -> Iterator[Advice]:
