@@ -9,15 +9,19 @@ round trains each of the recipes with one seed, and runs each program that is na
 what is compared is measured in the same hour. The table has the mean over the seeds of the test accuracy,
 plain and over six views (evaluate.views=mirror_shifts), and the medians of the seconds in training and of
 the whole process, evaluation on the test split included, views not. Of another program, the whole process and
-the last line that it prints. --without: the recipe without these parts, or all of them one by one. --small:
-10 000 images, half the width and batches of 500, a fortieth of the operations, for a first look at a part.
-Further arguments are overrides of every training, as in trainer.threads=1.
+the last line that it prints.
+
+--without: the recipe without these parts, or without each of them (all). --also: the recipe with these
+overrides, as in --also 'trainer.initial_size=20 trainer.full_size_from=0.75'. --small: 10 000 images, half
+the width and batches of 500, an eighteenth of the operations, for a first look at a part. Further arguments
+are overrides of every training, as in trainer.threads=1.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import statistics
 import subprocess
@@ -73,7 +77,7 @@ class Row:
 
 def train(row: Row, seed: int, arguments: argparse.Namespace, overrides: list[str]) -> None:
     """Train a recipe with a seed, evaluate it over views, and add the results to its row."""
-    run = arguments.out / f"{row.name.replace(' ', '_')}-{seed}"
+    run = arguments.out / f"{re.sub(r'[^a-z0-9.]+', '_', row.name.lower())}-{seed}"
     command = [sys.executable, "-m", "cnntrain", "experiment=cifar10_94", f"seed={seed}"]
     data = ["data=npz", f"data.path={arguments.data / 'cifar10.npz'}", f"hydra.run.dir={run}"]
     started = time.perf_counter()
@@ -104,6 +108,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--without", nargs="*", default=[], metavar="PART", help=", ".join(["all", *PARTS]))
+    parser.add_argument("--also", action="append", default=[], metavar="OVERRIDES")
     parser.add_argument("--beside", action="append", default=[], metavar="COMMAND")
     parser.add_argument("--small", action="store_true")
     arguments, overrides = parser.parse_known_args()
@@ -112,6 +117,7 @@ def main() -> None:
         parser.error(f"--without {unknown[0]}: write all, or some of {', '.join(PARTS)}")
     overrides = [*(SMALL if arguments.small else []), *overrides]
     rows = [Row("recipe", []), *(Row(f"without {part}", PARTS[part]) for part in parts)]
+    rows += [Row(f"with {also}", shlex.split(also)) for also in arguments.also]
     others: list[str] = []
     for seed in arguments.seeds:
         for row in rows:
