@@ -51,7 +51,7 @@ EXTRA_OVERRIDES: dict[str, list[str]] = {
 EXCLUDED = (
     *("wandb", "mlflow", "trackio"),
     *("mnist", "fashion_mnist", "cifar10", "cifar100", "svhn", "imagenet"),
-    *("npz", "folder", "huggingface", "custom", "from_run"),
+    *("npz", "folder", "huggingface", "webdataset", "custom", "from_run"),
 )
 
 

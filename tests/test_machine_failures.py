@@ -168,7 +168,7 @@ def test_a_disk_that_is_full_before_the_first_checkpoint_leaves_nothing(
         picture.write_bytes(b"half")
         raise DataError(f"{picture}: could not be written (the disk is full)")
 
-    monkeypatch.setattr("cnntrain.assemble.run.Recorder", full)
+    monkeypatch.setattr("cnntrain.runs.run_folder.Recorder", full)
     monkeypatch.setattr("cnntrain.runs.checkpoint.Checkpoints.exist", lambda self: False)
     assert main([f"hydra.run.dir={tmp_path / 'run'}", *QUICK]) == 3
     assert "continue" not in capsys.readouterr().out

@@ -127,7 +127,7 @@ def test_arrays_of_attributes_and_values_are_read_unchanged() -> None:
         ("values", {"y_test": np.full((6, 3), -2e18)}, r"up to 2e\+18"),
         ("values", {"y_train": 1e8 + np.arange(60.0).reshape(20, 3) / 30}, "need more digits than float32"),
         ("values", {"y_train": np.zeros((19, 3))}, "19 labels"),
-        ("values", {"names": np.array(["a", "a", "b"])}, "name each once"),
+        ("values", {"names": np.array(["a", "a", "b"])}, "2 times; give each label a name of its own"),
     ],
 )
 def test_arrays_that_do_not_fit_the_target_are_refused(
