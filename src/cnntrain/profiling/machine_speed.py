@@ -11,7 +11,7 @@ import torch
 from ..training.device import Compute
 from .clocks import Clock
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Rows and columns of the matrices, and bytes that are copied: both exceed the caches.
 CPU_SIDE, DEVICE_SIDE = 2048, 8192
 COPIED = 256_000_000
