@@ -167,6 +167,7 @@ def test_images_beyond_a_quarter_of_free_gpu_memory_are_moved_batch_by_batch(
     free = 4 * (images.images.nbytes + spare_bytes)
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (free, 100 * free))
     monkeypatch.setattr(torch.Tensor, "to", move)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     batches = Batches(images, 25, torch.device("cuda"))
     assert moved == ([images.images.shape, images.labels.shape] if stored else [])
     moved.clear()
