@@ -454,7 +454,7 @@ def built_in(group: str) -> list[str]:
 
 @pytest.mark.parametrize("name", built_in("optim"))
 def test_every_optimizer_at_its_default_learning_rate_reaches_95_percent_test_accuracy(name: str) -> None:
-    overrides = [f"trainer.epochs={7 if name == 'lbfgs' else 15}", "trainer.instruments=false"]
+    overrides = [f"trainer.epochs={7 if name == 'lbfgs' else 10}", "trainer.instruments=false"]
     overrides += ["model.channels=[16,32]"]
     overrides += ["data.batch_size=1150"] if name == "lbfgs" else []
     assert main(["hydra.run.dir=run", f"optim={name}", *overrides]) == 0

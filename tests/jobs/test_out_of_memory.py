@@ -106,7 +106,7 @@ def test_a_part_that_never_fits_ends_the_run_after_four_divisions(capsys: pytest
 def test_the_whole_batch_of_a_line_search_is_divided_and_more_parts_are_advised(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    whole = [*QUICK[:-1], "optim=lbfgs", "trainer.epochs=1"]
+    whole = [*QUICK[:-1], "optim=lbfgs", "optim.iterations=1", "trainer.epochs=1"]
     assert main([*whole, "+model.arguments.limit=300", "hydra.run.dir=parts"]) == 0
     assert "4 parts of 288" in capsys.readouterr().out
     assert main([*whole, "+model.arguments.limit=40", "hydra.run.dir=none"]) == 1

@@ -211,7 +211,7 @@ def last_is_best(job: str, settings: dict[str, str]) -> list[float]:
     ],
 )
 def test_without_a_number_of_jobs_as_many_are_trained_as_the_time_allows(search: Drawing) -> None:
-    seconds_per_epoch, minutes, workers = 2.0, 4.0, 2
+    seconds_per_epoch, minutes, workers = 4.0, 4.0, 2
     timed = replace(search, minutes=minutes, workers=workers)
     jobs: dict[str, JobRecord] = {}
     for _ in range(2000):
@@ -279,7 +279,7 @@ def test_coarse_to_fine_narrows_ranges_around_the_best_of_the_stage_before() -> 
 
 def test_a_model_of_the_results_proposes_better_settings_than_chance() -> None:
     found = []
-    for seed in range(3):
+    for seed in range(2):
         jobs = run(
             Bayesian(jobs=16, start=6, seed=seed, pruning="none", retrain_best=0).plan(SPACE, EPOCHS, 0)
         )
