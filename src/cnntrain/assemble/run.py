@@ -150,7 +150,24 @@ def assemble(
     steps_per_epoch = min(len(parts.train), config.trainer.max_steps_per_epoch or len(parts.train))
     interval = config.trainer.recording_interval(config.trainer.total_steps(steps_per_epoch))
     recorder = folder.recorder(progress.rows, interval)
-    description = {
+    trainer = Trainer(
+        config.trainer,
+        parts.step,
+        parts.train,
+        parts.val,
+        folder.checkpoints,
+        recorder,
+        _description(config, parts),
+    )
+    if state is not None:
+        trainer.load(state)
+    _add_instruments_with_files(config, folder, trainer)
+    return Assembled(trainer, parts)
+
+
+def _description(config: Config, parts: Parts) -> dict[str, Any]:
+    """Return what checkpoints store besides the state."""
+    return {
         "config": stored_config.to_yaml(config),
         "names": parts.splits.names,
         "image_shape": list(parts.splits.train.shape),
@@ -161,19 +178,17 @@ def assemble(
         "compile": parts.config.trainer.compile,
         "teacher": teacher_digest(config),
     }
-    trainer = Trainer(
-        config.trainer, parts.step, parts.train, parts.val, folder.checkpoints, recorder, description
-    )
-    if state is not None:
-        trainer.load(state)
+
+
+def _add_instruments_with_files(config: Config, folder: RunFolder, trainer: Trainer) -> None:
+    """Add the instruments that write files of their own."""
+    instruments, progress = trainer.step.update.instruments, trainer.progress
     if config.trainer.instruments:
         histograms = folder.path / HISTOGRAMS
         remove_later_rows(histograms, progress.step)
-        instrument = Histograms(parts.step.network, histograms, trainer.steps_per_epoch)
-        parts.step.update.instruments.add(instrument)
+        instruments.add(Histograms(trainer.network, histograms, trainer.steps_per_epoch))
     if config.trainer.profile:
         left_in_epoch = trainer.steps_per_epoch - progress.step_in_epoch
         trace = Trace(folder.path / TRACE, first_step(progress.step, left_in_epoch))
-        parts.step.update.instruments.add(trace)
-        parts.step.update.instruments.around_part = trace.around_part
-    return Assembled(trainer, parts)
+        instruments.add(trace)
+        instruments.around_part = trace.around_part

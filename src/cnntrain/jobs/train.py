@@ -115,22 +115,27 @@ def resume(path: Path, before: Config, config: Config, in_search: InSearch = InS
             _log_finished(folder, before, config)
             print_last(how_it_is_kept(path, summary))
             return
-        elif summary is not None and "head" in summary:
-            raise DataError(
-                f"{path}: its head was computed in closed form, and is not trained further; start a new run "
-                f"with initialization=from_run initialization.run={path}"
-            )
-        elif folder.has_trained():
-            raise DataError(
-                f"{folder.checkpoints.folder}: has no checkpoint, though this run was trained; restore the "
-                "checkpoints, or train anew in another folder"
-            )
         else:
+            _check_never_trained(folder, summary)
             messages.append("starting  this run stopped before its first checkpoint")
             folder.checkpoints.make()
         print_labelled(messages)
         with recorded_outcome(folder) as outcome:
             _run(config, folder, state, outcome, before, in_search)
+
+
+def _check_never_trained(folder: RunFolder, summary: dict[str, Any] | None) -> None:
+    """Raise DataError where a run without checkpoints was trained, so that it cannot start from nothing."""
+    if summary is not None and "head" in summary:
+        raise DataError(
+            f"{folder.path}: its head was computed in closed form, and is not trained further; start a new "
+            f"run with initialization=from_run initialization.run={folder.path}"
+        )
+    if folder.has_trained():
+        raise DataError(
+            f"{folder.checkpoints.folder}: has no checkpoint, though this run was trained; restore the "
+            "checkpoints, or train anew in another folder"
+        )
 
 
 def _log_finished(folder: RunFolder, before: Config, config: Config) -> None:
