@@ -197,3 +197,14 @@ def test_a_run_says_where_the_cache_is_and_the_command_removes_it(
     assert list(kept.parent.iterdir()) == [kept]
     assert main(["cache", "remove", "nowhere"]) == 3
     assert main(["cache", "remove", "a", "b"]) == 2
+    assert main(["cache", "--help"]) == 2
+
+
+@pytest.mark.parametrize("given", ["true", "False", "Disk", "", "http://x.org/a", "own", "own/a"])
+def test_a_cache_is_none_disk_or_a_folder_away_from_the_images(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo(tmp_path / "own" / "a" / "0.png", 0)
+    assert main(["data=folder", "data.path=own", f"data.cache={given}", "model=linear"]) == 2
+    assert f"data.cache={given}: " in capsys.readouterr().err

@@ -184,6 +184,26 @@ def test_damaged_shards_and_samples_are_named(shards: Path, change: object, mess
     assert "01.tar: " in str(raised.value)
 
 
+@pytest.mark.parametrize("damage", ["changed", "zeros", "cut"])
+def test_a_shard_that_is_damaged_at_any_header_is_not_taken_for_a_shorter_one(
+    shards: Path, damage: str
+) -> None:
+    file = shards / "01.tar"
+    content = file.read_bytes()
+    with tarfile.open(file) as archive:
+        offsets = [member.offset for member in archive]
+    for offset in offsets:
+        header = content[offset : offset + 512]
+        changed = bytes([header[0] ^ 1]) + header[1:]
+        spoiled = {
+            "changed": changed + content[offset + 512 :],
+            "zeros": bytes(512) + content[offset + 512 :],
+        }
+        file.write_bytes(content[:offset] + spoiled.get(damage, b""))
+        with pytest.raises(DataError, match=r"01\.tar: is no tar file, or damaged"):
+            read_shard(str(file), "", "")
+
+
 def test_a_damaged_image_is_named_with_its_shard(shards: Path) -> None:
     write_tar(shards / "00.tar", [("a.jpg", jpeg(0)[:300]), ("a.cls", b"owl"), *samples(1, 5)])
     with pytest.raises(DataError, match=r"00\.tar/a\.jpg: cannot be decoded"):
@@ -205,6 +225,8 @@ def test_patterns_name_every_file_and_a_missing_one_is_an_error(shards: Path) ->
     assert len(shard_files(str(shards / "0[01].tar"))) == 2
     with pytest.raises(DataError, match=r"03\.tar: there is no such tar file"):
         shard_files(str(shards / "{00..03}.tar"))
+    with pytest.raises(DataError, match="names no tar file"):
+        shard_files(str(shards / "{02..00}.tar"))
 
 
 def test_a_changed_shard_is_indexed_anew(shards: Path) -> None:

@@ -171,6 +171,11 @@ def test_the_file_of_another_network_is_not_overwritten(
     assert main([*export, f"export.file={other}"]) == 3
     assert "is no export of this network" in capsys.readouterr().err
     assert other.read_bytes() == content
+    own_name = trained / "model.safetensors"
+    own_name.write_text("a file of the user's")
+    assert main(export) == 3
+    assert "is no export" in capsys.readouterr().err
+    own_name.unlink()
 
 
 @pytest.mark.parametrize(

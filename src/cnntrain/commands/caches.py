@@ -32,7 +32,7 @@ def manage_caches(arguments: list[str]) -> None:
     """
     removes = arguments[:1] == [REMOVE]
     named = arguments[1:] if removes else arguments
-    if len(named) > 1:
+    if len(named) > 1 or any(name.startswith("-") for name in named):
         raise ConfigError([f"{shorten(' '.join(['cache', *arguments]))}: {USAGE}"])
     folder = expanded(named[0]) if named else cache_folder("images")
     if named and not folder.is_dir():
@@ -51,7 +51,7 @@ def caches_in(folder: Path) -> list[Cache]:
     """Return the caches in a folder; nothing else that lies there is one."""
     found = []
     for about in sorted(folder.glob(f"*/{ABOUT}")):
-        with suppress(OSError, ValueError, KeyError):
+        with suppress(OSError, ValueError, KeyError, TypeError):
             described = json.loads(about.read_text(encoding="utf-8"))
             size = sum(file.stat().st_size for file in about.parent.iterdir())
             found.append(Cache(about.parent, size, described["root"], described["decoding"]))

@@ -27,7 +27,7 @@ from .folder_scan import EXTENSIONS, is_hidden
 
 ENDING = ".tar"
 # Raised with every change of what is kept of a tar file.
-VERSION = 1
+VERSION = 2
 # {000..099} or {train,val} in a pattern.
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -69,6 +69,8 @@ def shard_files(pattern: str) -> list[str]:
         files += found
         if not found or not os.path.isfile(found[0]):
             raise DataError(f"{name}: there is no such tar file")
+    if not files:
+        raise DataError(f"{root}: names no tar file; ranges rise, as in {{000..099}}")
     return list(dict.fromkeys(files))
 
 
@@ -87,6 +89,7 @@ def read_shard(file: str, image: str, label: str) -> Shard:
             return Shard(**json.loads(kept.read_text(encoding="utf-8")))
         with tarfile.open(file, "r:") as content:
             shard = _samples(content, image, label, state.st_size)
+            _check_end(file, content.offset)
     except (OSError, tarfile.TarError, EOFError) as error:
         raise DataError(f"{file}: {_reason(file, error)}") from error
     with suppress(OSError):  # it is read again next time
@@ -95,6 +98,22 @@ def read_shard(file: str, image: str, label: str) -> Shard:
         partial.write_text(json.dumps(asdict(shard), ensure_ascii=False), encoding="utf-8")
         partial.replace(kept)
     return shard
+
+
+def _check_end(file: str, offset: int) -> None:
+    """Raise ReadError unless the last member is followed by zeros alone, one block of them at least.
+
+    tarfile takes a damaged header for the end of the file. offset: the end of the last member.
+    """
+    length = 0
+    with open(file, "rb") as stream:
+        stream.seek(offset)
+        while chunk := stream.read(1 << 20):
+            if chunk.strip(b"\0"):
+                raise tarfile.ReadError(f"the header at byte {offset} is damaged")
+            length += len(chunk)
+    if length < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("unexpected end of data")
 
 
 def _samples(content: tarfile.TarFile, image: str, label: str, total: int) -> Shard:

@@ -65,16 +65,19 @@ def compare_content(content: bytes, suffix: str, run: RunToExport) -> Comparison
 def file_of(run: RunToExport, settings: Export) -> Path:
     """Return the file to write: export.file, or one in the run's folder, named by what it holds.
 
-    Raises DataError where export.file is the export of another network, or no export.
+    Raises DataError where there is a file that is no export, and for export.file that of another network.
     """
     if settings.file is None:
         parts = ["model", *(["scores"] if not settings.preprocessing else [])]
         parts += [settings.quantize] if settings.quantize else []
-        return run.folder.path / f"{'-'.join(parts)}{SUFFIX[settings.format]}"
+        file = run.folder.path / f"{'-'.join(parts)}{SUFFIX[settings.format]}"
+        if file.exists() and _weights(file) is None:
+            raise DataError(f"{file}: exists, and is no export; name another file by export.file=…")
+        return file
     file = expanded(settings.file)
     if not file.parent.is_dir():
         raise DataError(f"export.file={file}: there is no folder {file.parent}; create it first")
-    if file.exists() and not _is_of(file, run.weights):
+    if file.exists() and _weights(file) != run.weights:
         raise DataError(f"export.file={file}: exists, and is no export of this network; name another file")
     return file
 
@@ -100,12 +103,12 @@ def _content(run: RunToExport, settings: Export, texts: dict[str, str]) -> bytes
     return onnx_file(model, texts)
 
 
-def _is_of(file: Path, weights: str) -> bool:
-    """Return whether a file is an export of the network with these weights."""
+def _weights(file: Path) -> str | None:
+    """Return the SHA-256 of the network that a file is an export of, None where it is no export."""
     try:
-        return read_metadata(file).weights == weights
+        return read_metadata(file).weights
     except DataError:
-        return False
+        return None
 
 
 def _quantize(settings: Export) -> str:

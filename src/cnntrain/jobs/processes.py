@@ -170,9 +170,11 @@ def _own_store() -> tuple[Store, int]:
 
 
 def _started(here: Place, port: int) -> subprocess.Popen[bytes]:
+    """Start a process that a terminal's signals do not reach: rank 0 decides what all of them do."""
     return subprocess.Popen(
         [sys.executable, "-m", "cnntrain"],
         env=os.environ | here.environment(port),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
+        process_group=0,
     )

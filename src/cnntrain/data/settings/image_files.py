@@ -21,6 +21,8 @@ DEFAULT_IMAGE_SIZE = 64
 COLUMNS, NO_COLUMN = ("csv_image", "csv_label", "csv_split", "csv_group"), "none"
 # Values of data.cache that are no folders.
 NO_CACHE, DISK_CACHE = "none", "disk"
+# What is written for yes and no, which would be the name of a folder.
+NO_FOLDERS = {"", "true", "false", "yes", "no", "on", "off", NO_CACHE, DISK_CACHE}
 WORKERS_HELP = "processes that read images during training if they are not kept in memory; 0: none"
 
 
@@ -49,8 +51,20 @@ class _Files(Data):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if (folder := self.caches()) is not None and folder.exists() and not folder.is_dir():
-            yield f"data.cache={self.cache}: is a file; write a folder, disk or none"
+        yield from self._cache_problems()
+
+    def _cache_problems(self) -> Iterator[str]:
+        """Yield an error where data.cache cannot be the folder of a cache, or is none that was meant."""
+        if (folder := self.caches()) is None:
+            return
+        given = f"data.cache={self.cache}"
+        if self.cache != DISK_CACHE and (self.cache.lower() in NO_FOLDERS or "://" in self.cache):
+            yield f"{given}: must be none, disk or a folder, such as ./cache"
+        elif folder.exists() and not folder.is_dir():
+            yield f"{given}: {folder} is a file; write a folder, disk or none"
+        images = getattr(self, "path", None) or getattr(self, "root", None)
+        if images and expanded(images).resolve() in (folder.resolve(), *folder.resolve().parents):
+            yield f"{given}: lies in the folder of the images, {images}; write another folder, or disk"
 
     def store_absolute_paths(self) -> None:
         super().store_absolute_paths()
