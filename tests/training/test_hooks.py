@@ -134,6 +134,7 @@ def test_a_failing_hook_ends_the_run_with_its_traceback_and_the_run_continues_as
         ("on_end = 3", "on_end is an int, which cannot be called; write def on_end(self, run)"),
         ("on_start = None", "on_start is a NoneType, which cannot be called; write def on_start(self, run)"),
         ("async def on_end(self, run): pass", "on_end is an async function; write def in place of async def"),
+        ("def on_end(self, run): yield", "on_end is a generator, whose body would never run"),
         ("def __init__(self, x): pass", "is made without arguments (missing a required argument: 'x')"),
     ],
 )

@@ -125,6 +125,8 @@ def _class_problems(hook: Any) -> Iterator[str]:
             yield f"{name} is never called; {did_you_mean(name, EVENTS)}"
         elif inspect.iscoroutinefunction(method):
             yield f"{name} is an async function; write def in place of async def"
+        elif inspect.isgeneratorfunction(method):
+            yield f"{name} is a generator, whose body would never run; leave yield out of it"
         elif not (callable(method) or isinstance(method, staticmethod | classmethod)):
             yield _no_method(name, method)
         elif not _takes_view(hook, name):
