@@ -111,7 +111,7 @@ def test_jobs_that_train_nothing_are_not_compared_with_those_that_train(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     quick = ["model=linear", "data.limit=200", "trainer.epochs=1"]
-    assert main(["-m", "hydra.sweep.dir=sweep", *quick, "job=train,check"]) == 0
+    assert main(["-m", "hydra.sweep.dir=sweep", *quick, "job=train,summary"]) == 0
     assert [row["job"] for row in table(Path("sweep"))] == ["0000"]
 
 
