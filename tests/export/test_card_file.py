@@ -50,3 +50,9 @@ def test_a_folder_in_place_of_a_card_is_said(tmp_path: Path) -> None:
     (tmp_path / "README.md").mkdir()
     with pytest.raises(DataError, match=r"README.md: cannot be read \(Is a directory\)"):
         write_card(tmp_path / "README.md", TEXT)
+
+
+def test_a_link_to_nothing_in_place_of_a_card_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "README.md").symlink_to("elsewhere.md")
+    write_card(tmp_path / "README.md", TEXT)
+    assert (tmp_path / "README.md").is_symlink()

@@ -117,7 +117,7 @@ def _check_end(file: str, offset: int) -> None:
 
 
 def _samples(content: tarfile.TarFile, image: str, label: str, total: int) -> Shard:
-    shard, others = Shard(), Counter[str]()
+    shard, others, seen = Shard(), Counter[str](), set[str]()
     members = (one for one in content if one.isfile() and not is_hidden(os.path.basename(one.name)))
     for key, group in itertools.groupby(members, lambda member: _parts(member.name)[0]):
         of_sample = {_parts(member.name)[1]: member for member in group}
@@ -127,6 +127,10 @@ def _samples(content: tarfile.TarFile, image: str, label: str, total: int) -> Sh
         if not _is_text(key):
             shard.problems.append(f"{key!a} is no text in UTF-8 that can be printed")
             continue
+        if key in seen:
+            shard.problems.append(f"{key} is there twice")
+            continue
+        seen.add(key)
         if len(images) != 1:
             kinds = "no image" if not images else f"{len(images)} images ({', '.join(images)})"
             shard.problems.append(f"{key} has {kinds}")

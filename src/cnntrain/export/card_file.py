@@ -28,7 +28,7 @@ def _is_changed(file: Path) -> bool:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return False
+        return file.is_symlink()  # to nothing
     except UnicodeDecodeError:
         return True
     except OSError as error:
