@@ -26,6 +26,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from cnntrain.config.option_table import option
 
+# Nothing that is imported is garbage: looking for it among millions of objects takes seconds.
+gc.disable()
+
 # Flushing to the disk, a dozen times a run, is for machines that lose power, which none does here. Tests of
 # it replace this function.
 os.fsync = lambda descriptor: None
@@ -46,6 +49,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Keep what the tests have imported, millions of objects, out of garbage collections."""
     gc.collect()
     gc.freeze()
+    gc.enable()
+    gc.set_threshold(10_000)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
