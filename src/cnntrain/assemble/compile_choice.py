@@ -47,7 +47,7 @@ def choose_compile(config: Config, splits: Splits, folder: Path) -> tuple[bool, 
     if (compiler := missing_compiler()) is not None:
         return False, f"compile   no: there is no C++ compiler {compiler}"
     parts, trainer = _parts(config, splits, folder, compiles=False), config.trainer
-    updates = trainer.epochs * min(len(parts.train), trainer.max_steps_per_epoch or len(parts.train))
+    updates = trainer.total_steps(min(len(parts.train), trainer.max_steps_per_epoch or len(parts.train)))
     plain = seconds_per_update(parts, TIMED)
     if MOST_GAIN * updates * plain < LEAST_START:
         return False, f"compile   no: all updates take about {updates * plain:.0f} s, too few for its start"

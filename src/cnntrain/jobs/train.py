@@ -291,16 +291,22 @@ def _finish(config: Config, folder: RunFolder, assembled: Assembled, pictures: l
     print(summary_table(summary))
     if config.trainer.report:
         _report(config, assembled, folder)
+    files = _files(config, folder, pictures)
+    print(f"{folder.path}: {', '.join(files)}", flush=True)
+    if config.trainer.keep == "model":
+        keep_model(folder)
+    print_result(f"{folder.path}: {summary_line(summary)}")
+
+
+def _files(config: Config, folder: RunFolder, pictures: list[str]) -> list[str]:
+    """Return the names of what a finished run leaves in its folder, for its last lines."""
     files = ["config.yaml", "metrics.jsonl", "summary.json", "checkpoints/", *pictures]
     files += [file_names.FINDINGS, file_names.REPORT] if config.trainer.report else []
     optional = (file_names.CHECK, file_names.UNREADABLE, file_names.TRACE)
     files += [name for name in optional if (folder.path / name).is_file()]
     files += [file_names.HISTOGRAMS] if config.trainer.instruments else []
     files += [f"{file_names.TENSORBOARD}/"] if "tensorboard" in config.logger.sinks() else []
-    print(f"{folder.path}: {', '.join(files)}", flush=True)
-    if config.trainer.keep == "model":
-        keep_model(folder)
-    print_result(f"{folder.path}: {summary_line(summary)}")
+    return files
 
 
 def _report(config: Config, assembled: Assembled, folder: RunFolder) -> None:

@@ -73,7 +73,7 @@ def _after_steps(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
     trainer, counts = parts.config.trainer, profile.counts
     share = profile.share(RECORDS)
     if share > MUCH_RECORDS and counts.records:
-        every = 4 * trainer.recording_interval(counts.steps * trainer.epochs)
+        every = 4 * trainer.recording_interval(trainer.total_steps(counts.steps))
         yield Advice(f"records take {share:.0%}", f"trainer.record_every_steps={every}")
         if trainer.instruments:
             yield Advice("records are shorter without instruments", "trainer.instruments=false")

@@ -70,7 +70,7 @@ def _counts(config: Config, parts: Parts, trainer: Trainer, seconds_per_step: fl
         checkpoints = steps // settings.checkpoint_every_steps
     elif settings.checkpoint_every_minutes is not None:
         checkpoints = int(steps * seconds_per_step / 60 / settings.checkpoint_every_minutes)
-    records = steps // settings.recording_interval(steps * settings.epochs)
+    records = steps // settings.recording_interval(settings.total_steps(steps))
     return EpochCounts(steps, images, records, len(parts.splits.val), checkpoints)
 
 
