@@ -131,7 +131,7 @@ def machine() -> str:
     """Return a description of the machine."""
     import torch
 
-    from cnntrain.training.device import bf16_unit
+    from cnntrain.training.precision import bf16_unit
 
     names = [
         line.partition(":")[2].strip()

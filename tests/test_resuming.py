@@ -17,6 +17,7 @@ import torch
 
 from cnntrain.cli import main
 from cnntrain.config.choice_files import Choices
+from cnntrain.training import precision
 
 MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 # All components with state: momentum, dropout, augmentation, plateau, early stopping, batch norm.
@@ -191,6 +192,21 @@ def test_a_finished_run_says_how_it_ended_and_its_command_trains_on(
         _, _, command = message.partition("to train longer: ")
         assert main(shlex.split(command)[1:]) == 0
         assert len([row for row in rows(folder) if "lr" not in row]) > trained
+
+
+def test_a_run_keeps_its_precision_where_another_is_faster_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, run, other = (tmp_path / name for name in ("whole", "run", "other"))
+    monkeypatch.setattr(precision, "bf16_unit", lambda device: "AVX512-BF16")
+    monkeypatch.setattr(precision, "bf16_speedup", lambda: 2.0)
+    assert main([f"hydra.run.dir={whole}", *SMALL]) == 0
+    assert main([f"hydra.run.dir={run}", *SMALL, "trainer.max_minutes=1e-9"]) == 0
+    monkeypatch.setattr(precision, "bf16_speedup", lambda: 0.5)
+    assert main([f"run={run}", "trainer.max_minutes=null"]) == 0
+    assert_same_run(whole, run)
+    assert main([f"hydra.run.dir={other}", *SMALL]) == 0
+    assert rows(other) != rows(run)
 
 
 def test_overrides_that_would_change_a_resumed_run_are_refused_with_both_values(

@@ -77,7 +77,8 @@ def build_parts(
     for messages. splits: those of the data if they are loaded already. Raises ConfigError if settings do not
     fit the data, DataError if the data cannot be used.
     """
-    compute = prepare(config.trainer, None if state is None else state.get("threads"))
+    of_run = {} if state is None else {key: state.get(key) for key in ("threads", "precision")}
+    compute = prepare(config.trainer, **of_run)
     splits = splits or config.data.load(config.seed)
     check_splits(config, splits)
     given = config

@@ -15,8 +15,9 @@ import torch
 
 from ..output_streams import print_labelled
 from ..training.cpu_load import LOAD
-from ..training.device import bf16_unit, free_threads
+from ..training.device import free_threads
 from ..training.memory_use import all_memory
+from ..training.precision import automatic_precision, bf16_unit
 from ..version import __version__
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "numpy", "pillow", "matplotlib", "filelock")
@@ -54,6 +55,7 @@ def machine_lines() -> list[str]:
         f"optional  {_versions(OPTIONAL) or 'none installed'}",
         f"processor {_processor()}, {os.cpu_count()} cores, {unit or 'no unit for bf16'}"
         + (f", {memory / 1e9:.1f} GB of memory" if memory else ""),
+        "precision {} (trainer.precision=auto: {})".format(*automatic_precision(cpu)),
         f"threads   {free_threads()} of {torch.get_num_threads()}; other processes use {busy:.1f} cores",
         f"folder    {shutil.disk_usage(os.curdir).free / 1e9:.0f} GB free, "
         + ("writable" if os.access(os.curdir, os.W_OK) else "not writable")

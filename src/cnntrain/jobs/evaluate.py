@@ -74,7 +74,7 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
 
 def _measured(path: Path, state: State, config: Config, table: Path) -> _Measured:
     """Evaluate the best network of the run in a folder; its predictions are written into `table` if asked."""
-    compute = prepare(config.trainer, state.get("threads"))
+    compute = prepare(config.trainer, state.get("threads"), state["precision"])
     names: list[str] = state["names"]
     images = _images(config, names, state["image_shape"])
     network, criterion = restore_network(config, state, config.evaluate.weights)

@@ -12,7 +12,7 @@ from ..assemble.run import Parts
 from ..data.image_set import FileImages
 from ..instruments.instrument import CHECKPOINT, DATA, EVALUATE, UPDATE
 from ..settings.config_tree import Config
-from ..training.device import bf16_unit
+from ..training.precision import faster_unit
 from ..training.settings import missing_compiler
 from .epoch_profile import EpochProfile
 from .measure import AUGMENTATION, RECORDS
@@ -113,8 +113,8 @@ def _update(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
 
 def _device(profile: EpochProfile, parts: Parts) -> Iterator[Advice]:
     compute, trainer = parts.compute, parts.config.trainer
-    if compute.precision == "fp32" and (unit := bf16_unit(compute.device)) is not None:
-        yield Advice(f"this machine has a unit for bfloat16 ({unit})", "trainer.precision=bf16")
+    if compute.precision == "fp32" and (unit := faster_unit(compute.device)) is not None:
+        yield Advice(f"this machine is faster in bfloat16 ({unit})", "trainer.precision=bf16")
     threads, cores = torch.get_num_threads(), os.cpu_count() or 1
     if compute.device.type == "cpu" and threads < cores:
         yield Advice(f"{threads} of {cores} cores are used", f"trainer.threads={cores}")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..without_compiler import skip_compiler_import
 from .cpu_load import LOAD, threads_of_environment
+from .precision import automatic_precision
 from .settings import ON_CUDA, Trainer
 
 
@@ -41,10 +42,10 @@ class Compute:
         return f"{device}{f' ({name})' if name else ''}{several}{threads}, {self.precision}{self.reason}"
 
 
-def prepare(settings: Trainer, threads: int | None = None) -> Compute:
+def prepare(settings: Trainer, threads: int | None = None, precision: str | None = None) -> Compute:
     """Return the device and precision of the settings, and set torch's global flags accordingly.
 
-    threads: the number used by the run to be resumed, since results can depend on it. Every flag is set
+    threads, precision: those of the run to be resumed, since results depend on them. Every flag is set
     explicitly, so that a run in a sweep does not depend on the previous one. Raises ConfigError if the
     device is not available or does not support the precision.
     """
@@ -63,18 +64,16 @@ def prepare(settings: Trainer, threads: int | None = None) -> Compute:
     device = _device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
-    precision, reason = settings.precision, ""
-    if precision == "auto":
-        unit = bf16_unit(device)
-        precision, reason = ("bf16", f" (auto: {unit})") if unit else ("fp32", " (auto: no bf16 unit)")
-        if unit and device.type == "cpu" and os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE":
-            # bf16 kernels are more and shorter, and threads that sleep in between have to be woken for each:
-            # VGG-11 trains 2.2 times slower in bf16 than in fp32 then.
-            precision, reason = "fp32", " (auto: with OMP_WAIT_POLICY=PASSIVE, bf16 is slower)"
-    if precision in ON_CUDA and device.type != "cuda":
-        raise ConfigError([f"trainer.precision={precision}: needs a CUDA device, this run is on {device}"])
+    name, reason = settings.precision, ""
+    if name == "auto" and precision is not None:
+        name, reason = precision, " (as before)"
+    elif name == "auto":
+        name, why = automatic_precision(device)
+        reason = f" (auto: {why})"
+    if name in ON_CUDA and device.type != "cuda":
+        raise ConfigError([f"trainer.precision={name}: needs a CUDA device, this run is on {device}"])
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
-    return Compute(device, precision, memory_format, reason)
+    return Compute(device, name, memory_format, reason)
 
 
 def keep_freed_memory() -> None:
@@ -125,22 +124,6 @@ def _overflows_on_avx2(module: nn.Conv2d) -> bool:
     aborts, or memory is overwritten silently.
     """
     return module.kernel_size == (1, 1) and max(module.stride) > 1 and module.in_channels // module.groups < 8
-
-
-def bf16_unit(device: torch.device) -> str | None:
-    """Return the unit of a device that makes bfloat16 faster than float32, or None.
-
-    CUDA devices have one from compute capability 8.0; CPUs if they support AMX or AVX512-BF16.
-    """
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
-        return "tensor cores"
-    if device.type == "cpu":
-        # torch.cpu.get_capabilities reports the same, but not in all supported versions of torch.
-        if torch.cpu._is_amx_tile_supported():
-            return "AMX"
-        if torch.cpu._is_avx512_bf16_supported():
-            return "AVX512-BF16"
-    return None
 
 
 _threads_at_start: int | None = None
