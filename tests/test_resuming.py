@@ -329,6 +329,8 @@ def test_a_run_of_a_part_of_an_epoch_interrupted_after_each_step_equals_an_unint
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert main([f"hydra.run.dir={whole}", *overrides]) == 0
     assert [row["step"] for row in rows(whole) if "lr" not in row] == [3, 5]
+    assert "\nepoch 1.4/1.4 " in capsys.readouterr().out
+    assert json.loads((whole / "summary.json").read_text())["epochs"] == 1.4
     assert main([f"hydra.run.dir={parts}", *overrides, "trainer.max_minutes=1e-5"]) == 0
     for _ in range(4):
         assert main([f"run={parts}", "trainer.max_minutes=1e-5"]) == 0

@@ -52,10 +52,15 @@ def test_a_continued_run_keeps_the_choice_of_its_start(
     assert "compile: auto" in (run / "config.yaml").read_text()
 
 
+@pytest.mark.parametrize(("epochs", "seconds"), [(1, 10), (1.5, 15)])
 def test_a_short_run_is_not_tried(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    epochs: float,
+    seconds: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(compile_choice, "missing_compiler", lambda: None)
     monkeypatch.setattr(compile_choice, "seconds_per_update", lambda parts, seconds: 1.0)
-    assert main([f"hydra.run.dir={tmp_path / 'run'}", *QUICK, "trainer.epochs=1"]) == 0
-    assert "compile   no: all updates take about 10 s" in capsys.readouterr().out
+    assert main([f"hydra.run.dir={tmp_path / 'run'}", *QUICK, f"trainer.epochs={epochs}"]) == 0
+    assert f"compile   no: all updates take about {seconds} s" in capsys.readouterr().out

@@ -170,7 +170,10 @@ def test_labels_are_numbers_of_a_file_of_classes_or_fields_of_json(tmp_path: Pat
         (lambda file: write_tar(file, [("a.cls", b"1")]), "a has no image"),
         (lambda file: write_tar(file, [*samples(0, 2), *samples(0, 1)]), "000 is there twice"),
         (lambda file: write_tar(file, [*samples(0, 2), ("001.png", b"x")]), r"001 has 2 images \(jpg, png\)"),
-        (lambda file: write_tar(file, [("a.jpg", jpeg(0)), ("a.json", b"{")]), "a has no label"),
+        (
+            lambda file: write_tar(file, [("a.jpg", jpeg(0)), ("a.json", b"{")]),
+            "a has a .json file without a label",
+        ),
         (lambda file: write_tar(file, [("a\nb.jpg", jpeg(0)), ("a\nb.cls", b"1")]), "is no text in UTF-8"),
         (
             lambda file: write_tar(file, [("a\udcff.jpg", jpeg(0)), ("a\udcff.cls", b"1")]),

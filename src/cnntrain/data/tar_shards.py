@@ -140,7 +140,9 @@ def _samples(content: tarfile.TarFile, image: str, label: str, total: int) -> Sh
             raise tarfile.ReadError("unexpected end of data")
         text = _label(content, of_sample, labels, label)
         if text is None:
-            shard.problems.append(f"{key} has no label")
+            damaged = labels and of_sample[labels[0]].size > 0
+            what = f"a .{labels[0]} file without a label" if damaged else "no label"
+            shard.problems.append(f"{key} has {what}")
             continue
         shard.images.append([member.name, member.offset_data, member.size])
         shard.labels.append(text)

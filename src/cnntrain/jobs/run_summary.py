@@ -25,7 +25,7 @@ def run_summary(
         "status": status,
         "best_epoch": progress.best_epoch,
         "best_by": None if trainer.val_batches is None else trainer.best_by,
-        "epochs": progress.epoch,
+        "epochs": trainer.settings.epochs_after(progress.epoch),
         "stopped_early": progress.stopped_early,
         "steps": progress.step,
         **({"best_weights": progress.best_weights} if step.average is not None else {}),
@@ -55,7 +55,7 @@ def summary_table(summary: dict[str, Any]) -> str:
         names = [*printed([name for name in values if name != "loss"], best_by), "loss"]
         return ", ".join(format_metric(name, values[name]) for name in names)
 
-    best = f"{summary['best_epoch']} of {summary['epochs']}"
+    best = f"{_best_epoch(summary)} of {summary['epochs']}"
     best += "" if best_by is None else f" by {DISPLAY[best_by][0]}"
     if summary.get("best_weights") == "average":
         best += ", the averaged weights"
@@ -71,8 +71,14 @@ def summary_table(summary: dict[str, Any]) -> str:
 
 def summary_line(summary: dict[str, Any]) -> str:
     """Return the best epoch, its primary metric and the time on one line."""
-    best = f"best epoch {summary['best_epoch']} of {summary['epochs']}"
+    best = f"best epoch {_best_epoch(summary)} of {summary['epochs']}"
     return ", ".join([best, *primary_metrics(summary), f"{summary['wall_seconds']:.1f} s"])
+
+
+def _best_epoch(summary: dict[str, Any]) -> int | float:
+    """Return the epochs after which the network was best; the last may be a part of one."""
+    epochs: int | float = min(summary["best_epoch"], summary["epochs"])
+    return epochs
 
 
 def primary_metrics(summary: dict[str, Any]) -> list[str]:

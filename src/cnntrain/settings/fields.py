@@ -215,6 +215,8 @@ def convert(annotation: Any, value: Any) -> Any:
         parts = typing.get_args(annotation)
         if value is None and type(None) in parts:
             return None
+        if int in parts and isinstance(value, float) and value.is_integer():
+            return int(value)
         for part in parts:
             if part is not type(None):
                 try:

@@ -24,4 +24,5 @@ def print_epoch(row: Row, metric_name: str, best_by: str, epochs: float, is_best
         if values:
             parts.append(f"{prefix.replace('val_', '')} {', '.join(values)}")
     mark = " *" if best_by == metric_name else f" * by {DISPLAY[best_by][0]}"
-    tqdm.write(f"epoch {row['epoch']:>3}/{epochs}   {'   '.join(parts)}{mark if is_best else ''}")
+    epoch = f"{min(row['epoch'], epochs):>3}/{epochs}"
+    tqdm.write(f"epoch {epoch}   {'   '.join(parts)}{mark if is_best else ''}")

@@ -20,7 +20,7 @@ def progress_bar(progress: Progress, steps_per_epoch: int, epochs: float) -> tqd
     return tqdm(
         total=steps_per_epoch,
         initial=progress.step_in_epoch,
-        desc=f"epoch {progress.epoch + 1}/{epochs}",
+        desc=f"epoch {min(progress.epoch + 1, epochs)}/{epochs}",
         unit="step",
         leave=False,
         disable=True if is_quiet() else None,

@@ -21,6 +21,8 @@ from .process_place import place
 RECORD_EVERY, LEAST_ROWS = 50, 60
 # Precisions that CUDA devices alone have.
 ON_CUDA = ("tf32", "fp16")
+# Processes of a run for each core, more of which are a mistake: each takes half a gigabyte.
+MOST_PER_CORE = 8
 
 
 @dataclass
@@ -209,6 +211,10 @@ class Trainer(Option):
         """Return the epochs of the whole run, a part of one counted as one."""
         return math.ceil(self.epochs)
 
+    def epochs_after(self, counted: int) -> int | float:
+        """Return the epochs that were trained when so many were counted."""
+        return min(counted, self.epochs)
+
     def recording_interval(self, steps: int) -> int:
         """Return the updates between rows of metrics.jsonl in a run of so many updates."""
         if self.record_every_steps is not None:
@@ -269,7 +275,9 @@ class Trainer(Option):
         elif kind != "cpu" and (devices := cuda_devices()):
             if on_machine > devices:
                 yield f"trainer.processes={count}: this machine has {devices} CUDA devices; write {devices}"
-        elif on_machine > (cores := os.cpu_count() or 1):
+        elif on_machine > MOST_PER_CORE * (cores := os.cpu_count() or 1):
+            yield f"trainer.processes={count}: this machine has {cores} cores; write {cores}"
+        elif on_machine > cores:
             yield Notice(f"trainer.processes={count}: this machine has {cores} cores, which they share")
         if self.budget_minutes is not None:
             yield (
