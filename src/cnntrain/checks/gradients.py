@@ -63,11 +63,7 @@ def check_gradients(
     """
     started = time.perf_counter()
     rng = torch.Generator().manual_seed(0)
-    # Together, as a loss may hold a layer of the network.
-    network, criterion = copy.deepcopy((network, criterion))
-    network.cpu().to(memory_format=torch.contiguous_format).double()
-    criterion.cpu().double()
-    training_mode(network)
+    network, criterion = _copies_in_double_precision(network, criterion)
     inputs = inputs.detach().cpu().double().contiguous()
     noise = torch.randn(inputs.shape, generator=rng, dtype=inputs.dtype)
     inputs = inputs + INPUT_NOISE * inputs.std() * noise
@@ -80,7 +76,6 @@ def check_gradients(
         outputs = network(inputs.clone())  # a network may work in place
         return scale * total_data_loss(network, outputs, lambda scores: criterion(scores, labels))
 
-    fix_spectral_norms(network)
     if problem := _not_comparable(forward):
         return [problem, _penalty_result(network, regularization, rng, seconds)]
     if burn_in:
@@ -106,6 +101,17 @@ def check_gradients(
         _data_result(errors, together, wrong, entries, scale, sorted(others, key=list(tensors).index)),
         _penalty_result(network, regularization, rng, seconds),
     ]
+
+
+def _copies_in_double_precision(network: nn.Module, criterion: Criterion) -> tuple[nn.Module, Criterion]:
+    """Return copies on the CPU, the network in training mode and without what each forward pass changes."""
+    # Together, as a loss may hold a layer of the network.
+    network, criterion = copy.deepcopy((network, criterion))
+    network.cpu().to(memory_format=torch.contiguous_format).double()
+    criterion.cpu().double()
+    training_mode(network)
+    fix_spectral_norms(network)
+    return network, criterion
 
 
 def fix_spectral_norms(network: nn.Module) -> None:

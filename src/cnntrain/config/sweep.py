@@ -96,30 +96,14 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
     base = compose(selection, choices).config
     if problems := [*setting_problems(base.search, f"{OF_SWEEPS}."), *base.search.problems()]:
         raise ConfigError(problems)
-    if "trainer.best_by" in space and base.search.objective is None:
-        raise ConfigError(
-            [
-                "trainer.best_by: has several values, by which jobs cannot be compared with each other; add "
-                "search.objective=accuracy, or another metric of all jobs"
-            ]
-        )
     if base.search.folds is not None:
         set_by_user = {*selection.settings, *space} & {"data.folds", "data.fold"}
         if set_by_user:
             raise ConfigError([f"{min(set_by_user)}: search.folds sets it for every job; leave it out"])
         common.append(f"data.folds={base.search.folds}")
         base.data.folds = base.search.folds
-    if base.trainer.budget_minutes is not None:
-        raise ConfigError(
-            [
-                f"trainer.budget_minutes={base.trainer.budget_minutes:g}: jobs of a sweep are compared after "
-                "the same epochs; write trainer.epochs, or search.minutes for the whole search"
-            ]
-        )
-    if isinstance(base.search, Drawing) and not base.data.may_have_validation():
-        raise ConfigError(
-            [f"search={base.search.name}: compares jobs by validation; write data.val_fraction=0.2"]
-        )
+    if problem := _not_comparable(base, space):
+        raise ConfigError([problem])
     common = [entry for entry in common if not _is_of_search(entry)]
     if isinstance(base.search, Drawing):
         space = _space_in_files(base.search, choices) | space
@@ -132,6 +116,23 @@ def configure_sweep(overrides: list[str], choices: Choices) -> CheckedSweep:
     if selection.problems:
         raise ConfigError(all_problems(selection))
     return sweep
+
+
+def _not_comparable(base: Config, space: dict[str, Parameter]) -> str | None:
+    """Return why jobs of a sweep could not be compared with each other, or None."""
+    if "trainer.best_by" in space and base.search.objective is None:
+        return (
+            "trainer.best_by: has several values, by which jobs cannot be compared with each other; add "
+            "search.objective=accuracy, or another metric of all jobs"
+        )
+    if base.trainer.budget_minutes is not None:
+        return (
+            f"trainer.budget_minutes={base.trainer.budget_minutes:g}: jobs of a sweep are compared after "
+            "the same epochs; write trainer.epochs, or search.minutes for the whole search"
+        )
+    if isinstance(base.search, Drawing) and not base.data.may_have_validation():
+        return f"search={base.search.name}: compares jobs by validation; write data.val_fraction=0.2"
+    return None
 
 
 def _split(overrides: list[str], choices: Choices) -> tuple[list[str], dict[str, Parameter]]:

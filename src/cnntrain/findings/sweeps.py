@@ -55,53 +55,50 @@ def best_at_the_edge(sweep: SweepRecord) -> Finding | None:
     if not sweep.ranked:
         return None
     best = sweep.ranked[0]
-    for key, range_ in sweep.ranges.items():
-        fraction = range_.fraction(sweep.of(best, key))
-        value = number_in(sweep.of(best, key))
-        if fraction is None and value is not None:  # the default settings, better than all that were drawn
-            wider = range_.reaching([sweep.of(best, key)])
-            return Finding(
-                "best value beyond its range",
-                f"The best job has {key}={value:g}, the default, which lies outside of {range_.written()}; "
-                "no value of the range was better.",
-                {"key": key, "range": range_.written(), "wider": wider.written()},
-                0.5,
-            )
-        if fraction is not None and not EDGE <= fraction <= 1 - EDGE:
-            wider, end = range_.widened(below=fraction < EDGE), "lower" if fraction < EDGE else "upper"
-            return Finding(
-                "best value at the edge of its range",
-                f"The best job has {key}={sweep.of(best, key)}, near the {end} end of {range_.written()}; "
-                "values beyond it may be better.",
-                {"key": key, "range": range_.written(), "fraction": fraction, "wider": wider.written()},
-                0.5,
-            )
-    for key in sweep.varied:
-        if key in sweep.ranges:
-            continue
-        numbers = sorted(
-            {number for job in sweep.jobs if (number := number_in(sweep.of(job, key))) is not None}
-        )
-        own = number_in(sweep.of(best, key))
-        if (
-            key in REPEATED
-            or own is None
-            or len(numbers) < LEAST_VALUES
-            or own not in (numbers[0], numbers[-1])
-        ):
-            continue
-        neighbor = numbers[1] if own == numbers[0] else numbers[-2]
-        if not _mean_score(sweep, key, own) > _mean_score(sweep, key, neighbor) > -math.inf:
-            continue
+    of_ranges = (_edge_of_range(sweep, best, key) for key in sweep.ranges)
+    of_lists = (_edge_of_list(sweep, best, key) for key in sweep.varied if key not in sweep.ranges)
+    return next((finding for finding in (*of_ranges, *of_lists) if finding is not None), None)
+
+
+def _edge_of_range(sweep: SweepRecord, best: SweepJob, key: str) -> Finding | None:
+    range_, written = sweep.ranges[key], sweep.of(best, key)
+    fraction, value = range_.fraction(written), number_in(written)
+    if fraction is None and value is not None:  # the default settings, better than all that were drawn
         return Finding(
-            "best value at the edge of its range",
-            f"The best job has {key}={own:g}, the {'smallest' if own == numbers[0] else 'largest'} of the "
-            f"values tried; values beyond it may be better.",
-            {"key": key, "values": numbers, "means": _finite_means(sweep, key, numbers)},
+            "best value beyond its range",
+            f"The best job has {key}={value:g}, the default, which lies outside of {range_.written()}; "
+            "no value of the range was better.",
+            {"key": key, "range": range_.written(), "wider": range_.reaching([written]).written()},
             0.5,
-            {key: _beyond(own, neighbor)},
         )
-    return None
+    if fraction is None or EDGE <= fraction <= 1 - EDGE:
+        return None
+    wider, end = range_.widened(below=fraction < EDGE), "lower" if fraction < EDGE else "upper"
+    return Finding(
+        "best value at the edge of its range",
+        f"The best job has {key}={written}, near the {end} end of {range_.written()}; "
+        "values beyond it may be better.",
+        {"key": key, "range": range_.written(), "fraction": fraction, "wider": wider.written()},
+        0.5,
+    )
+
+
+def _edge_of_list(sweep: SweepRecord, best: SweepJob, key: str) -> Finding | None:
+    found = {number for job in sweep.jobs if (number := number_in(sweep.of(job, key))) is not None}
+    numbers, own = sorted(found), number_in(sweep.of(best, key))
+    if key in REPEATED or own is None or len(numbers) < LEAST_VALUES or own not in (numbers[0], numbers[-1]):
+        return None
+    neighbor = numbers[1] if own == numbers[0] else numbers[-2]
+    if not _mean_score(sweep, key, own) > _mean_score(sweep, key, neighbor) > -math.inf:
+        return None
+    return Finding(
+        "best value at the edge of its range",
+        f"The best job has {key}={own:g}, the {'smallest' if own == numbers[0] else 'largest'} of the "
+        f"values tried; values beyond it may be better.",
+        {"key": key, "values": numbers, "means": _finite_means(sweep, key, numbers)},
+        0.5,
+        {key: _beyond(own, neighbor)},
+    )
 
 
 def within_noise(sweep: SweepRecord) -> Finding | None:
