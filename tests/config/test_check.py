@@ -127,6 +127,11 @@ CASES = [
     ("'regularization.layers={head: {l3: 1}}'", ["regularization.layers.head", "l3", "l2, l1, weight_decay"]),
     ("'regularization.layers={head: {l2: -1}}'", ["regularization.layers.head", "l2=-1", "≥ 0"]),
     ("'regularization.layers={head: 3}'", ["regularization.layers.head", "needs a mapping of settings"]),
+    ("evaluate.views_fraction=0.5", ["evaluate.views_fraction=0.5", "evaluate.views="]),
+    (
+        "evaluate.views=mirror evaluate.views_fraction=0.5 data.target=attributes loss=attribute_logistic",
+        ["evaluate.views_fraction=0.5", "classes"],
+    ),
     ("evaluate.shift=2", ["evaluate.shift=2", "evaluate.views=shifts"]),
     ("evaluate.dense=true evaluate.views=mirror", ["evaluate.views=mirror", "keep one"]),
     ("~optim", ["~optim", "optim=NAME", "adam"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,26 @@ def test_metrics_of_averaged_views_are_reported_beside_the_plain_ones(
     assert result["views"][name] == pytest.approx(expected.item(), rel=1e-4)
     summary = json.loads(Path("run/summary.json").read_text())
     assert result[name] == summary[f"test/{name}"]
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.8])
+def test_views_of_the_least_certain_images_alone(
+    fraction: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["hydra.run.dir=run", "trainer.epochs=2", "trainer.precision=fp32"]) == 0
+    views = ["evaluate.views=mirror", f"evaluate.views_fraction={fraction}"]
+    assert main(["run=run", "job=evaluate", *views]) == 0
+    result = json.loads(Path("run/evaluate-digits-test.json").read_text())
+    trained = cnntrain.load("run")
+    test = trained.config.data.load(0).test
+    originals = next(test.chunks(1000))
+    plain = trained.predict(originals)
+    over_views = (plain + trained.predict(originals.flip(2))) / 2
+    ordered = plain.sort(1, descending=True).values
+    margins = (ordered[:, 0] - ordered[:, 1]).tolist()
+    least = sorted(range(len(margins)), key=margins.__getitem__)[: math.ceil(fraction * len(margins))]
+    plain[least] = over_views[least]
+    expected = (plain.argmax(1) == test.labels).double().mean().item()
+    assert result["views"]["accuracy"] == pytest.approx(expected)
+    assert result["accuracy"] != pytest.approx(expected)

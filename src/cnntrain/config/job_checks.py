@@ -47,6 +47,12 @@ def job_problems(config: Config, stored: Config | None = None) -> Iterator[str]:
             f"evaluate.shift={config.evaluate.shift}: applies to evaluate.views=shifts and mirror_shifts "
             "only; write null"
         )
+    if config.evaluate.views_fraction < 1:
+        given = f"evaluate.views_fraction={config.evaluate.views_fraction:g}"
+        if config.evaluate.views == "none":
+            yield f"{given}: has no effect without views; add evaluate.views=mirror_shifts, or leave it out"
+        if config.data.target_kind() != "classes":
+            yield f"{given}: applies to classes alone; leave it out"
     if config.evaluate.dense and config.evaluate.views != "none":
         yield f"evaluate.views={config.evaluate.views}: cannot be combined with evaluate.dense=true; keep one"
     if config.evaluate.dense and config.loss.name == "hierarchical_softmax":

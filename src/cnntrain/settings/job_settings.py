@@ -67,6 +67,14 @@ class Evaluate:
         ge=1,
         resume="free",
     )
+    views_fraction: float = setting(
+        1.0,
+        "fraction of the images that are predicted from their views, those whose two most probable classes "
+        "are closest; the others are predicted as they are",
+        gt=0,
+        le=1,
+        resume="free",
+    )
     dense: bool = setting(
         False,
         "apply the network convolutionally to images larger than its own input and average the scores over "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -27,12 +28,14 @@ CROP_FRACTION = 7 / 8
 class Views:
     """A function from a batch (N, H, W, C) to the list of its views, and their description.
 
-    counts: how often each view counts, None for once.
+    counts: how often each view counts, None for once. fraction: that of the images, the least certain, of
+    which views are made.
     """
 
     make: Callable[[Tensor], list[Tensor]]
     description: str
     counts: tuple[int, ...] | None = None
+    fraction: float = 1.0
 
 
 def build_views(settings: Evaluate, network_input: NetworkInput) -> Views | None:
@@ -48,7 +51,7 @@ def build_views(settings: Evaluate, network_input: NetworkInput) -> Views | None
         raise ConfigError([f"evaluate.{setting}={value}: images of {height}x{width} are too small for it"])
     shift = max(1, min(height, width) // 16) if settings.shift is None else settings.shift
     crop = network_input.crop or (max(1, round(height * CROP_FRACTION)), max(1, round(width * CROP_FRACTION)))
-    return {
+    views = {
         "none": None,
         "mirror": Views(mirrored, "2 views: the image and its mirror image"),
         "shifts": Views(
@@ -64,6 +67,10 @@ def build_views(settings: Evaluate, network_input: NetworkInput) -> Views | None
             f"10 views: corners and center of {crop[0]}x{crop[1]}, and mirrored",
         ),
     }[settings.views]
+    if views is None or settings.views_fraction == 1:
+        return views
+    of = f"of the {settings.views_fraction:.4g} of the images that are least certain, "
+    return replace(views, description=of + views.description, fraction=settings.views_fraction)
 
 
 def mirrored(images: Tensor) -> list[Tensor]:
@@ -112,14 +119,44 @@ def evaluate_views(
     compute: Compute,
     views: Views,
 ) -> dict[str, float | None]:
-    """Return the metrics of predictions averaged over the views of each image of a split."""
+    """Return the metrics of predictions averaged over the views of each image of a split.
+
+    With a fraction, over those of the least certain images; the others are predicted as they are.
+    """
     network.eval()
+
+    def predicted(images: Tensor) -> Tensor:
+        inputs = preprocess(images)
+        with compute.autocast():
+            scores: Tensor = network(inputs)
+        return scores.float()
+
+    def over_views(images: Tensor) -> Tensor:
+        made = views.make(images)
+        counts = views.counts or [1] * len(made)
+        scores = [[predicted(view)] * count for view, count in zip(made, counts, strict=True)]
+        return criterion.combine([one for same in scores for one in same])
+
     metrics = criterion.metrics()
-    for images, labels in batches.in_order():
-        scores, made = [], views.make(images)
-        for view, count in zip(made, views.counts or [1] * len(made), strict=True):
-            inputs = preprocess(view)
-            with compute.autocast():
-                scores += [network(inputs).float()] * count
-        metrics.add(criterion.combine(scores), labels)
+    if views.fraction == 1:
+        for images, labels in batches.in_order():
+            metrics.add(over_views(images), labels)
+        return metrics.result().values
+    plain = [predicted(images) for images, _ in batches.in_order()]
+    chosen = least_certain(torch.cat([criterion.probabilities(scores) for scores in plain]), views.fraction)
+    parts = torch.split(chosen, [len(scores) for scores in plain])
+    for (images, labels), scores, again in zip(batches.in_order(), plain, parts, strict=True):
+        combined = criterion.combine([scores])
+        if again.any():
+            combined[again] = over_views(images[again]).to(combined.dtype)
+        metrics.add(combined, labels)
     return metrics.result().values
+
+
+def least_certain(probabilities: Tensor, fraction: float) -> Tensor:
+    """Return which images (N,) are the fraction whose two most probable classes of (N, K) are closest."""
+    first, second = probabilities.topk(2, dim=1).values.unbind(1)
+    order = (first - second).argsort(stable=True)
+    chosen = torch.zeros(len(order), dtype=torch.bool, device=order.device)
+    chosen[order[: math.ceil(fraction * len(order))]] = True
+    return chosen
