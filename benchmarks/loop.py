@@ -2,9 +2,10 @@
 
     python -m benchmarks.loop --data FOLDER [--steps 20] [--only resnet20/CIFAR-10]
 
-FOLDER holds mnist.npz and cifar10.npz. The bare loop is that of benchmarks.throughput, in bfloat16. Times are
-those of the processor, on one thread, so that other programs disturb them little; medians over the steps. The
-ratio is of a mean step of cnntrain, one in fifty being recorded, as by default.
+FOLDER holds mnist.npz and cifar10.npz. The bare loop is that of benchmarks.throughput, in the precision that
+trainer.precision=auto takes. Times are those of the processor, on one thread, so that other programs disturb
+them little; medians over the steps. The ratio is of a mean step of cnntrain, one in fifty being recorded, as
+by default.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from cnntrain.assemble.run import build_parts
 from cnntrain.config.choice_files import Choices
 from cnntrain.config.pipeline import configure
 from cnntrain.model.fine_tuning import training_mode
+from cnntrain.training.precision import automatic_precision
 from cnntrain.training.settings import RECORD_EVERY
 
 # Steps before the measured ones.
 WARM_UP = 3
 
 
-def bare_steps(workload: Workload, root: Path) -> Callable[[], None]:
+def bare_steps(workload: Workload, root: Path, bf16: bool) -> Callable[[], None]:
     """Return a function that makes the next step of the bare loop."""
     network = workload.network().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), workload.lr, momentum=0.9, nesterov=True)
@@ -38,7 +40,7 @@ def bare_steps(workload: Workload, root: Path) -> Callable[[], None]:
 
     def step() -> None:
         images, labels = next(batches)
-        with autocast(True):
+        with autocast(bf16):
             loss = F.cross_entropy(network(images), labels)
         optimizer.zero_grad()
         loss.backward()
@@ -75,11 +77,13 @@ def main() -> None:
     arguments = parser.parse_args()
     root = arguments.data.resolve()
     torch.set_num_threads(1)
+    precision, _ = automatic_precision(torch.device("cpu"))
+    print(f"{precision}\n")
     print("| network | bare, ms | cnntrain, ms | recorded, ms | cnntrain is |\n|---|---:|---:|---:|---:|")
     for name in arguments.only or WORKLOADS:
         workload = WORKLOADS[name]
         steps = {
-            "bare": bare_steps(workload, root),
+            "bare": bare_steps(workload, root, precision == "bf16"),
             "own": own_steps(workload, root, recording=False),
             "recorded": own_steps(workload, root, recording=True),
         }
