@@ -59,8 +59,6 @@ def prepare(settings: Trainer, threads: int | None = None, precision: str | None
         # This call, even with False, imports torch's compiler, which takes a second or two.
         torch.use_deterministic_algorithms(settings.deterministic)
     torch.backends.cudnn.benchmark = not settings.deterministic
-    torch.backends.cuda.matmul.allow_tf32 = settings.precision != "fp32"
-    torch.backends.cudnn.allow_tf32 = settings.precision != "fp32"
     device = _device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
@@ -72,6 +70,8 @@ def prepare(settings: Trainer, threads: int | None = None, precision: str | None
         reason = f" (auto: {why})"
     if name in ON_CUDA and device.type != "cuda":
         raise ConfigError([f"trainer.precision={name}: needs a CUDA device, this run is on {device}"])
+    torch.backends.cuda.matmul.allow_tf32 = name != "fp32"
+    torch.backends.cudnn.allow_tf32 = name != "fp32"
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
     return Compute(device, name, memory_format, reason)
 
