@@ -194,6 +194,16 @@ def test_a_finished_run_says_how_it_ended_and_its_command_trains_on(
         assert len([row for row in rows(folder) if "lr" not in row]) > trained
 
 
+def test_epochs_given_as_2_point_0_are_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert main([f"hydra.run.dir={run}", *SMALL, "trainer.epochs=2.0"]) == 0
+    assert main([f"run={run}", "trainer.epochs=3.0"]) == 0
+    printed = capsys.readouterr().out
+    assert "epoch   2/2 " in printed
+    assert "epoch   3/3 " in printed
+    assert "epochs: 3\n" in (run / "config.yaml").read_text()
+
+
 def test_a_run_keeps_its_precision_where_another_is_faster_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

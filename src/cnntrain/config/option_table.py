@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..settings.config_tree import GROUP_PACKAGES, Config
-from ..settings.fields import is_fixed, settings_of
+from ..settings.fields import convert, is_fixed, settings_of, type_of
 
 
 def name_of(option: type) -> str:
@@ -41,6 +41,8 @@ def typed(tree: Any) -> Config:
     # Hydra keeps the types of groups, not that of the root.
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), tree))
     assert isinstance(config, Config)
+    # OmegaConf leaves 2.0 as it is where whole and other numbers are allowed.
+    config.trainer.epochs = convert(type_of(type(config.trainer), "epochs"), config.trainer.epochs)
     return config
 
 
