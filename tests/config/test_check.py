@@ -79,6 +79,8 @@ CASES = [
         "trainer.processes=8 data.batch_size=4",
         ["trainer.processes=8", "data.batch_size=4", "fewer processes"],
     ),
+    ("trainer.winograd=true trainer.precision=bf16", ["trainer.winograd=true", "trainer.precision=fp32"]),
+    ("trainer.winograd=true trainer.compile=auto", ["trainer.winograd=true", "trainer.compile=false"]),
     ("trainer.processes=1000", ["trainer.processes=1000", "cores; write"]),
     ("trainer.processes=2 trainer.budget_minutes=1", ["trainer.budget_minutes=1", "trainer.max_minutes"]),
     ("+model.depth=3", ["model.depth=3", "no setting depth"]),

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.cache_folder import ABOUT, amount, cache_folder
 from ..errors import ConfigError, DataError
+from ..settings.cache_folder import ABOUT, amount, cache_folder
 from ..settings.fields import expanded, shorten
 
 REMOVE = "remove"

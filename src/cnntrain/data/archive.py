@@ -15,8 +15,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from ..errors import DataError
+from ..settings.cache_folder import cache_folder
 from ..settings.fields import expanded
-from .cache_folder import cache_folder
 from .folder_scan import holds_only_a_folder
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ..errors import DataError
 from ..machine_errors import remedy
 from ..output_streams import is_quiet
-from .cache_folder import ABOUT, amount
+from ..settings.cache_folder import ABOUT, amount
 from .image_cache import ImageCache, Stamp, claimed, write_images
 from .reduced_images import ReducedImage
 

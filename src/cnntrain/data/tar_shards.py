@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..settings.cache_folder import cache_folder
 from ..settings.fields import expanded, has_control_characters
-from .cache_folder import cache_folder
 from .folder_scan import EXTENSIONS, is_hidden
 
 ENDING = ".tar"

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..convolution.kernels import NoKernels, kernels
+from ..convolution.layers import use_winograd
 from ..errors import ConfigError
 from ..without_compiler import skip_compiler_import
 from .cpu_load import LOAD, threads_of_environment
@@ -21,12 +23,17 @@ from .settings import ON_CUDA, Trainer
 
 @dataclass(frozen=True)
 class Compute:
-    """Device, precision and memory format of a run; reason: why "auto" chose the precision, as printed."""
+    """Device, precision and memory format of a run.
+
+    reason: why "auto" chose the precision, as printed. winograd: whether 3x3 convolutions are computed by
+    Winograd's algorithm.
+    """
 
     device: torch.device
     precision: str
     memory_format: torch.memory_format
     reason: str
+    winograd: bool = False
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the autocast context for a forward pass in this precision."""
@@ -39,7 +46,8 @@ class Compute:
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         several = f", {processes} processes" if processes > 1 else ""
         device = self.device.type if several else str(self.device)
-        return f"{device}{f' ({name})' if name else ''}{several}{threads}, {self.precision}{self.reason}"
+        computed = f"{self.precision}{self.reason}{', convolutions by Winograd' if self.winograd else ''}"
+        return f"{device}{f' ({name})' if name else ''}{several}{threads}, {computed}"
 
 
 def prepare(settings: Trainer, threads: int | None = None, precision: str | None = None) -> Compute:
@@ -67,13 +75,21 @@ def prepare(settings: Trainer, threads: int | None = None, precision: str | None
         name, reason = precision, " (as before)"
     elif name == "auto":
         name, why = automatic_precision(device)
+        if settings.winograd and device.type == "cpu":
+            name, why = "fp32", "trainer.winograd=true"
         reason = f" (auto: {why})"
     if name in ON_CUDA and device.type != "cuda":
         raise ConfigError([f"trainer.precision={name}: needs a CUDA device, this run is on {device}"])
     torch.backends.cuda.matmul.allow_tf32 = name != "fp32"
     torch.backends.cudnn.allow_tf32 = name != "fp32"
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
-    return Compute(device, name, memory_format, reason)
+    winograd = settings.winograd and device.type == "cpu" and name == "fp32"
+    if winograd:
+        try:
+            kernels()
+        except NoKernels as error:
+            raise ConfigError([f"trainer.winograd=true: {error}; write false"]) from error
+    return Compute(device, name, memory_format, reason, winograd)
 
 
 def keep_freed_memory() -> None:
@@ -104,6 +120,8 @@ def free_device_memory() -> None:
 def move_to_device(network: nn.Module, compute: Compute) -> None:
     """Move a network to the device of a run, in its memory format."""
     network.to(compute.device).to(memory_format=compute.memory_format)
+    if compute.winograd:
+        use_winograd(network)
     if compute.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
         for module in network.modules():
             if isinstance(module, nn.Conv2d) and _overflows_on_avx2(module):

@@ -72,7 +72,7 @@ class _Files(Data):
             self.cache = str(expanded(self.cache).absolute())
 
     def caches(self) -> Path | None:
-        from ..cache_folder import cache_folder
+        from ...settings.cache_folder import cache_folder
 
         if self.cache == NO_CACHE:
             return None
