@@ -13,7 +13,7 @@ the last line that it prints.
 
 --without: the recipe without these parts, or without each of them (all). --also: the recipe with these
 overrides, as in --also 'trainer.initial_size=20 trainer.full_size_from=0.75'. --small: 10 000 images, half
-the width and batches of 100, an eighteenth of the operations, for a first look at a part. Further arguments
+the width and batches of 200, an eighteenth of the operations, for a first look at a part. Further arguments
 are overrides of every training, as in trainer.threads=1.
 """
 
@@ -39,22 +39,20 @@ PARTS = {
     "fixed batch-norm scales": ["model.norm_scale=true"],
     "gelu (relu instead)": ["model.activation=relu"],
     "normalized weights": ["optim.normalize_every=null"],
-    "fast biases": ["optim.rest_lr=5.11e-3", "model.head_lr=1"],
+    "fast biases": ["optim.rest_lr=0.01022", "model.head_lr=1"],
     "decay of biases and head": ["regularization.biases=false", "regularization.layers.output={l2:0}"],
     "label smoothing": ["regularization.label_smoothing=0"],
     "alternating flips (random instead)": ["augmentation.alternating_flip=false", "augmentation.flip=true"],
     "small batches (the authors' settings)": [
-        *("data.batch_size=2000", "optim.lr=0.24", "optim.momentum=0.6", "optim.rest_lr=106"),
-        "model.norm_momentum=0.4",
+        *("data.batch_size=2000", "optim.lr=0.24", "optim.rest_lr=106", "model.norm_momentum=0.4"),
     ],
-    "small images": ["trainer.initial_size=null"],
     "shifts": ["augmentation.crop_padding=0"],
     "reflected borders (black instead)": ["augmentation.crop_fill=zeros"],
 }
 # Rates are those of mean losses: a fifth of the batch has a fifth of the rate, half the features of the
 # head four times of it.
 SMALL = [
-    *("data.limit=10000", "data.batch_size=100", "model.width=0.5", "optim.rest_lr=5.3"),
+    *("data.limit=10000", "data.batch_size=200", "model.width=0.5", "optim.rest_lr=10.6"),
     *("model.head_lr=7.716e-4", "regularization.layers.output={l2:0.0489}"),
 ]
 

@@ -32,7 +32,7 @@ import cnntrain
 from cnntrain.prediction.image_sources import Source
 from cnntrain.prediction.prediction_stream import read_ahead, read_source
 from cnntrain.prediction.trained import load_trained
-from cnntrain.training.device import prepare
+from cnntrain.training.device import Earlier, prepare
 
 from .data_audit import make_photographs
 
@@ -140,7 +140,7 @@ def decode_alone(photographs: Path, run: Path) -> None:
 def network_alone(photographs: Path, run: Path) -> None:
     """Predict as many images as there are photographs, all of them the same batch in memory."""
     trained = load_trained(run)
-    trained.use(prepare(trained.config.trainer, trained.threads))
+    trained.use(prepare(trained.config.trainer, Earlier(trained.threads)))
     batch = torch.zeros(BATCH, *trained.image_shape, dtype=torch.uint8)
     for _ in range(sum(1 for _ in photographs.rglob("*.jpg")) // BATCH):
         trained.predict_batch(batch)

@@ -159,6 +159,30 @@ def test_a_run_computes_the_same_to_rounding_and_twice_the_same_to_the_bit(
     assert evaluation["loss"] == json.loads(Path("one/summary.json").read_text())["test/loss"]
 
 
+def test_auto_is_decided_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run keeps its convolutions where there is a compiler no longer, and where there is one now."""
+
+    def none() -> None:
+        raise NoKernels("there is no C compiler (cc, gcc or clang)")
+
+    monkeypatch.chdir(tmp_path)
+    auto = ["trainer.winograd=auto", "trainer.precision=fp32", "trainer.max_minutes=1e-9", *QUICK]
+    assert main(["hydra.run.dir=with", *auto]) == 0
+    assert main(["hydra.run.dir=bf16", *auto, "trainer.precision=bf16"]) == 0
+    assert capsys.readouterr().out.count("convolutions by Winograd") == 1
+    with monkeypatch.context() as without:
+        without.setattr(device, "kernels", none)
+        assert main(["hydra.run.dir=without", *auto]) == 0
+        assert main(["run=with", "trainer.max_minutes=null"]) == 2
+        assert "this run has computed with its kernels, and there is no C compiler" in capsys.readouterr().err
+    assert main(["run=without", "trainer.max_minutes=null"]) == 0
+    assert "Winograd" not in capsys.readouterr().out
+    assert main(["run=with", "trainer.max_minutes=null"]) == 0
+    assert "convolutions by Winograd" in capsys.readouterr().out
+
+
 def test_without_kernels_the_reason_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +194,7 @@ def test_without_kernels_the_reason_is_said(
     assert capsys.readouterr().err == (
         "cnntrain: trainer.winograd=true: there is no C compiler (cc, gcc or clang); write false\n"
     )
+    assert main([f"hydra.run.dir={tmp_path / 'run'}", "trainer.winograd=auto", *QUICK]) == 0
     with pytest.raises(NoKernels, match="false fails"):
         kernels._compile("false", tmp_path / "winograd.so")
     assert not (tmp_path / "winograd.so").exists()

@@ -35,6 +35,6 @@ def test_automatic_precision_is_bf16_where_it_is_faster(
     assert compute.precision == expected
     assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is (expected != "fp32")
     as_before = {"bf16": "fp32", "fp32": "bf16"}[expected]
-    assert device.prepare(Trainer(device="cpu"), 1, as_before).precision == as_before
+    assert device.prepare(Trainer(device="cpu"), device.Earlier(1, as_before)).precision == as_before
     given = device.prepare(Trainer(device="cpu", precision="bf16", threads=torch.get_num_threads()))
     assert given.precision == "bf16"

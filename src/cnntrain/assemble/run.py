@@ -23,7 +23,7 @@ from ..runs.run_folder import RunFolder
 from ..runs.run_progress import Progress
 from ..settings.config_tree import Config
 from ..settings.network_input import NetworkInput
-from ..training.device import Compute, move_to_device, prepare
+from ..training.device import Compute, Earlier, move_to_device, prepare
 from ..training.trainer import Trainer
 from ..training.training_step import TrainingStep
 from .first_lines import first_lines
@@ -77,8 +77,7 @@ def build_parts(
     for messages. splits: those of the data if they are loaded already. Raises ConfigError if settings do not
     fit the data, DataError if the data cannot be used.
     """
-    of_run = {} if state is None else {key: state.get(key) for key in ("threads", "precision")}
-    compute = prepare(config.trainer, **of_run)
+    compute = prepare(config.trainer, Earlier.of(state))
     splits = splits or config.data.load(config.seed)
     check_splits(config, splits)
     given = config
@@ -177,6 +176,7 @@ def _description(config: Config, parts: Parts) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "batch_size": parts.config.data.batch_size,
         "compile": parts.config.trainer.compile,
+        "winograd": parts.compute.winograd,
         "teacher": teacher_digest(config),
     }
 

@@ -32,7 +32,7 @@ from ..runs.metrics_file import finite
 from ..runs.run_folder import RunFolder
 from ..settings.config_tree import Config
 from ..training.dense_evaluation import DenseComparison, compare_with_crops, slide_network
-from ..training.device import move_to_device, prepare
+from ..training.device import Earlier, move_to_device, prepare
 from ..training.evaluate_split import Evaluation, evaluate_split
 from ..training.test_time_augmentation import build_views, evaluate_views
 
@@ -74,7 +74,7 @@ def evaluate(path: Path, stored: Config, config: Config) -> None:
 
 def _measured(path: Path, state: State, config: Config, table: Path) -> _Measured:
     """Evaluate the best network of the run in a folder; its predictions are written into `table` if asked."""
-    compute = prepare(config.trainer, state.get("threads"), state["precision"])
+    compute = prepare(config.trainer, Earlier.of(state))
     names: list[str] = state["names"]
     images = _images(config, names, state["image_shape"])
     network, criterion = restore_network(config, state, config.evaluate.weights)

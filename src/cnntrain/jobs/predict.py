@@ -27,7 +27,7 @@ from ..prediction.tally import Tally
 from ..report.pictures.contact_sheet import SHOWN, SIDE, Cell, caption, draw_contact_sheet, sheet_picture
 from ..settings.config_tree import Config
 from ..settings.job_settings import Predict
-from ..training.device import prepare
+from ..training.device import Earlier, prepare
 
 # Channels of the images that files have.
 OF_FILES = (1, 3)
@@ -49,7 +49,7 @@ def predict(run: Path, config: Config | None, change: Callable[[Config], Config]
     if is_exported and settings.explain and settings.explain_method == "gradient":
         raise ConfigError([f"predict.explain_method=gradient: {run} has no gradients; write occlusion"])
     output = Output.of(run, settings)
-    compute = prepare(config.trainer, predictor.threads)
+    compute = prepare(config.trainer, Earlier(predictor.threads))
     predictor.use(compute)
     predictor.batch_size = settings.batch_size or predictor.batch_size
     sources = _usable(find_images(settings.images), predictor)

@@ -27,9 +27,9 @@ class TrainedState:
 
     config: the configuration as YAML. names: of the classes, attributes or values. image_shape: (height,
     width, channels) of the stored images. data: the fingerprint of the data. preprocess, loss: buffers with
-    statistics of the training split. batch_size, compile: what data.batch_size=auto and trainer.compile=auto
-    are. network_of_…: with averaging, both candidates of the best epoch. teacher: the SHA-256 of the
-    checkpoint that a run is distilled from.
+    statistics of the training split. batch_size, compile, winograd: what data.batch_size=auto,
+    trainer.compile=auto and trainer.winograd=auto are. network_of_…: with averaging, both candidates of the
+    best epoch. teacher: the SHA-256 of the checkpoint that a run is distilled from.
     """
 
     format: int
@@ -43,6 +43,7 @@ class TrainedState:
     threads: int | None = None
     batch_size: int | None = None
     compile: bool | None = None
+    winograd: bool | None = None
     data: dict[str, Any] | None = None
     network_of_last_step: Tensors | None = None
     network_of_average: Tensors | None = None

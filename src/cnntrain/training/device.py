@@ -6,8 +6,10 @@ import ctypes
 import gc
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,14 +52,30 @@ class Compute:
         return f"{device}{f' ({name})' if name else ''}{several}{threads}, {computed}"
 
 
-def prepare(settings: Trainer, threads: int | None = None, precision: str | None = None) -> Compute:
+@dataclass(frozen=True)
+class Earlier:
+    """What a run that is resumed has computed with, since results depend on it; None where not known."""
+
+    threads: int | None = None
+    precision: str | None = None
+    winograd: bool | None = None
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any] | None) -> Earlier:
+        """Return that of a checkpoint's state; None: that of a new run, of which nothing is settled."""
+        if state is None:
+            return cls()
+        # Checkpoints of earlier versions say nothing of Winograd's convolutions, which there were none of.
+        return cls(state.get("threads"), state.get("precision"), bool(state.get("winograd")))
+
+
+def prepare(settings: Trainer, earlier: Earlier = Earlier()) -> Compute:
     """Return the device and precision of the settings, and set torch's global flags accordingly.
 
-    threads, precision: those of the run to be resumed, since results depend on them. Every flag is set
-    explicitly, so that a run in a sweep does not depend on the previous one. Raises ConfigError if the
-    device is not available or does not support the precision.
+    Every flag is set explicitly, so that a run in a sweep does not depend on the previous one. Raises
+    ConfigError if the device is not available or does not support the precision.
     """
-    torch.set_num_threads(settings.threads or threads or free_threads())
+    torch.set_num_threads(settings.threads or earlier.threads or free_threads())
     if settings.deterministic:
         # cuBLAS reads it when the first CUDA kernel is launched, and is deterministic only with it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -71,11 +89,11 @@ def prepare(settings: Trainer, threads: int | None = None, precision: str | None
     if device.type == "cpu":
         keep_freed_memory()
     name, reason = settings.precision, ""
-    if name == "auto" and precision is not None:
-        name, reason = precision, " (as before)"
+    if name == "auto" and earlier.precision is not None:
+        name, reason = earlier.precision, " (as before)"
     elif name == "auto":
         name, why = automatic_precision(device)
-        if settings.winograd and device.type == "cpu":
+        if settings.winograd is True and device.type == "cpu":
             name, why = "fp32", "trainer.winograd=true"
         reason = f" (auto: {why})"
     if name in ON_CUDA and device.type != "cuda":
@@ -83,13 +101,27 @@ def prepare(settings: Trainer, threads: int | None = None, precision: str | None
     torch.backends.cuda.matmul.allow_tf32 = name != "fp32"
     torch.backends.cudnn.allow_tf32 = name != "fp32"
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
-    winograd = settings.winograd and device.type == "cpu" and name == "fp32"
-    if winograd:
-        try:
-            kernels()
-        except NoKernels as error:
-            raise ConfigError([f"trainer.winograd=true: {error}; write false"]) from error
+    winograd = device.type == "cpu" and name == "fp32" and _by_winograd(settings, earlier)
     return Compute(device, name, memory_format, reason, winograd)
+
+
+def _by_winograd(settings: Trainer, earlier: Earlier) -> bool:
+    """Return whether convolutions on the CPU in float32 are to be computed by Winograd's algorithm."""
+    wanted = settings.winograd
+    if wanted == "auto" and earlier.winograd is not None:
+        wanted = earlier.winograd
+    if wanted is False or settings.compile is not False:
+        return False
+    try:
+        kernels()
+    except NoKernels as error:
+        if wanted == "auto":
+            return False
+        given = f"trainer.winograd={str(settings.winograd).lower()}"
+        if settings.winograd == "auto":
+            raise ConfigError([f"{given}: this run has computed with its kernels, and {error}"]) from error
+        raise ConfigError([f"{given}: {error}; write false"]) from error
+    return True
 
 
 def keep_freed_memory() -> None:

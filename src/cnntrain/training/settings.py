@@ -58,10 +58,12 @@ class Trainer(Option):
         "to be tried, and its updates gain more than the start takes; a continued run keeps the choice",
         choices=(True, False, "auto"),
     )
-    winograd: bool = setting(
+    winograd: bool | str = setting(
         False,
         "compute 3x3 convolutions on the CPU in float32 by Winograd's algorithm where it is faster, equal to "
-        "rounding; needs a C compiler",
+        "rounding; needs a C compiler; auto: where there is one, and precision is fp32; a continued run "
+        "keeps the choice",
+        choices=(True, False, "auto"),
     )
     deterministic: bool = setting(
         False, "use deterministic algorithms only: slower, needed on CUDA to resume exactly"
@@ -260,9 +262,9 @@ class Trainer(Option):
                 f"{THREADS}={shorten(os.environ[THREADS])}: is no number of threads, which OpenMP ignores; "
                 "write a number, or trainer.threads=2"
             )
-        if self.winograd and self.compile is not False:
+        if self.winograd is True and self.compile is not False:
             yield "trainer.winograd=true: its convolutions cannot be compiled; write trainer.compile=false"
-        if self.winograd and self.precision in ("bf16", *ON_CUDA):
+        if self.winograd is True and self.precision in ("bf16", *ON_CUDA):
             given = f"trainer.precision={self.precision}"
             yield f"trainer.winograd=true: computes in fp32, not in {given}; write trainer.precision=fp32"
         if self.compile is True and (compiler := missing_compiler()) is not None:
