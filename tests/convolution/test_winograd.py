@@ -159,6 +159,21 @@ def test_a_run_computes_the_same_to_rounding_and_twice_the_same_to_the_bit(
     assert evaluation["loss"] == json.loads(Path("one/summary.json").read_text())["test/loss"]
 
 
+def test_kernels_are_compiled_once_and_again_where_the_file_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert kernels.kernels.__wrapped__().input_to_points
+    (library,) = (tmp_path / "cnntrain" / "kernels").iterdir()
+    made = library.stat().st_mtime_ns
+    assert kernels.kernels.__wrapped__().input_to_points
+    assert library.stat().st_mtime_ns == made
+    library.rename(tmp_path / "loaded.so")  # which stays mapped
+    library.write_bytes(b"damaged")
+    assert kernels.kernels.__wrapped__().input_to_points
+    assert [one.name for one in library.parent.iterdir()] == [library.name]
+
+
 def test_auto_is_decided_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,7 @@ class NoKernels(Exception):
 
 
 def compiler() -> str | None:
-    """Return the C compiler of this machine, None where there is none."""
+    """Return the C compiler, that of $CC or of this machine, None where there is none."""
     return os.environ.get("CC") or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
 
 
@@ -51,10 +52,12 @@ def kernels() -> ctypes.CDLL:
     of = hashlib.sha256(repr((name, FLAGS, _processor())).encode() + SOURCE.read_bytes()).hexdigest()[:16]
     library = cache_folder("kernels") / f"winograd-{of}.so"
     try:
-        if not library.exists():
+        try:
+            loaded = ctypes.CDLL(str(library))
+        except OSError:  # it is not there, or damaged
             library.parent.mkdir(parents=True, exist_ok=True)
             _compile(name, library)
-        loaded = ctypes.CDLL(str(library))
+            loaded = ctypes.CDLL(str(library))
     except OSError as error:
         raise NoKernels(str(error)) from error
     for function, pointers in (
@@ -71,8 +74,8 @@ def _compile(name: str, library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         compiled, linked = Path(folder, "winograd.o"), Path(folder, "winograd.so")
         for command in (
-            [name, *FLAGS, "-c", str(SOURCE), "-o", str(compiled)],
-            [name, "-shared", str(compiled), "-o", str(linked)],
+            [*shlex.split(name), *FLAGS, "-c", str(SOURCE), "-o", str(compiled)],
+            [*shlex.split(name), "-shared", str(compiled), "-o", str(linked)],
         ):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
