@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections import defaultdict
@@ -57,7 +58,7 @@ def best_at_the_edge(sweep: SweepRecord) -> Finding | None:
     best = sweep.ranked[0]
     of_ranges = (_edge_of_range(sweep, best, key) for key in sweep.ranges)
     of_lists = (_edge_of_list(sweep, best, key) for key in sweep.varied if key not in sweep.ranges)
-    return next((finding for finding in (*of_ranges, *of_lists) if finding is not None), None)
+    return next(filter(None, itertools.chain(of_ranges, of_lists)), None)
 
 
 def _edge_of_range(sweep: SweepRecord, best: SweepJob, key: str) -> Finding | None:

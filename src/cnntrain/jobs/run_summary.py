@@ -25,7 +25,7 @@ def run_summary(
         "status": status,
         "best_epoch": progress.best_epoch,
         "best_by": None if trainer.val_batches is None else trainer.best_by,
-        "epochs": trainer.settings.epochs_after(progress.epoch),
+        "epochs": min(progress.epoch, trainer.settings.epochs),
         "stopped_early": progress.stopped_early,
         "steps": progress.step,
         **({"best_weights": progress.best_weights} if step.average is not None else {}),

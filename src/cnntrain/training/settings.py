@@ -218,10 +218,6 @@ class Trainer(Option):
         """Return the epochs of the whole run, a part of one counted as one."""
         return math.ceil(self.epochs)
 
-    def epochs_after(self, counted: int) -> int | float:
-        """Return the epochs that were trained when so many were counted."""
-        return min(counted, self.epochs)
-
     def recording_interval(self, steps: int) -> int:
         """Return the updates between rows of metrics.jsonl in a run of so many updates."""
         if self.record_every_steps is not None:
